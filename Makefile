@@ -1,0 +1,88 @@
+# A thin front for CMake and its presets (CMakePresets.json): `make help` says what there is.
+PREFIX ?= /usr/local
+FUZZ_SECONDS ?= 30
+DSV4 := build/release/dsv4
+# cppcheck cannot follow "ok = p != NULL" (nullPointerOutOfMemory) nor arrays of no dimension (uninitvar).
+CPPCHECK_OFF := nullPointerOutOfMemory uninitvar normalCheckLevelMaxBranches
+# ThreadSanitizer needs address space layout randomisation off where the kernel randomises more bits than it knows.
+NO_ASLR := $(shell setarch -R true 2>/dev/null && echo setarch -R)
+CHECKS := check-format check-layers check-static check-warnings check-asan check-tsan check-fuzz check-install
+
+.DEFAULT_GOAL := build
+.NOTPARALLEL:
+.PHONY: help setup setup-all build run test bench format check $(CHECKS) install clean
+
+help:
+	@echo 'make             build build/release/dsv4 and the library'
+	@echo 'make run         build, check the test vectors, run one operator and write its trace'
+	@echo 'make test        build and run every test'
+	@echo 'make bench       measure the runtime against its peers'
+	@echo 'make format      lay out the C files by .clang-format'
+	@echo 'make check       everything a change must pass: $(CHECKS:check-%=%) (each alone: make check-NAME)'
+	@echo 'make install     install under PREFIX=$(PREFIX), staged in DESTDIR when given'
+	@echo 'make clean       remove build/'
+	@echo 'Missing Debian packages are installed when run as root; otherwise the apt-get command is printed.'
+
+setup:
+	@tools/setup.sh
+
+setup-all:
+	@tools/setup.sh all
+
+build/%/build.ninja: CMakePresets.json | setup
+	cmake --preset $* --log-level=WARNING
+
+build: setup build/release/build.ninja
+	cmake --build --preset release
+
+run: build
+	$(DSV4) check tests/vectors/*.safetensors
+	$(DSV4) run qkv_proj_rope --preset flash --mode decode --trace build/qkv_proj_rope.trace.json
+
+test: build
+	ctest --preset release
+
+bench: build
+	$(DSV4) bench rt
+
+format: setup-all
+	tools/format.sh
+
+check: $(CHECKS)
+
+check-format: setup-all
+	tools/format.sh --check
+
+check-layers: setup
+	cmake -DROOT=$(CURDIR) -P cmake/check_layers.cmake
+
+check-static: setup-all
+	cppcheck -Iinclude -Isrc -D_GNU_SOURCE -DDSV4_X86 --std=c11 --enable=warning,portability,performance \
+	  $(CPPCHECK_OFF:%=--suppress=%) --inline-suppr --error-exitcode=1 --quiet -j 2 src
+
+check-warnings: setup-all build/gcc/build.ninja build/clang/build.ninja
+	cmake --build --preset gcc
+	cmake --build --preset clang
+
+check-asan: setup build/asan/build.ninja
+	cmake --build --preset asan
+	ctest --preset asan
+
+check-tsan: setup build/tsan/build.ninja
+	cmake --build --preset tsan
+	$(NO_ASLR) ctest --preset tsan
+
+check-fuzz: setup-all build/fuzz/build.ninja
+	cmake --build --preset fuzz
+	tools/fuzz.sh $(FUZZ_SECONDS)
+
+check-install: setup-all
+	tools/check_install.sh
+
+install: build
+	cmake --preset release --log-level=WARNING -DCMAKE_INSTALL_PREFIX=$(PREFIX)
+	cmake --build --preset release
+	DESTDIR=$(DESTDIR) cmake --install build/release
+
+clean:
+	rm -rf build

@@ -1,0 +1,26 @@
+/* base/file.h - files written whole or not at all.
+ *
+ * file_writer writes beside the target under a temporary name; commit syncs and renames it over the target; abort (or a failed
+ * commit) removes it and leaves the target as it was. A target that exists and is no regular file (a pipe, a device) is written
+ * directly. "-" writes to standard output. Not for several threads at once. */
+#ifndef BASE_FILE_H
+#define BASE_FILE_H
+
+#include <stdio.h>
+
+#include "dsv4/status.h"
+
+enum { FILE_PATH_BYTES = 4096, FILE_SUFFIX_BYTES = 16 };
+
+/* Between open and commit or abort; both end it, and abort after commit does nothing. */
+typedef struct file_writer {
+    FILE *stream; /* write here with stdio; errors are found by commit */
+    char path[FILE_PATH_BYTES],
+        temporary[FILE_PATH_BYTES + FILE_SUFFIX_BYTES]; /* temporary is empty where the target is written directly */
+} file_writer;
+
+DSV4_MUST_CHECK dsv4_status file_writer_open(file_writer *w, const char *path, dsv4_error *err);
+DSV4_MUST_CHECK dsv4_status file_writer_commit(file_writer *w, dsv4_error *err);
+void file_writer_abort(file_writer *w);
+
+#endif
