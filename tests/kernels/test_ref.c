@@ -1,0 +1,365 @@
+/* The scalar row against the contract of kernels.h, evaluated in double or INT64, and against values worked out by hand.
+ *
+ * A product of two FP32 values is exact in double, and a sum of two rounds through double as if directly (53 >= 2*24 + 2). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <float.h>
+#include <math.h>
+
+#include "kernels/kernels.h"
+#include "kernels/values.h"
+
+enum { N = 777, M = 8, K = 64 };
+
+static const uk_table *ref;
+
+static int find_scalar(void **state)
+{
+    (void)state;
+    dsv4_error err = {0};
+    return uk_find("scalar", &ref, &err) == DSV4_OK ? 0 : -1;
+}
+
+static void fill_f32(float *x, int64_t n, flavour f, uint64_t *random)
+{
+    for (int64_t i = 0; i < n; i++) {
+        x[i] = draw_f32(random, f);
+    }
+}
+
+static float product(float a, float b)
+{
+    return (float)((double)a * (double)b);
+}
+
+static float sum(float a, float b)
+{
+    return (float)((double)a + (double)b);
+}
+
+static void expect_f32(float got, float want)
+{
+    if (bits_of(got) != bits_of(want) && !(isnan(got) && isnan(want))) {
+        fail_msg("%a, expected %a", (double)got, (double)want);
+    }
+}
+
+/* Position of column j in a BF16 panel row: even places hold columns 0..15, odd ones 16..31. */
+static int place_of_column(int j)
+{
+    return j < 16 ? 2 * j : 2 * (j - 16) + 1;
+}
+
+static void gemm_bf16_is_within_the_bound_of_fp32_sums(void **state)
+{
+    (void)state;
+    uint64_t random = 2;
+    static float a[M * K], c[M * UK_PANEL], before[M * UK_PANEL];
+    static uint16_t panel[K * UK_PANEL];
+    fill_f32(a, M * K, ORDINARY, &random);
+    fill_f32(before, M * UK_PANEL, ORDINARY, &random);
+    for (int i = 0; i < K * UK_PANEL; i++) {
+        panel[i] = draw_bf16(&random, ORDINARY);
+    }
+    memcpy(c, before, sizeof c);
+    ref->gemm_bf16(M, K, a, K, panel, c, UK_PANEL, true);
+    for (int i = 0; i < M; i++) {
+        for (int j = 0; j < UK_PANEL; j++) {
+            double exact = (double)before[i * UK_PANEL + j], magnitude = fabs(exact);
+            for (int k = 0; k < K; k++) {
+                double term = (double)a[i * K + k] * (double)bf16_value(panel[k * UK_PANEL + place_of_column(j)]);
+                exact += term;
+                magnitude += fabs(term);
+            }
+            assert_true(fabs((double)c[i * UK_PANEL + j] - exact) <= (K + 1) * 0x1p-24 * magnitude);
+        }
+    }
+}
+
+/* One column: products +2^24, +1, +1, -2^24. In ascending order each 1 is lost to the tie, so the sum is 0. */
+static void gemm_bf16_sums_in_ascending_order(void **state)
+{
+    (void)state;
+    const float a[4] = {0x1p12f, 1.0f, 1.0f, -0x1p12f};
+    const uint16_t bf16_one = 0x3f80, bf16_4096 = 0x4580;
+    uint16_t panel[4 * UK_PANEL] = {0};
+    float c[UK_PANEL];
+    for (int k = 0; k < 4; k++) {
+        panel[k * UK_PANEL + place_of_column(17)] = k == 1 || k == 2 ? bf16_one : bf16_4096;
+    }
+    ref->gemm_bf16(1, 4, a, 4, panel, c, UK_PANEL, false);
+    expect_f32(c[17], 0.0f);
+    expect_f32(c[16], 0.0f);
+    c[17] = -1.0f;
+    ref->gemm_bf16(1, 3, a, 4, panel, c, UK_PANEL, true);
+    expect_f32(c[17], 0x1p24f - 1.0f); /* -1 is added to the finished sum */
+}
+
+/* 2^-75 * 2^-75 = 2^-150 added to 2^-149: fused the tie goes up, with a rounded product it would vanish. */
+static void gemm_bf16_fuses_denormal_products(void **state)
+{
+    (void)state;
+    const float a[2] = {0x1p-75f, 0x1p-75f};
+    const uint16_t bf16_2_to_minus_74 = (127 - 74) << 7, bf16_2_to_minus_75 = (127 - 75) << 7;
+    uint16_t panel[2 * UK_PANEL] = {0};
+    float c[UK_PANEL];
+    panel[0] = bf16_2_to_minus_74;
+    panel[UK_PANEL] = bf16_2_to_minus_75;
+    ref->gemm_bf16(1, 2, a, 2, panel, c, UK_PANEL, false);
+    expect_f32(c[0], 0x1p-148f);
+}
+
+static void gemm_i8_is_exact(void **state)
+{
+    (void)state;
+    uint64_t random = 3;
+    static uint8_t a[M * K];
+    static int8_t panel[K * UK_PANEL];
+    int32_t correction[UK_PANEL], c[M * UK_PANEL];
+    for (int i = 0; i < M * K; i++) {
+        a[i] = (uint8_t)draw_u64(&random);
+    }
+    for (int i = 0; i < K * UK_PANEL; i++) {
+        panel[i] = draw_i8(&random);
+    }
+    for (int j = 0; j < UK_PANEL; j++) {
+        correction[j] = (int32_t)(draw_u64(&random) % 100000) - 50000;
+    }
+    ref->gemm_i8(M, K / 4, a, K, panel, correction, c, UK_PANEL);
+    for (int i = 0; i < M; i++) {
+        for (int j = 0; j < UK_PANEL; j++) {
+            int64_t exact = correction[j];
+            for (int k = 0; k < K; k++) {
+                exact += (int64_t)a[i * K + k] * panel[k / 4 * 4 * UK_PANEL + 4 * j + k % 4];
+            }
+            assert_int_equal(c[i * UK_PANEL + j], exact);
+        }
+    }
+}
+
+/* All extremes at the largest K: 65536 * (-128) * (-128) = 2^30, with the correction that the packer would make. */
+static void gemm_i8_holds_the_largest_sum(void **state)
+{
+    (void)state;
+    static uint8_t a[UK_MAX_K_I8];
+    static int8_t panel[UK_MAX_K_I8 * UK_PANEL];
+    int32_t correction[UK_PANEL], c[UK_PANEL];
+    memset(a, 0, sizeof a);
+    memset(panel, -128, sizeof panel);
+    for (int j = 0; j < UK_PANEL; j++) {
+        correction[j] = 128 * 128 * UK_MAX_K_I8;
+    }
+    ref->gemm_i8(1, UK_MAX_K_I8 / 4, a, UK_MAX_K_I8, panel, correction, c, UK_PANEL);
+    assert_int_equal(c[31], 1 << 30);
+}
+
+/* Squares 2^24, 1 in lane 0 and 1, 1 in lane 1: the first 1 is lost, the others meet first. A running sum would lose all. */
+static void sum_squares_sums_by_lane(void **state)
+{
+    (void)state;
+    float x[18] = {[0] = 4096.0f, [1] = 1.0f, [16] = 1.0f, [17] = 1.0f};
+    expect_f32(ref->sum_squares(18, x), 0x1p24f + 2.0f);
+}
+
+/* Squares 2^24 in lane 0, 1 in lanes 8 and 4, where the halves meet: (2^24 + 1) + (1 + 0), each 1 alone against a tie, is 2^24;
+ * 1 in lanes 4 and 12 meet first and survive. */
+static void sum_squares_halves_the_lanes(void **state)
+{
+    (void)state;
+    float lost[16] = {[0] = 4096.0f, [4] = 1.0f, [8] = 1.0f}, kept[16] = {[0] = 4096.0f, [4] = 1.0f, [12] = 1.0f};
+    expect_f32(ref->sum_squares(16, lost), 0x1p24f);
+    expect_f32(ref->sum_squares(16, kept), 0x1p24f + 2.0f);
+}
+
+static void sum_squares_is_close_to_the_exact_sum(void **state)
+{
+    (void)state;
+    uint64_t random = 4;
+    float x[N];
+    fill_f32(x, N, ORDINARY, &random);
+    double exact = 0.0;
+    for (int i = 0; i < N; i++) {
+        exact += (double)x[i] * (double)x[i];
+    }
+    assert_true(fabs((double)ref->sum_squares(N, x) - exact) <= (N / 16 + 6) * 0x1p-24 * exact);
+    expect_f32(ref->sum_squares(0, x), 0.0f);
+}
+
+static void amax_is_the_largest_magnitude(void **state)
+{
+    (void)state;
+    const float x[] = {-0.0f, 1.0f, -7.5f, NAN, 3.0f};
+    expect_f32(ref->amax(5, x), 7.5f);
+    expect_f32(ref->amax(1, x), 0.0f);
+    expect_f32(ref->amax(0, x), 0.0f);
+    const float only_nan[] = {NAN, NAN};
+    expect_f32(ref->amax(2, only_nan), 0.0f);
+}
+
+static void scaling_rounds_each_product(void **state)
+{
+    (void)state;
+    for (int f = 0; f < ANY_BITS; f++) {
+        uint64_t random = 5;
+        float x[N], y[N], z[N], max = 0.0f;
+        uint16_t gamma[N];
+        fill_f32(x, N, (flavour)f, &random);
+        for (int i = 0; i < N; i++) {
+            gamma[i] = draw_bf16(&random, ORDINARY);
+        }
+        ref->scale(N, x, 0.3f, y);
+        float returned = ref->scale_gamma(N, x, 0.3f, gamma, z);
+        for (int i = 0; i < N; i++) {
+            float want = product(product(x[i], 0.3f), bf16_value(gamma[i]));
+            expect_f32(y[i], product(x[i], 0.3f));
+            expect_f32(z[i], want);
+            max = fabsf(want) > max ? fabsf(want) : max;
+        }
+        expect_f32(returned, max);
+    }
+}
+
+static void add_rounds_once(void **state)
+{
+    (void)state;
+    uint64_t random = 6;
+    float x[N], y[N], before[N];
+    fill_f32(x, N, EXTREME, &random);
+    fill_f32(before, N, EXTREME, &random);
+    memcpy(y, before, sizeof y);
+    ref->add(N, x, y);
+    for (int i = 0; i < N; i++) {
+        expect_f32(y[i], sum(before[i], x[i]));
+    }
+}
+
+static void quantize_rounds_ties_to_even_and_saturates(void **state)
+{
+    (void)state;
+    const float x[] = {0.5f,    1.5f,    -0.5f, -1.5f,  2.5f, 126.5f,   127.49f,    127.5f,  300.0f,
+                       -128.5f, -129.0f, 1e9f,  -1e30f, NAN,  INFINITY, -0x1.8p30f, 0x1p31f, -0.0f};
+    const int want[] = {0, 2, 0, -2, 2, 126, 127, 127, 127, -128, -128, 127, -128, -128, -128, -128, -128, 0};
+    enum { COUNT = sizeof x / sizeof *x };
+    int8_t q[COUNT];
+    ref->quantize_i8(COUNT, x, 1.0f, q);
+    for (int i = 0; i < COUNT; i++) {
+        assert_int_equal(q[i], want[i]);
+    }
+    ref->quantize_i8(2, (const float[]){0.1f, -3.0f}, 42.0f, q);
+    assert_int_equal(q[0], 4);
+    assert_int_equal(q[1], -126);
+}
+
+static void dequant_rounds_conversion_and_products(void **state)
+{
+    (void)state;
+    uint64_t random = 7;
+    int32_t acc[N];
+    float col_scale[N], y[N];
+    for (int i = 0; i < N; i++) {
+        acc[i] = (int32_t)(uint32_t)draw_u64(&random) >> (i % 16);
+    }
+    acc[0] = INT32_MIN;
+    acc[1] = (1 << 24) + 1;
+    fill_f32(col_scale, N, ORDINARY, &random);
+    ref->dequant_i32(N, acc, 1.1e-3f, col_scale, y);
+    for (int i = 0; i < N; i++) {
+        expect_f32(y[i], product(product((float)(double)acc[i], 1.1e-3f), col_scale[i]));
+    }
+}
+
+/* Every BF16 value and, between neighbours, the quarter points and the tie. */
+static void bf16_conversions_are_nearest_even(void **state)
+{
+    (void)state;
+    for (uint32_t upper = 0; upper < 0x10000; upper++) {
+        uint16_t bits = (uint16_t)upper, cut[4];
+        float wide;
+        ref->widen_bf16(1, &bits, &wide);
+        assert_int_equal(bits_of(wide), upper << 16);
+        if (isnan(wide) || isinf(wide)) {
+            continue;
+        }
+        float between[4];
+        for (uint32_t q = 0; q < 4; q++) {
+            between[q] = float_of(upper << 16 | q << 14);
+        }
+        ref->narrow_bf16(4, between, cut);
+        assert_int_equal(cut[0], upper);
+        assert_int_equal(cut[1], upper);
+        assert_int_equal(cut[2], upper + (upper & 1));
+        assert_int_equal(cut[3], upper + 1);
+    }
+}
+
+static void narrow_bf16_keeps_infinities_and_nans(void **state)
+{
+    (void)state;
+    const float x[] = {INFINITY, -INFINITY, float_of(0x7f800001), float_of(0xffffffff), float_of(0x7fa10000), FLT_MAX};
+    const uint16_t want[] = {0x7f80, 0xff80, 0x7fc0, 0xffff, 0x7fe1, 0x7f80};
+    uint16_t y[6];
+    ref->narrow_bf16(6, x, y);
+    for (int i = 0; i < 6; i++) {
+        assert_int_equal(y[i], want[i]);
+    }
+}
+
+static void bias_adds_128(void **state)
+{
+    (void)state;
+    int8_t x[256];
+    uint8_t y[256];
+    for (int i = 0; i < 256; i++) {
+        x[i] = (int8_t)(i - 128);
+    }
+    ref->bias_i8(256, x, y);
+    for (int i = 0; i < 256; i++) {
+        assert_int_equal(y[i], i);
+    }
+}
+
+static void rotate_turns_pairs(void **state)
+{
+    (void)state;
+    uint64_t random = 8;
+    float c[N], s[N], x[2 * N], before[2 * N];
+    fill_f32(c, N, ORDINARY, &random);
+    fill_f32(s, N, ORDINARY, &random);
+    fill_f32(before, 2 * N, ORDINARY, &random);
+    memcpy(x, before, sizeof x);
+    ref->rotate(N, c, s, x);
+    for (int j = 0; j < N; j++) {
+        float even = before[2 * j], odd = before[2 * j + 1];
+        expect_f32(x[2 * j], sum(product(even, c[j]), -product(odd, s[j])));
+        expect_f32(x[2 * j + 1], sum(product(even, s[j]), product(odd, c[j])));
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(gemm_bf16_is_within_the_bound_of_fp32_sums),
+        cmocka_unit_test(gemm_bf16_sums_in_ascending_order),
+        cmocka_unit_test(gemm_bf16_fuses_denormal_products),
+        cmocka_unit_test(gemm_i8_is_exact),
+        cmocka_unit_test(gemm_i8_holds_the_largest_sum),
+        cmocka_unit_test(sum_squares_sums_by_lane),
+        cmocka_unit_test(sum_squares_halves_the_lanes),
+        cmocka_unit_test(sum_squares_is_close_to_the_exact_sum),
+        cmocka_unit_test(amax_is_the_largest_magnitude),
+        cmocka_unit_test(scaling_rounds_each_product),
+        cmocka_unit_test(add_rounds_once),
+        cmocka_unit_test(quantize_rounds_ties_to_even_and_saturates),
+        cmocka_unit_test(dequant_rounds_conversion_and_products),
+        cmocka_unit_test(bf16_conversions_are_nearest_even),
+        cmocka_unit_test(narrow_bf16_keeps_infinities_and_nans),
+        cmocka_unit_test(bias_adds_128),
+        cmocka_unit_test(rotate_turns_pairs),
+    };
+    return cmocka_run_group_tests_name("kernels.ref", tests, find_scalar, NULL);
+}
