@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
+
 enum { ALIGNMENT = 64, CHUNK_BYTES = 64 * 1024 };
 
 struct arena_chunk {
@@ -14,9 +16,8 @@ struct arena_chunk {
 
 static arena_chunk *chunk_create(size_t size)
 {
-    arena_chunk *c = aligned_alloc(ALIGNMENT, sizeof *c + size);
+    arena_chunk *c = memory_zeroed_array(1, sizeof *c + size);
     if (c) {
-        memset(c, 0, sizeof *c + size);
         c->size = size;
     }
     return c;

@@ -1,0 +1,39 @@
+#include "base/memory.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum { ALIGNMENT = 64, HUGE_PAGE = 2 << 20, LARGE = 4 << 20 };
+
+void memory_prefer_huge(void *start, size_t n_bytes)
+{
+    if (n_bytes < LARGE) {
+        return;
+    }
+    uintptr_t first = ((uintptr_t)start + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE,
+              end = ((uintptr_t)start + n_bytes) / HUGE_PAGE * HUGE_PAGE;
+    madvise((void *)first, end - first, MADV_HUGEPAGE);
+}
+
+void *memory_array(size_t n, size_t item_bytes)
+{
+    size_t n_bytes;
+    if (__builtin_mul_overflow(n, item_bytes, &n_bytes) || n_bytes > SIZE_MAX / 2) {
+        return NULL;
+    }
+    size_t alignment = n_bytes < LARGE ? ALIGNMENT : HUGE_PAGE;
+    n_bytes = n_bytes == 0 ? alignment : (n_bytes + alignment - 1) / alignment * alignment;
+    void *block = aligned_alloc(alignment, n_bytes);
+    if (block != NULL) {
+        memory_prefer_huge(block, n_bytes);
+    }
+    return block;
+}
+
+void *memory_zeroed_array(size_t n, size_t item_bytes)
+{
+    void *block = memory_array(n, item_bytes);
+    return block == NULL ? NULL : memset(block, 0, n * item_bytes);
+}
