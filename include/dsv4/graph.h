@@ -1,13 +1,13 @@
 /* dsv4/graph.h - the tile-task runtime: build a graph once, seal it, replay it many times.
  *
- * A STAGE is a launch of n_blocks calls of one function (a stage of one block is a plain task). A BLOCK says, through the stage's describe
- * function, which BOXES (row and column ranges) of which VIEWS it reads, writes or updates. Views are 2-D windows on memory; two views
- * that share bytes are known to share them, whatever their shapes.
+ * A STAGE is a launch of n_blocks calls of one function (a stage of one block is a plain task). A BLOCK says, through the stage's
+ * describe function, which BOXES (row and column ranges) of which VIEWS it reads, writes or updates. Views are 2-D windows on
+ * memory; two views that share bytes are known to share them, whatever their shapes.
  *
  * The meaning of a graph is the sequential one: stages in the order they were added, blocks in ascending order. Sealing finds the
  * edges that keep this meaning (read after write, write after write, write after read), block to block and exactly: two blocks are
- * ordered only if some byte is touched by both and written by one. Replaying calls each block once, as soon as the blocks before it are
- * done, on any worker. Blocks cannot fail: everything is validated while building.
+ * ordered only if some byte is touched by both and written by one. Replaying calls each block once, as soon as the blocks before it
+ * are done, on any worker. Blocks cannot fail: everything is validated while building.
  *
  * Building and sealing: one thread. Replaying: one thread calls dsv4_exec_run, the workers of the pool run the blocks. */
 #ifndef DSV4_GRAPH_H
@@ -112,8 +112,8 @@ void dsv4_graph_fail(dsv4_graph *g, const dsv4_error *err);
 
 /* ---- sealing --------------------------------------------------------------------------------------------------------- */
 
-/* How fine a dependency is (for study): blocks whose boxes overlap; whole stages that have such blocks; or whole memory regions, as a
- * tracker does that cannot tell boxes apart. Results are the same, the waiting differs. */
+/* How fine a dependency is (for study): blocks whose boxes overlap; whole stages that have such blocks; or whole memory regions, as
+ * a tracker does that cannot tell boxes apart. Results are the same, the waiting differs. */
 typedef enum dsv4_deps { DSV4_DEPS_BLOCK, DSV4_DEPS_STAGE, DSV4_DEPS_TENSOR } dsv4_deps;
 
 DSV4_MUST_CHECK dsv4_status dsv4_deps_parse(const char *text, dsv4_deps *out, dsv4_error *err);
@@ -132,8 +132,8 @@ dsv4_graph_info dsv4_graph_get_info(const dsv4_graph *g);
 /* Finds wrong declarations in a sealed graph by running it once, one block at a time, in a random ready order drawn from seed:
  *   - two blocks that touch the same byte, one writing, with no path of edges between them;
  *   - a block that writes bytes it did not declare, or whose declared output depends on bytes it did not declare as read.
- * The second is found by running each block twice, the second time with everything undeclared in writable views replaced by noise, so
- * a block must not follow undeclared data to wild places. Buffers end as after a normal run. DSV4_E_GRAPH and a line with stage,
+ * The second is found by running each block twice, the second time with everything undeclared in writable views replaced by noise,
+ * so a block must not follow undeclared data to wild places. Buffers end as after a normal run. DSV4_E_GRAPH and a line with stage,
  * block, view and box on a finding; *n_findings (may be NULL) counts them all. Slow: for tests. */
 DSV4_MUST_CHECK dsv4_status dsv4_graph_verify(dsv4_graph *g, uint64_t seed, int64_t *n_findings, dsv4_error *err);
 
@@ -171,8 +171,8 @@ typedef struct dsv4_exec_summary {
 /* Of the last run of an exec created with trace; zeros otherwise. */
 dsv4_exec_summary dsv4_exec_get_summary(const dsv4_exec *exec);
 
-/* Writes the last run as Chrome/Perfetto trace JSON: a lane per worker, a slice per block named after its stage, arrows along the edges.
- * Opens in ui.perfetto.dev and chrome://tracing. Replaces path whole or not at all. */
+/* Writes the last run as Chrome/Perfetto trace JSON: a lane per worker, a slice per block named after its stage, arrows along the
+ * edges. Opens in ui.perfetto.dev and chrome://tracing. Replaces path whole or not at all. */
 DSV4_MUST_CHECK dsv4_status dsv4_exec_write_trace(const dsv4_exec *exec, const char *path, dsv4_error *err);
 
 #ifdef __cplusplus

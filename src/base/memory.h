@@ -7,8 +7,8 @@
 
 #include <stddef.h>
 
-/* n items of item_bytes (at least one byte in all), 64-byte aligned, contents undefined or zero; release with free. NULL without memory or if the
- * product overflows. */
+/* n items of item_bytes (at least one byte in all), 64-byte aligned, contents undefined or zero; release with free. NULL without
+ * memory or if the product overflows. */
 void *memory_array(size_t n, size_t item_bytes);
 void *memory_zeroed_array(size_t n, size_t item_bytes);
 

@@ -1,9 +1,9 @@
 #include "rt/boxset.h"
 
-#include "base/memory.h"
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "rt/sort.h"
 
 /* ---- regions --------------------------------------------------------------------------------------------------------- */
@@ -161,8 +161,8 @@ static bool table_grow(rt_region *r)
 
 enum { MAX_SEQUENCES = sizeof((rt_boxset *)0)->recent / sizeof(int32_t) };
 
-/* Blocks touch their boxes in the order in which earlier stages did, so the box behind a recent one is likely the next: found without
- * a random access. RT_NONE if it is not. */
+/* Blocks touch their boxes in the order in which earlier stages did, so the box behind a recent one is likely the next: found
+ * without a random access. RT_NONE if it is not. */
 static int32_t guess_next(const rt_boxset *set, const rt_span *span)
 {
     for (int i = 0; i < set->n_sequences; i++) {
@@ -266,7 +266,7 @@ static bool deal_boxes(rt_boxset *set)
     return ok;
 }
 
-/* Sorts the boxes of one region by Morton key; key, order and sorted have room for them. Boxes mostly come in that order already. */
+/* Sorts the boxes of one region by Morton key; key, order and sorted have room for them. Mostly they come in that order. */
 static bool order_region(rt_boxset *set, const rt_region *r, uint64_t *key, int32_t *order, int32_t *sorted)
 {
     int32_t *slots = set->slot_box + r->first_slot;

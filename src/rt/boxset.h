@@ -1,8 +1,8 @@
 /* rt/boxset.h - the distinct boxes of a graph, and which of them overlap.
  *
- * REGION  Memory that some views share, directly or through others: overlapping address ranges merged. Boxes of different regions never
- *         overlap, so each region has its own box tree. Its frame takes the longest row among its views: boxes of narrower views
- *         of the same memory (heads of a row) stay narrow in it.
+ * REGION  Memory that some views share, directly or through others: overlapping address ranges merged. Boxes of different regions
+ *         never overlap, so each region has its own box tree. Its frame takes the longest row among its views: boxes of narrower
+ *         views of the same memory (heads of a row) stay narrow in it.
  * BOX     Equal spans are one box, however many blocks touch it, and get one id.
  *
  * Use: init, add every span, index, then activate / deactivate / overlaps. */
@@ -60,7 +60,7 @@ bool rt_boxset_index(rt_boxset *set);
 void rt_boxset_activate(rt_boxset *set, int32_t box);
 void rt_boxset_deactivate(rt_boxset *set, int32_t box);
 
-/* Active boxes that share a byte with box (itself included if active); *boxes is valid until the next call. Returns their number. */
+/* Active boxes that share a byte with box (itself included if active); *boxes is valid until the next call. Returns how many. */
 int64_t rt_boxset_overlaps(rt_boxset *set, int32_t box, const int32_t **boxes);
 
 #endif

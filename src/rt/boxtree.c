@@ -129,8 +129,8 @@ static int64_t search_below(const rt_boxtree *t, int64_t i, const rt_rect *r, in
     return n_hits;
 }
 
-/* From the leaf upwards: at each level, the subtree beside the path. Neighbours in memory come first, and the upper levels are the same for
- * most searches. Which subtrees to enter is found without branches, which no processor could predict. */
+/* From the leaf upwards: at each level, the subtree beside the path. Neighbours in memory come first, and the upper levels are the
+ * same for most searches. Which subtrees to enter is found without branches, which no processor could predict. */
 int64_t rt_boxtree_search(const rt_boxtree *t, int64_t slot, int32_t *hits)
 {
     int64_t leaf = t->width + slot, n_hits = 0;

@@ -1,11 +1,12 @@
 /* rt/boxtree.h - finds the boxes of a memory region that may overlap a given one.
  *
- * All boxes are known when a graph is sealed, so the tree is static: leaves in Morton order of the box centres, a balanced binary tree of bounding
- * rectangles above them (node i has children 2i and 2i+1, leaf slots start at `width`). Each leaf is active or not; a search
- * enters active subtrees only. So a search costs O(log n + hits) for tilings, and boxes that no longer matter cost nothing.
+ * All boxes are known when a graph is sealed, so the tree is static: leaves in Morton order of the box centres, a balanced binary
+ * tree of bounding rectangles above them (node i has children 2i and 2i+1, leaf slots start at `width`). Each leaf is active or
+ * not; a search enters active subtrees only. So a search costs O(log n + hits) for tilings, and boxes that no longer matter cost
+ * nothing.
  *
- * Rectangles live in the region's FRAME: memory seen as rows of `stride` bytes. A box whose rows are the frame's rows is exact there; any other
- * gets a bounding rectangle. The caller checks hits exactly (rt_span_overlaps). */
+ * Rectangles live in the region's FRAME: memory seen as rows of `stride` bytes. A box whose rows are the frame's rows is exact
+ * there; any other gets a bounding rectangle. The caller checks hits exactly (rt_span_overlaps). */
 #ifndef RT_BOXTREE_H
 #define RT_BOXTREE_H
 
@@ -47,8 +48,8 @@ void rt_boxtree_build(rt_boxtree *t, int64_t n_boxes);
 void rt_boxtree_activate(rt_boxtree *t, int64_t slot);
 void rt_boxtree_deactivate(rt_boxtree *t, int64_t slot);
 
-/* Slots of active leaves whose rectangles meet that of leaf `slot`, itself included, written to hits (room for every leaf); returns their
- * number. */
+/* Slots of active leaves whose rectangles meet that of leaf `slot`, itself included, written to hits (room for every leaf); returns
+ * their number. */
 int64_t rt_boxtree_search(const rt_boxtree *t, int64_t slot, int32_t *hits);
 
 #endif

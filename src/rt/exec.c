@@ -1,10 +1,10 @@
 #include "rt/exec.h"
 
-#include "base/memory.h"
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "base/rng.h"
 #include "rt/ticks.h"
 
@@ -59,8 +59,8 @@ static bool count_down(dsv4_exec *x, int32_t task)
     return true;
 }
 
-/* Releases what waits for `task`, through joins. Returns the most urgent block that needs what this worker has just made, for it to go on
- * with; the others go into ready sets. */
+/* Releases what waits for `task`, through joins. Returns the most urgent block that needs what this worker has just made, for it to
+ * go on with; the others go into ready sets. */
 static int32_t release(dsv4_exec *x, int worker, int32_t task, uint64_t now)
 {
     const dsv4_graph *g = x->g;

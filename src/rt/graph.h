@@ -4,8 +4,8 @@
  * infer.c      boxes -> edges                           seal.c       edges -> tasks in priority order
  * exec.c       replays the second half                  verify_*.c   find wrong declarations
  *
- * TASK IDS   While sealing, blocks are numbered in program order and joins follow: the id of block b of stage s is stage[s].first_block + b.
- *            Sealed tasks are numbered by priority: 0 is the first to start. Joins come last. */
+ * TASK IDS   While sealing, blocks are numbered in program order and joins follow: the id of block b of stage s is
+ *            stage[s].first_block + b. Sealed tasks are numbered by priority: 0 is the first to start. Joins come last. */
 #ifndef RT_GRAPH_H
 #define RT_GRAPH_H
 

@@ -1,21 +1,21 @@
 /* rt/infer.c - read-after-write, write-after-write and write-after-read, block to block.
  *
- * Blocks are walked in program order. Each distinct box keeps what still matters of its past: the last block that wrote exactly this box, and
- * the blocks that read it since. An access finds the active boxes that share a byte with its own:
+ * Blocks are walked in program order. Each distinct box keeps what still matters of its past: the last block that wrote exactly
+ * this box, and the blocks that read it since. An access finds the active boxes that share a byte with its own:
  *
  *   read   waits for their writers                       then joins the readers of its box
  *   write  waits for their writers and their readers     then wipes the past of every box that it covers, and is its box's writer
  *
- * Wiping is what keeps the walk near-linear: whoever meets a wiped box meets the write that covers it, and that write waits for the wiped past.
- * Likewise a read that finds its box written since it was last read, even in part, replaces the box's readers: it waits for that write,
- * and that write waits for them.
+ * Wiping is what keeps the walk near-linear: whoever meets a wiped box meets the write that covers it, and that write waits for the
+ * wiped past. Likewise a read that finds its box written since it was last read, even in part, replaces the box's readers: it waits
+ * for that write, and that write waits for them.
  *
- * JOINS  Many blocks wait for the same blocks: readers of one box for its writers, writers of its parts for its readers, row tiles for all column
- *        tiles. What an access waits for is grouped by stage. From three tasks on, a group that another block waited for becomes one join task, so
- *        that P producers and C consumers cost P + C edges, not P * C:
+ * JOINS  Many blocks wait for the same blocks: readers of one box for its writers, writers of its parts for its readers, row tiles
+ *        for all column tiles. What an access waits for is grouped by stage. From three tasks on, a group that another block waited
+ *        for becomes one join task, so that P producers and C consumers cost P + C edges, not P * C:
  *
- *        w0 w1 w2 ... wP          The second block makes the join; the first one keeps its own edges. A box remembers what its readers
- *          \ | | /                wait for (`known`) until a write touches it.
+ *        w0 w1 w2 ... wP          The second block makes the join; the first one keeps its own edges.
+ *          \ | | /                A box remembers what its readers wait for (`known`) until a write touches it.
  *           join
  *          / | | \
  *        r0 r1 r2 ... rC
@@ -24,10 +24,10 @@
  * widened to its memory region. */
 #include "rt/infer.h"
 
-#include "base/memory.h"
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "rt/boxset.h"
 #include "rt/taskset.h"
 

@@ -14,8 +14,8 @@ typedef struct rt_edges {
     int64_t n_boxes; /* declared by all blocks */
 } rt_edges;
 
-/* All edges of the graph: inferred from its boxes at the given granularity, and declared. Costs in cost_ns [n_blocks] come from the same
- * walk. Zeroed storage; the caller frees out->edges also after a failure. */
+/* All edges of the graph: inferred from its boxes at the given granularity, and declared. Costs in cost_ns [n_blocks] come from the
+ * same walk. Zeroed storage; the caller frees out->edges also after a failure. */
 DSV4_MUST_CHECK dsv4_status rt_infer_edges(const dsv4_graph *g, dsv4_deps deps, rt_edges *out, double *cost_ns, dsv4_error *err);
 
 #endif

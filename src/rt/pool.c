@@ -173,7 +173,8 @@ int dsv4_pool_default_threads(void)
     return n < MAX_THREADS ? n : MAX_THREADS;
 }
 
-/* Binds a thread to the first hardware thread of a core. Pinning is a matter of speed: where the system refuses it, the worker runs unpinned. */
+/* Binds a thread to the first hardware thread of a core. Pinning is a matter of speed: where the system refuses it, the worker runs
+ * unpinned. */
 static void pin_thread(const dsv4_pool *pool, pthread_t thread, int core)
 {
     hwloc_obj_t object = hwloc_get_obj_by_type(pool->topology, HWLOC_OBJ_CORE, (unsigned)core);

@@ -4,12 +4,12 @@
  *   level 1        1100...         0000...                    one bit per word of level 0
  *   level 0   0100..  1001..    0000..  0000..                one bit per task; task numbers ascend with falling priority
  *
- * The smallest member is found by counting trailing zeros from the top: a handful of loads for any size. Adding and taking are one atomic
- * operation on the word of the task, and one on a summary word when the word becomes non-empty or empty. Any thread may add, any
- * may take; nothing is allocated and nothing locks, because a task is in the set at most once and the bitmap has room for all.
+ * The smallest member is found by counting trailing zeros from the top: a handful of loads for any size. Adding and taking are one
+ * atomic operation on the word of the task, and one on a summary word when the word becomes non-empty or empty. Any thread may add,
+ * any may take; nothing is allocated and nothing locks, because a task is in the set at most once and the bitmap has room for all.
  *
- * SUMMARIES may lag: a taker that empties a word clears its summary bit, then looks at the word again and sets the bit back if someone added meanwhile.
- * In between, a search can miss a member that is there; rt_ready_is_empty looks at level 0 and cannot. */
+ * SUMMARIES may lag: a taker that empties a word clears its summary bit, then looks at the word again and sets the bit back if
+ * someone added meanwhile. In between, a search can miss a member that is there; rt_ready_is_empty looks at level 0 and cannot. */
 #ifndef RT_READY_H
 #define RT_READY_H
 

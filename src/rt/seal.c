@@ -1,11 +1,14 @@
 /* rt/seal.c - from edges to the sealed form: cycles found, priorities fixed, successors laid out for replay.
  *
- * PRIORITY  A task's remaining path is its own nominal cost plus the longest remaining path of its successors. Sealed numbers ascend with
- *           descending remaining path, equal ones in program order, so the smallest ready number is the block to start first.
- * JOINS     run nothing and so need no worker: they are numbered behind all blocks that run. One that waits for nothing is dropped. */
+ * PRIORITY  A task's remaining path is its own nominal cost plus the longest remaining path of its successors. Sealed numbers
+ *           ascend with descending remaining path, equal ones in program order, so the smallest ready number is the block to start
+ *           first.
+ * JOINS     run nothing and so need no worker: they are numbered behind all blocks that run. One that waits for nothing is dropped.
+ *           */
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "rt/graph.h"
 #include "rt/infer.h"
 #include "rt/sort.h"

@@ -1,8 +1,9 @@
 #include "rt/sort.h"
 
-#include "base/memory.h"
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/memory.h"
 
 enum { DIGIT_BITS = 11, DIGITS = 1 << DIGIT_BITS, PASSES = (64 + DIGIT_BITS - 1) / DIGIT_BITS };
 

@@ -19,7 +19,8 @@ static int64_t floor_div(int64_t a, int64_t b)
     return q - (a % b != 0 && a < 0);
 }
 
-/* Does the run [start, start+len) meet a run of s? Runs of s are disjoint and ascending: the first that ends behind `start` decides. */
+/* Does the run [start, start+len) meet a run of s? Runs of s are disjoint and ascending: the first that ends behind `start`
+ * decides. */
 static bool run_meets(int64_t start, int64_t len, const rt_span *s)
 {
     int64_t i = floor_div(start - s->start - s->len, s->stride) + 1;

@@ -3,8 +3,8 @@
  *   address   start            start+stride      start+2*stride
  *             |<- len ->|......|<- len ->|.......|<- len ->|        n = 3
  *
- * Normal form: runs that touch are one run; one run has stride = len. So a whole tensor, a range of its rows, and a vector are all n = 1,
- * and equal sets of bytes that come from boxes of the same view are equal spans. */
+ * Normal form: runs that touch are one run; one run has stride = len. So a whole tensor, a range of its rows, and a vector are all
+ * n = 1, and equal sets of bytes that come from boxes of the same view are equal spans. */
 #ifndef RT_SPAN_H
 #define RT_SPAN_H
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "rt/graph.h"
 
 static uint64_t hash_tasks(const int32_t *tasks, int64_t n)

@@ -3,11 +3,11 @@
  *   M   names of the process and of one lane per worker
  *   X   one slice per block: name = stage, cname = the stage's colour, args = block and how long it waited
  *   s,f one arrow per edge between blocks; through a join, from the block that completed it to every block that it released */
-#include "base/memory.h"
 #include <stdlib.h>
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/memory.h"
 #include "rt/exec.h"
 #include "rt/sort.h"
 #include "rt/ticks.h"

@@ -10,8 +10,8 @@ typedef struct rt_findings {
     dsv4_error first;
 } rt_findings;
 
-/* Pairs of blocks that touch the same byte, one writing, with no path of edges between them. Looks at every declared box, also untracked ones
- * and those of manual regions. Fails only without memory. */
+/* Pairs of blocks that touch the same byte, one writing, with no path of edges between them. Looks at every declared box, also
+ * untracked ones and those of manual regions. Fails only without memory. */
 DSV4_MUST_CHECK dsv4_status rt_verify_order(const dsv4_graph *g, rt_findings *found, dsv4_error *err);
 
 /* Blocks that write undeclared bytes or read undeclared ones: runs the graph, see verify_touch.c. */

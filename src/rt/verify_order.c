@@ -1,11 +1,11 @@
 /* rt/verify_order.c - looks for unordered conflicts.
  *
- * Conflicts come from the distinct boxes, all active: every pair of overlapping boxes gives pairs of blocks, one of them writing. Reachability is
- * computed for 64 source tasks at a time, one bit each, in one sweep over the tasks in topological order. */
-#include "base/memory.h"
+ * Conflicts come from the distinct boxes, all active: every pair of overlapping boxes gives pairs of blocks, one of them writing.
+ * Reachability is computed for 64 source tasks at a time, one bit each, in one sweep over the tasks in topological order. */
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "rt/boxset.h"
 #include "rt/sort.h"
 #include "rt/verify.h"

@@ -3,12 +3,13 @@
  * For every region of memory that the graph's views cover:
  *
  *   before   the region as the block found it
- *   noise    before, each byte changed, except where the block declared that it reads; only in regions that the graph writes at all,
- *            since an undeclared read of a constant orders nothing (a constant that changes is an undeclared write)
+ *   noise    before, each byte changed, except where the block declared that it reads; only in regions that the graph writes at
+ *            all, since an undeclared read of a constant orders nothing (a constant that changes is an undeclared write)
  *
- * First run, on the real memory: a byte that changed outside the declared write boxes is an undeclared write. Second run, on noise: a byte of a
- * declared write box that comes out otherwise than in the first run depends on something undeclared, unless neither run wrote it. The
- * culprit is then found by replacing less: scratch alone, which holds other noise in the second run, then ever smaller ranges of bytes. */
+ * First run, on the real memory: a byte that changed outside the declared write boxes is an undeclared write. Second run, on noise:
+ * a byte of a declared write box that comes out otherwise than in the first run depends on something undeclared, unless neither run
+ * wrote it. The culprit is then found by replacing less: scratch alone, which holds other noise in the second run, then ever
+ * smaller ranges of bytes. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

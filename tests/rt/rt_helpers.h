@@ -1,5 +1,5 @@
-/* What the tests of the runtime share: smaller counts where a sanitizer slows every access, reproducible random choices, stages whose boxes
- * move from block to block. */
+/* What the tests of the runtime share: smaller counts where a sanitizer slows every access, reproducible random choices, stages
+ * whose boxes move from block to block. */
 #ifndef RT_HELPERS_H
 #define RT_HELPERS_H
 

@@ -1,8 +1,8 @@
 /* Random graphs against brute force: the results of every replay, and the order that sealing finds.
  *
- * A graph_case is drawn whole before any graph is built: views that cut three small areas of memory in different shapes, stages whose blocks touch
- * random boxes of them, joins and declared edges. A block hashes all bytes that it reads and writes bytes drawn from the hash, so any
- * two conflicting blocks in the wrong order, or at the same time, change the outcome. */
+ * A graph_case is drawn whole before any graph is built: views that cut three small areas of memory in different shapes, stages
+ * whose blocks touch random boxes of them, joins and declared edges. A block hashes all bytes that it reads and writes bytes drawn
+ * from the hash, so any two conflicting blocks in the wrong order, or at the same time, change the outcome. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -75,7 +75,8 @@ static uint8_t memory[MEMORY_BYTES], initial[MEMORY_BYTES], expected[MEMORY_BYTE
 static dsv4_pool *pools[N_POOLS];
 static _Atomic bool scratch_was_shared;
 
-/* ---- drawing --------------------------------------------------------------------------------------------------------------------- */
+/* ---- drawing
+ * --------------------------------------------------------------------------------------------------------------------- */
 
 /* Views of one area: its rows, its rows cut into heads, a window with the same row stride, or some other stride. */
 static void draw_views(dice *d, graph_case *c, int64_t area)
@@ -168,7 +169,8 @@ static void draw_case(dice *d, graph_case *c)
     }
 }
 
-/* ---- running a block --------------------------------------------------------------------------------------------------------------- */
+/* ---- running a block
+ * --------------------------------------------------------------------------------------------------------------- */
 
 static uint64_t mix(uint64_t x)
 {
@@ -247,7 +249,8 @@ static void describe(const void *arg, int64_t block, dsv4_describe *d)
     }
 }
 
-/* ---- brute force -------------------------------------------------------------------------------------------------------------------- */
+/* ---- brute force
+ * -------------------------------------------------------------------------------------------------------------------- */
 
 static void run_in_program_order(const graph_case *c)
 {
@@ -312,7 +315,8 @@ static void find_expected_order(const graph_case *c, uint64_t behind[MAX_ALL])
     }
 }
 
-/* ---- the sealed graph --------------------------------------------------------------------------------------------------------------- */
+/* ---- the sealed graph
+ * --------------------------------------------------------------------------------------------------------------- */
 
 static dsv4_graph *build(const graph_case *c, dsv4_deps deps)
 {

@@ -1,5 +1,5 @@
-/* Swimlanes, read back from the written file: a stage that works in place runs in parallel with exact boxes and one block at a time with a
- * tracker that sees whole tensors. */
+/* Swimlanes, read back from the written file: a stage that works in place runs in parallel with exact boxes and one block at a time
+ * with a tracker that sees whole tensors. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -40,7 +40,8 @@ static int destroy_pool(void **state)
     return 0;
 }
 
-/* ---- the graph: fill a row -> rotate it in place -> read all rows ------------------------------------------------------------------- */
+/* ---- the graph: fill a row -> rotate it in place -> read all rows
+ * ------------------------------------------------------------------- */
 
 static void run_fill(const void *arg, int64_t block, void *scratch)
 {
@@ -87,7 +88,8 @@ static dsv4_graph *build(dsv4_deps deps)
     return g;
 }
 
-/* ---- reading a trace ------------------------------------------------------------------------------------------------------------------ */
+/* ---- reading a trace
+ * ------------------------------------------------------------------------------------------------------------------ */
 
 typedef struct slice {
     const char *name, *cname;
@@ -216,7 +218,8 @@ static const slice *find_slice(const swimlanes *t, const char *name, int64_t blo
     return found;
 }
 
-/* ---- what a trace holds ------------------------------------------------------------------------------------------------------------------- */
+/* ---- what a trace holds
+ * ------------------------------------------------------------------------------------------------------------------- */
 
 static void test_every_block_has_its_slice(void **state)
 {
@@ -305,8 +308,8 @@ static int count_arrows(const arrow *arrows, int n, const slice *from, const sli
     return n_found;
 }
 
-/* One arrow an edge: row by row into the rotation, from all rows into the first reader; the other readers' join is drawn as an arrow
- * from the block that completed it. */
+/* One arrow an edge: row by row into the rotation, from all rows into the first reader; the other readers' join is drawn as an
+ * arrow from the block that completed it. */
 static void test_arrows_follow_edges(void **state)
 {
     (void)state;
@@ -330,7 +333,8 @@ static void test_arrows_follow_edges(void **state)
     json_decref(t.root);
 }
 
-/* ---- parallel or not ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- parallel or not
+ * ----------------------------------------------------------------------------------------------------------------------- */
 
 /* Pairs of rotations on different workers whose slices overlap by more than a tenth of their length. */
 static int count_overlaps(const swimlanes *t)
@@ -373,7 +377,8 @@ static void test_whole_tensors_run_one_by_one(void **state)
     json_decref(t.root);
 }
 
-/* ---- summaries and refusals ------------------------------------------------------------------------------------------------------------------ */
+/* ---- summaries and refusals
+ * ------------------------------------------------------------------------------------------------------------------ */
 
 static void test_summary(void **state)
 {

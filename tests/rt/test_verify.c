@@ -12,7 +12,8 @@
 
 enum { N = 8, IN = 0, MID = 1, OUT = 2, FLAGS = 3 };
 
-/* The graph under test: "v.fill" writes the rows of mid from those of in, "v.case" is the stage of the test, "v.last" updates the rows of out. */
+/* The graph under test: "v.fill" writes the rows of mid from those of in, "v.case" is the stage of the test, "v.last" updates the
+ * rows of out. */
 static struct buffers {
     uint8_t in[N][N], mid[N][N], out[N][N], flags[N];
 } now, initial;
@@ -118,7 +119,8 @@ static void check(dsv4_block_fn *run, dsv4_describe_fn *describe, int64_t n_expe
     dsv4_graph_destroy(g);
 }
 
-/* ---- the stage under test: reads a row of mid, writes it to out ----------------------------------------------------------------- */
+/* ---- the stage under test: reads a row of mid, writes it to out
+ * ----------------------------------------------------------------- */
 
 static void describe_copy(const void *arg, int64_t block, dsv4_describe *d)
 {
@@ -183,7 +185,8 @@ static void test_declared_write_may_be_left_out(void **state)
     check(run_nothing_written, describe_with_flag, 0, "", "");
 }
 
-/* ---- what is wrong ------------------------------------------------------------------------------------------------------------------ */
+/* ---- what is wrong
+ * ------------------------------------------------------------------------------------------------------------------ */
 
 static void run_writes_elsewhere(const void *arg, int64_t block, void *scratch)
 {
