@@ -1,0 +1,199 @@
+/* ops/bind.c - dimensions: from the model and the call to the extents of every tensor, and whether the tensors have them. */
+#include "ops/bind.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const struct {
+    const char *name;
+    int64_t least;
+    const char *meaning;
+} symbols[] = {
+#define OP_SYMBOL_ROW(symbol, least, meaning) {#symbol, least, meaning},
+    OP_SYMBOLS(OP_SYMBOL_ROW)
+#undef OP_SYMBOL_ROW
+};
+
+op_dims op_dims_of_config(const dsv4_config *config)
+{
+    op_dims dims;
+    for (int s = 0; s < OP_N_SYMBOLS; s++) {
+        dims.of[s] = OP_UNKNOWN;
+    }
+    dims.of[OP_D] = config->hidden_size;
+    dims.of[OP_H] = config->num_attention_heads;
+    dims.of[OP_hd] = config->head_dim;
+    dims.of[OP_R] = config->qk_rope_head_dim;
+    dims.of[OP_QL] = config->q_lora_rank;
+    return dims;
+}
+
+int op_find_symbol(const char *text, size_t n)
+{
+    int s = 0;
+    while (s < OP_N_SYMBOLS && (strlen(symbols[s].name) != n || memcmp(symbols[s].name, text, n) != 0)) {
+        s++;
+    }
+    return s;
+}
+
+const char *op_symbol_meaning(int symbol)
+{
+    return symbols[symbol].meaning;
+}
+
+/* ---- shapes ------------------------------------------------------------------------------------------------------------ */
+
+/* Value of one factor at *text, a number or a symbol, and moves behind it; OP_UNKNOWN for an unbound symbol. */
+static int64_t eval_factor(const char **text, const op_dims *dims)
+{
+    size_t n = strcspn(*text, "*,");
+    int symbol = op_find_symbol(*text, n);
+    int64_t value = symbol < OP_N_SYMBOLS ? dims->of[symbol] : strtoll(*text, NULL, 10);
+    *text += n;
+    return value;
+}
+
+/* Value of one extent such as "H*hd", and moves behind it; OP_UNKNOWN if a symbol is unbound or the product overflows. */
+static int64_t eval_extent(const char **text, const op_dims *dims)
+{
+    int64_t product = 1;
+    bool known = true;
+    for (;; (*text)++) {
+        int64_t factor = eval_factor(text, dims);
+        known = known && factor != OP_UNKNOWN && !__builtin_mul_overflow(product, factor, &product);
+        if (**text != '*') {
+            return known ? product : OP_UNKNOWN;
+        }
+    }
+}
+
+dsv4_status op_eval_shape(const char *shape, const op_dims *dims, int *n_dims, int64_t *extents, dsv4_error *err)
+{
+    const char *text = shape;
+    int n = 0;
+    while (*text != '\0') {
+        extents[n] = eval_extent(&text, dims);
+        if (extents[n] == OP_UNKNOWN) {
+            return dsv4_fail(err, DSV4_E_SHAPE, "shape [%s] has an unknown or too large extent", shape);
+        }
+        n++;
+        text += *text == ',';
+    }
+    *n_dims = n;
+    return DSV4_OK;
+}
+
+/* ---- binding ----------------------------------------------------------------------------------------------------------- */
+
+/* Binds the dimensions of the call that stand alone in a shape, such as T in "T,D". */
+static void bind_shape(const char *shape, const dsv4_tensor *t, op_dims *dims)
+{
+    for (int i = 0; i < t->n_dims && *shape != '\0'; i++) {
+        size_t n = strcspn(shape, ",");
+        int symbol = op_find_symbol(shape, n);
+        if (symbol < OP_N_SYMBOLS && dims->of[symbol] == OP_UNKNOWN) {
+            dims->of[symbol] = t->shape[i];
+        }
+        shape += n + (shape[n] == ',');
+    }
+}
+
+dsv4_status op_check_tensor(const op_tensor *row, const dsv4_tensor *t, const op_dims *dims, dsv4_error *err)
+{
+    dsv4_tensor wanted = {.dtype = row->dtype};
+    char got[128], expected[128];
+    dsv4_tensor_shape_text(t, got, sizeof got);
+    if (op_eval_shape(row->shape, dims, &wanted.n_dims, wanted.shape, NULL) != DSV4_OK) {
+        return dsv4_fail(err, DSV4_E_SHAPE, "tensor %s: got %s %s, expected %s [%s]", row->name, dsv4_dtype_name(t->dtype), got,
+                         dsv4_dtype_name(row->dtype), row->shape);
+    }
+    bool same = t->dtype == row->dtype && t->n_dims == wanted.n_dims &&
+                memcmp(t->shape, wanted.shape, (size_t)t->n_dims * sizeof *t->shape) == 0;
+    if (!same) {
+        return dsv4_fail(err, DSV4_E_SHAPE, "tensor %s: got %s %s, expected %s %s = [%s]", row->name, dsv4_dtype_name(t->dtype),
+                         got, dsv4_dtype_name(row->dtype), dsv4_tensor_shape_text(&wanted, expected, sizeof expected), row->shape);
+    }
+    if (!dsv4_tensor_is_contiguous(t)) {
+        return dsv4_fail(err, DSV4_E_SHAPE, "tensor %s: its rows have gaps; pass a row-major copy", row->name);
+    }
+    return DSV4_OK;
+}
+
+/* A scalar input that names a dimension gives it its value. */
+static dsv4_status bind_scalar(const op_tensor *row, const dsv4_tensor *t, op_dims *dims, dsv4_error *err)
+{
+    int symbol = op_find_symbol(row->symbol, strlen(row->symbol));
+    double value = dsv4_tensor_get(t, 0);
+    if (value < (double)symbols[symbol].least) {
+        return dsv4_fail(err, DSV4_E_VALUE, "tensor %s: got %lld, expected at least %lld (%s)", row->name, (long long)value,
+                         (long long)symbols[symbol].least, symbols[symbol].meaning);
+    }
+    dims->of[symbol] = (int64_t)value;
+    return DSV4_OK;
+}
+
+static dsv4_status check_dims(const dsv4_op *op, const op_dims *dims, dsv4_error *err)
+{
+    for (int s = 0; s < OP_N_SYMBOLS; s++) {
+        if (dims->of[s] != OP_UNKNOWN && dims->of[s] < symbols[s].least) {
+            return dsv4_fail(err, DSV4_E_VALUE, "%s: %s (%s) is %lld, expected at least %lld", op->name, symbols[s].name,
+                             symbols[s].meaning, (long long)dims->of[s], (long long)symbols[s].least);
+        }
+    }
+    return DSV4_OK;
+}
+
+/* Checks one input and binds what it decides. */
+static dsv4_status bind_input(const dsv4_op *op, const op_tensor *row, const dsv4_tensor *t, op_dims *dims, dsv4_error *err)
+{
+    if (t == NULL) {
+        return dsv4_fail(err, DSV4_E_NOT_FOUND, "%s: input %s is missing, expected %s [%s]", op->name, row->name,
+                         dsv4_dtype_name(row->dtype), row->shape);
+    }
+    bind_shape(row->shape, t, dims);
+    dsv4_status status = op_check_tensor(row, t, dims, err);
+    return status == DSV4_OK && row->symbol != NULL ? bind_scalar(row, t, dims, err) : status;
+}
+
+dsv4_status op_bind(const dsv4_op *op, const dsv4_tensor_list *io, op_dims *dims, dsv4_error *err)
+{
+    dsv4_status status = check_dims(op, dims, err);
+    for (size_t i = 0; i < op->n_tensors && status == DSV4_OK; i++) {
+        const op_tensor *row = &op->tensors[i];
+        if (row->direction != OP_OUT) {
+            status = bind_input(op, row, dsv4_tensor_list_find(io, row->name), dims, err);
+        }
+    }
+    return status == DSV4_OK ? check_dims(op, dims, err) : status;
+}
+
+dsv4_status op_draw_inputs(const dsv4_op *op, const op_dims *dims, uint64_t seed, dsv4_tensor_list *list, dsv4_error *err)
+{
+    dsv4_status status = DSV4_OK;
+    for (size_t i = 0; i < op->n_tensors && status == DSV4_OK; i++) {
+        const op_tensor *row = &op->tensors[i];
+        int n_dims = 0;
+        int64_t extents[DSV4_MAX_DIMS];
+        if (row->direction == OP_OUT) {
+            continue;
+        }
+        status = op_eval_shape(row->shape, dims, &n_dims, extents, err);
+        if (status == DSV4_OK) {
+            status = dsv4_tensor_list_alloc(list, row->name, row->dtype, n_dims, extents, NULL, err);
+        }
+    }
+    for (size_t i = 0; i < op->n_tensors && status == DSV4_OK; i++) {
+        const op_tensor *row = &op->tensors[i];
+        fix_rule rule = row->fixture;
+        if (row->direction == OP_OUT || rule.kind == FIX_NONE) {
+            continue;
+        }
+        if (row->symbol != NULL) {
+            rule.a = (double)dims->of[op_find_symbol(row->symbol, strlen(row->symbol))];
+        }
+        dsv4_tensor *scale = rule.scale_name != NULL ? dsv4_tensor_list_find(list, rule.scale_name) : NULL;
+        status = fix_fill(row->name, &rule, seed, dsv4_tensor_list_find(list, row->name), scale, err);
+    }
+    return status;
+}

@@ -1,0 +1,315 @@
+/* ops/qkv_proj_rope.c - low-rank queries and the shared key/value row, normalised and rotated (SPEC 2.2).
+ *
+ * MATH      a = x wq_a;  a = (a * inv(a)) * gamma_cq;  (qr, qr_scale) = Q8(a)
+ *           q = (float(qr wq_b) * qr_scale) * wq_b_scale;  per head: q = bf(rotate(q * inv(q)))
+ *           kv = x wkv;  kv = bf(rotate((kv * inv(kv)) * gamma_ckv))
+ *           inv(v) = 1/sqrt(sum v^2 / m + eps);  rotate turns the interleaved pairs of the last R elements
+ * SHAPES    x bf16[T,D]  wq_a bf16[D,QL]  wkv bf16[D,hd]  wq_b i8[QL,H*hd]  wq_b_scale f32[H*hd]  gamma_cq bf16[QL]
+ *           gamma_ckv bf16[hd]  rope_cos, rope_sin bf16[T,R]  ->  q bf16[T,H,hd]  kv bf16[T,hd]  qr i8[T,QL]  qr_scale f32[T,1]
+ *           scratch a f32[T,QL], sums and amax f32[T, chunks of QL], acc i32[T, H*hd]
+ * STAGES    qkv.qr_proj   [t_tile x n_tile x k_split]  x, wq_a -> partial sums of a
+ *           qkv.kv_proj   [t_tile x n_tile x k_split]  x, wkv -> partial sums of kv
+ *           qkv.qr_sum    [norm_t_tile x part]         partial sums -> a, sums       split-K reduced in order, squares summed
+ *           qkv.qr_norm   [norm_t_tile x part]         a, sums, gamma_cq -> a, amax  norm and amax in one pass
+ *           qkv.qr_quant  [norm_t_tile x part]         a, amax -> qr, qr_scale
+ *           qkv.q_proj    [t_tile x q_n_tile]          qr, wq_b -> acc               staged in INT32: its tile is not q_head's
+ *           qkv.q_head    [head_t_tile x head_group]   acc, scales, rope -> q        dequantised, normalised, rotated in one pass
+ *           qkv.kv_head   [norm_t_tile]                partial sums, gamma_ckv, rope -> kv
+ *           Blocks wait for blocks: q_proj starts on rows that are quantised while others are not, a head once its columns are.
+ * NUMERICS  f32; products and squares summed in chunks of 512 (ops/chunk.h), so no tile changes a bit; INT8 product exact; rounded
+ *           to bf16 once, last. */
+#include "ops/chunk.h"
+#include "ops/project.h"
+#include "ops/rms.h"
+
+enum { X, WQ_A, WQ_B, WQ_B_SCALE, WKV, ROPE_COS, ROPE_SIN, GAMMA_CQ, GAMMA_CKV, Q, KV, QR, QR_SCALE };
+
+static const op_tensor tensors[] = {
+    {"x", DSV4_BF16, OP_IN, "T,D", "normalised hidden", {FIX_UNIFORM, -1, 1, NULL}, NULL, {0}},
+    {"wq_a", DSV4_BF16, OP_IN, "D,QL", "q down-projection", {FIX_UNIFORM, -0.1, 0.1, NULL}, NULL, {0}},
+    {"wq_b", DSV4_I8, OP_IN, "QL,H*hd", "q up-projection", {FIX_WQ_UNIFORM, -0.1, 0.1, "wq_b_scale"}, NULL, {0}},
+    {"wq_b_scale", DSV4_F32, OP_IN, "H*hd", "its scale per column", {0}, NULL, {0}},
+    {"wkv", DSV4_BF16, OP_IN, "D,hd", "key/value projection", {FIX_UNIFORM, -0.1, 0.1, NULL}, NULL, {0}},
+    {"rope_cos", DSV4_BF16, OP_IN, "T,R", "cosines per token; columns < R/2 are read", {FIX_UNIFORM, -1, 1, NULL}, NULL, {0}},
+    {"rope_sin", DSV4_BF16, OP_IN, "T,R", "sines per token; columns < R/2 are read", {FIX_UNIFORM, -1, 1, NULL}, NULL, {0}},
+    {"gamma_cq", DSV4_BF16, OP_IN, "QL", "RMS weight of the low-rank q", {FIX_UNIFORM, -1, 1, NULL}, NULL, {0}},
+    {"gamma_ckv", DSV4_BF16, OP_IN, "hd", "RMS weight of kv", {FIX_UNIFORM, -1, 1, NULL}, NULL, {0}},
+    {"q", DSV4_BF16, OP_OUT, "T,H,hd", "rotated queries", {0}, NULL, {CMP_RATIO, 1e-4, 1.0 / 128, 0.005, 0}},
+    {"kv", DSV4_BF16, OP_OUT, "T,hd", "rotated key/value row", {0}, NULL, {CMP_RATIO, 1e-4, 1.0 / 128, 0.005, 0}},
+    {"qr", DSV4_I8, OP_OUT, "T,QL", "quantised low-rank q", {0}, NULL, {CMP_RATIO, 1, 0, 0, 0}},
+    {"qr_scale", DSV4_F32, OP_OUT, "T,1", "its scale per token", {0}, NULL, {CMP_RATIO, 2.5e-5, 5e-3, 0.005, 0}},
+};
+
+enum { T_TILE, N_TILE, K_SPLIT, Q_N_TILE, NORM_T_TILE, NORM_PARTS, HEAD_T_TILE, HEAD_GROUP };
+
+static const op_tile tiles[] = {
+    {"t_tile", "rows of a product block", 128, 128, 1, NULL, NULL},
+    {"n_tile", "columns of a qr_proj or kv_proj block", 128, 64, UK_PANEL, NULL, NULL},
+    {"k_split", "blocks that share the sum over D", 4, 1, 1, NULL, "D"},
+    {"q_n_tile", "columns of a q_proj block", 256, 256, UK_PANEL, NULL, NULL},
+    {"norm_t_tile", "rows of a normalising block", 4, 16, 1, NULL, NULL},
+    {"norm_parts", "parts of a low-rank row that are normalised by different blocks", 2, 2, 1, NULL, "QL"},
+    {"head_t_tile", "rows of a q_head block", 8, 16, 1, NULL, NULL},
+    {"head_group", "heads of a q_head block", 2, 2, 1, "H", NULL},
+};
+
+typedef struct qkv {
+    const uk_table *uk;
+    op_matrix q, kv, qr, qr_scale;                  /* outputs */
+    op_matrix q_scale, cos, sin, gamma_q, gamma_kv; /* inputs besides x and the weights */
+    op_product qr_sums, kv_sums, acc;
+    op_matrix a, sums, amax;
+    op_part_grid a_grid;
+    int64_t H, hd, R;
+    float eps;
+    int64_t norm_t_tile, head_t_tile, head_group;
+} qkv;
+
+/* ---- low-rank q: sum, normalise, quantise ---------------------------------------------------------------------------------- */
+
+static float *at(const op_matrix *m, int64_t row, int64_t col)
+{
+    return (float *)m->data + row * m->cols + col;
+}
+
+static void describe_qr_sum(const void *arg, int64_t block, dsv4_describe *d)
+{
+    const qkv *o = arg;
+    op_part tile = op_part_at(&o->a_grid, block);
+    op_product_reads(d, &o->qr_sums, tile.t.begin, tile.t.end, tile.col.begin, tile.col.end);
+    dsv4_writes(d, o->a.view, tile.t.begin, tile.t.end, tile.col.begin, tile.col.end);
+    dsv4_writes(d, o->sums.view, tile.t.begin, tile.t.end, tile.chunk.begin, tile.chunk.end);
+    dsv4_costs(d, (dsv4_work){.vector_ops = op_part_elements(&tile) * (double)(o->qr_sums.n_partials + 1)});
+}
+
+static void run_qr_sum(const void *arg, int64_t block, void *scratch)
+{
+    const qkv *o = arg;
+    op_part tile = op_part_at(&o->a_grid, block);
+    (void)scratch;
+    for (int64_t t = tile.t.begin; t < tile.t.end; t++) {
+        op_product_row(o->uk, &o->qr_sums, t, tile.col.begin, tile.col.end, at(&o->a, t, tile.col.begin));
+        for (int64_t chunk = tile.chunk.begin; chunk < tile.chunk.end; chunk++) {
+            tile_range col = tile_at(chunk, OP_SUM_CHUNK, o->a.cols);
+            *at(&o->sums, t, chunk) = o->uk->sum_squares(col.end - col.begin, at(&o->a, t, col.begin));
+        }
+    }
+}
+
+static void describe_qr_norm(const void *arg, int64_t block, dsv4_describe *d)
+{
+    const qkv *o = arg;
+    op_part tile = op_part_at(&o->a_grid, block);
+    dsv4_reads(d, o->sums.view, tile.t.begin, tile.t.end, 0, o->sums.cols);
+    dsv4_reads(d, o->gamma_q.view, 0, 1, tile.col.begin, tile.col.end);
+    dsv4_updates(d, o->a.view, tile.t.begin, tile.t.end, tile.col.begin, tile.col.end);
+    dsv4_writes(d, o->amax.view, tile.t.begin, tile.t.end, tile.chunk.begin, tile.chunk.end);
+    dsv4_costs(d, (dsv4_work){.vector_ops = 3 * op_part_elements(&tile)});
+}
+
+static void run_qr_norm(const void *arg, int64_t block, void *scratch)
+{
+    const qkv *o = arg;
+    op_part tile = op_part_at(&o->a_grid, block);
+    const uint16_t *gamma = o->gamma_q.data;
+    (void)scratch;
+    for (int64_t t = tile.t.begin; t < tile.t.end; t++) {
+        float inv = op_inverse_rms(at(&o->sums, t, 0), o->sums.cols, o->a.cols, o->eps);
+        for (int64_t chunk = tile.chunk.begin; chunk < tile.chunk.end; chunk++) {
+            tile_range col = tile_at(chunk, OP_SUM_CHUNK, o->a.cols);
+            float *a = at(&o->a, t, col.begin);
+            *at(&o->amax, t, chunk) = o->uk->scale_gamma(col.end - col.begin, a, inv, gamma + col.begin, a);
+        }
+    }
+}
+
+static void describe_qr_quant(const void *arg, int64_t block, dsv4_describe *d)
+{
+    const qkv *o = arg;
+    op_part tile = op_part_at(&o->a_grid, block);
+    dsv4_reads(d, o->a.view, tile.t.begin, tile.t.end, tile.col.begin, tile.col.end);
+    dsv4_reads(d, o->amax.view, tile.t.begin, tile.t.end, 0, o->amax.cols);
+    dsv4_writes(d, o->qr.view, tile.t.begin, tile.t.end, tile.col.begin, tile.col.end);
+    dsv4_writes(d, o->qr_scale.view, tile.t.begin, tile.t.end, 0, tile.chunk.begin == 0);
+    dsv4_costs(d, (dsv4_work){.vector_ops = 2 * op_part_elements(&tile)});
+}
+
+/* The part that holds a row's first chunk also writes its scale. */
+static void run_qr_quant(const void *arg, int64_t block, void *scratch)
+{
+    const qkv *o = arg;
+    op_part tile = op_part_at(&o->a_grid, block);
+    (void)scratch;
+    for (int64_t t = tile.t.begin; t < tile.t.end; t++) {
+        float multiplier = op_q8_multiplier(o->uk->amax(o->amax.cols, at(&o->amax, t, 0)));
+        o->uk->quantize_i8(tile.col.end - tile.col.begin, at(&o->a, t, tile.col.begin), multiplier,
+                           (int8_t *)o->qr.data + t * o->qr.cols + tile.col.begin);
+        if (tile.chunk.begin == 0) {
+            *at(&o->qr_scale, t, 0) = 1.0f / multiplier;
+        }
+    }
+}
+
+/* ---- heads --------------------------------------------------------------------------------------------------------------- */
+
+/* Widens the R/2 cosines and then the R/2 sines of token t to turn[0..R). */
+static void load_turn(const qkv *o, int64_t t, float *turn)
+{
+    o->uk->widen_bf16(o->R / 2, (const uint16_t *)o->cos.data + t * o->R, turn);
+    o->uk->widen_bf16(o->R / 2, (const uint16_t *)o->sin.data + t * o->R, turn + o->R / 2);
+}
+
+/* Rotates the last R of a row of hd values. */
+static void rotate_row(const qkv *o, const float *turn, float *row)
+{
+    o->uk->rotate(o->R / 2, turn, turn + o->R / 2, row + o->hd - o->R);
+}
+
+static void reads_turns(const qkv *o, tile_range t, dsv4_describe *d)
+{
+    dsv4_reads(d, o->cos.view, t.begin, t.end, 0, o->R / 2);
+    dsv4_reads(d, o->sin.view, t.begin, t.end, 0, o->R / 2);
+}
+
+typedef struct head_tile {
+    tile_range t, head;
+} head_tile;
+
+static head_tile heads_of(const qkv *o, int64_t block)
+{
+    int64_t n_t = tile_count(o->qr.rows, o->head_t_tile);
+    return (head_tile){tile_at(block % n_t, o->head_t_tile, o->qr.rows), tile_at(block / n_t, o->head_group, o->H)};
+}
+
+static void describe_q_head(const void *arg, int64_t block, dsv4_describe *d)
+{
+    const qkv *o = arg;
+    head_tile tile = heads_of(o, block);
+    int64_t begin = tile.head.begin * o->hd, end = tile.head.end * o->hd;
+    dsv4_reads(d, o->acc.sums.view, tile.t.begin, tile.t.end, begin, end);
+    dsv4_reads(d, o->qr_scale.view, tile.t.begin, tile.t.end, 0, 1);
+    dsv4_reads(d, o->q_scale.view, 0, 1, begin, end);
+    reads_turns(o, tile.t, d);
+    dsv4_writes(d, o->q.view, tile.t.begin, tile.t.end, begin, end);
+    dsv4_costs(d, (dsv4_work){.vector_ops = 6.0 * (double)((tile.t.end - tile.t.begin) * (end - begin))});
+}
+
+static void run_q_head(const void *arg, int64_t block, void *scratch)
+{
+    const qkv *o = arg;
+    head_tile tile = heads_of(o, block);
+    float *turn = scratch, *row = turn + o->R;
+    for (int64_t t = tile.t.begin; t < tile.t.end; t++) {
+        const int32_t *acc = (const int32_t *)o->acc.sums.data + t * o->acc.sums.cols;
+        load_turn(o, t, turn);
+        for (int64_t col = tile.head.begin * o->hd; col < tile.head.end * o->hd; col += o->hd) {
+            o->uk->dequant_i32(o->hd, acc + col, *at(&o->qr_scale, t, 0), at(&o->q_scale, 0, col), row);
+            o->uk->scale(o->hd, row, op_row_inverse_rms(o->uk, row, o->hd, o->eps), row);
+            rotate_row(o, turn, row);
+            o->uk->narrow_bf16(o->hd, row, (uint16_t *)o->q.data + t * o->q.cols + col);
+        }
+    }
+}
+
+static void describe_kv_head(const void *arg, int64_t block, dsv4_describe *d)
+{
+    const qkv *o = arg;
+    tile_range t = tile_at(block, o->norm_t_tile, o->kv.rows);
+    op_product_reads(d, &o->kv_sums, t.begin, t.end, 0, o->hd);
+    dsv4_reads(d, o->gamma_kv.view, 0, 1, 0, o->hd);
+    reads_turns(o, t, d);
+    dsv4_writes(d, o->kv.view, t.begin, t.end, 0, o->hd);
+    dsv4_costs(d, (dsv4_work){.vector_ops = (double)((t.end - t.begin) * o->hd * (o->kv_sums.n_partials + 5))});
+}
+
+static void run_kv_head(const void *arg, int64_t block, void *scratch)
+{
+    const qkv *o = arg;
+    tile_range tile = tile_at(block, o->norm_t_tile, o->kv.rows);
+    float *turn = scratch, *row = turn + o->R;
+    for (int64_t t = tile.begin; t < tile.end; t++) {
+        load_turn(o, t, turn);
+        op_product_row(o->uk, &o->kv_sums, t, 0, o->hd, row);
+        o->uk->scale_gamma(o->hd, row, op_row_inverse_rms(o->uk, row, o->hd, o->eps), o->gamma_kv.data, row);
+        rotate_row(o, turn, row);
+        o->uk->narrow_bf16(o->hd, row, (uint16_t *)o->kv.data + t * o->hd);
+    }
+}
+
+/* ---- graph --------------------------------------------------------------------------------------------------------------- */
+
+static dsv4_status check(const op_context *c, dsv4_error *err)
+{
+    int64_t R = c->dims.of[OP_R], hd = c->dims.of[OP_hd];
+    if (R % 2 != 0 || R > hd) {
+        return dsv4_fail(err, DSV4_E_VALUE, "qkv_proj_rope: qk_rope_head_dim=%lld, rule: even and at most head_dim=%lld",
+                         (long long)R, (long long)hd);
+    }
+    if (c->dims.of[OP_QL] > 65536) {
+        return dsv4_fail(err, DSV4_E_VALUE, "qkv_proj_rope: q_lora_rank=%lld, rule q_lora_rank <= 65536: INT32 sums must be exact",
+                         (long long)c->dims.of[OP_QL]);
+    }
+    return DSV4_OK;
+}
+
+static void gather(qkv *o, const op_context *c)
+{
+    o->uk = c->uk;
+    o->q = op_matrix_of(c, "q", &c->tensor[Q], 2);
+    o->kv = op_matrix_of(c, "kv", &c->tensor[KV], 1);
+    o->qr = op_matrix_of(c, "qr", &c->tensor[QR], 1);
+    o->qr_scale = op_matrix_of(c, "qr_scale", &c->tensor[QR_SCALE], 1);
+    o->q_scale = op_matrix_of(c, "wq_b_scale", &c->tensor[WQ_B_SCALE], 1);
+    o->cos = op_matrix_of(c, "rope_cos", &c->tensor[ROPE_COS], 1);
+    o->sin = op_matrix_of(c, "rope_sin", &c->tensor[ROPE_SIN], 1);
+    o->gamma_q = op_matrix_of(c, "gamma_cq", &c->tensor[GAMMA_CQ], 1);
+    o->gamma_kv = op_matrix_of(c, "gamma_ckv", &c->tensor[GAMMA_CKV], 1);
+    int64_t T = c->dims.of[OP_T], QL = c->dims.of[OP_QL], chunks = op_chunks(QL);
+    o->a = op_matrix_new(c, "qkv.a", T, QL, DSV4_F32);
+    o->sums = op_matrix_new(c, "qkv.sums", T, chunks, DSV4_F32);
+    o->amax = op_matrix_new(c, "qkv.amax", T, chunks, DSV4_F32);
+    o->a_grid = (op_part_grid){T, QL, c->tile[NORM_T_TILE], c->tile[NORM_PARTS]};
+    o->H = c->dims.of[OP_H];
+    o->hd = c->dims.of[OP_hd];
+    o->R = c->dims.of[OP_R];
+    o->eps = (float)c->config->rms_norm_eps;
+    o->norm_t_tile = c->tile[NORM_T_TILE];
+    o->head_t_tile = c->tile[HEAD_T_TILE];
+    o->head_group = c->tile[HEAD_GROUP];
+}
+
+static void build(const op_context *c)
+{
+    qkv *o = dsv4_graph_memory(c->g, sizeof *o);
+    if (o == NULL) {
+        return;
+    }
+    gather(o, c);
+    op_matrix x = op_matrix_of(c, "x", &c->tensor[X], 1);
+    op_weight wq_a = op_weight_pack(c, "wq_a", &c->tensor[WQ_A]), wkv = op_weight_pack(c, "wkv", &c->tensor[WKV]);
+    op_weight wq_b = op_weight_pack(c, "wq_b", &c->tensor[WQ_B]);
+    op_project_tiles low_rank = {c->tile[T_TILE], c->tile[N_TILE], c->tile[K_SPLIT]};
+    int64_t T = c->dims.of[OP_T], norm_blocks = op_part_blocks(&o->a_grid), kv_blocks = tile_count(T, o->norm_t_tile);
+    int64_t head_blocks = tile_count(T, o->head_t_tile) * tile_count(o->H, o->head_group);
+    size_t row_bytes = (size_t)(o->R + o->hd) * sizeof(float);
+
+    o->qr_sums = op_project_bf16(c, "qkv.qr_proj", x, wq_a, low_rank);
+    o->kv_sums = op_project_bf16(c, "qkv.kv_proj", x, wkv, low_rank);
+    dsv4_graph_stage(c->g, &(dsv4_stage_desc){"qkv.qr_sum", norm_blocks, run_qr_sum, describe_qr_sum, o, 0, DSV4_VECTOR});
+    dsv4_graph_stage(c->g, &(dsv4_stage_desc){"qkv.qr_norm", norm_blocks, run_qr_norm, describe_qr_norm, o, 0, DSV4_VECTOR});
+    dsv4_graph_stage(c->g, &(dsv4_stage_desc){"qkv.qr_quant", norm_blocks, run_qr_quant, describe_qr_quant, o, 0, DSV4_VECTOR});
+    o->acc = op_project_i8(c, "qkv.q_proj", o->qr, wq_b, c->tile[T_TILE], c->tile[Q_N_TILE]);
+    dsv4_graph_stage(c->g, &(dsv4_stage_desc){"qkv.q_head", head_blocks, run_q_head, describe_q_head, o, row_bytes, DSV4_VECTOR});
+    dsv4_graph_stage(c->g, &(dsv4_stage_desc){"qkv.kv_head", kv_blocks, run_kv_head, describe_kv_head, o, row_bytes, DSV4_VECTOR});
+}
+
+const dsv4_op op_qkv_proj_rope = {
+    .name = "qkv_proj_rope",
+    .summary = "low-rank queries and the shared key/value row, normalised and rotated",
+    .tensors = tensors,
+    .n_tensors = sizeof tensors / sizeof *tensors,
+    .tiles = tiles,
+    .n_tiles = sizeof tiles / sizeof *tiles,
+    .check = check,
+    .build = build,
+};
