@@ -1,0 +1,19 @@
+#include <stdlib.h>
+
+#include "cli/bench.h"
+
+static int compare_doubles(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+bench_times bench_times_of(double *samples, int n)
+{
+    double sum = 0;
+    qsort(samples, (size_t)n, sizeof *samples, compare_doubles);
+    for (int i = 0; i < n; i++) {
+        sum += samples[i];
+    }
+    return (bench_times){samples[0], (samples[(n - 1) / 2] + samples[n / 2]) / 2, sum / n, samples[n - 1]};
+}

@@ -1,0 +1,173 @@
+/* cli/check.c - `dsv4 check FILE...`: runs the operator that a vector file names on its in.* tensors and compares with its out.*.
+ *
+ * Every dimension comes from the file: its config, and the shapes of its inputs. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/launch.h"
+#include "dsv4/safetensors.h"
+
+typedef struct check_options {
+    launch_options launch;
+    const char *json;
+} check_options;
+
+static dsv4_status store_json(void *options, const char *text, dsv4_error *err)
+{
+    (void)err;
+    ((check_options *)options)->json = text;
+    return DSV4_OK;
+}
+
+static const cli_option options_table[] = {
+    LAUNCH_OPTION_ROWS,
+    {"json", "FILE|-", "write the results as JSON", store_json},
+    {NULL, NULL, NULL, NULL},
+};
+
+/* A vector file, loaded. */
+typedef struct vector {
+    const dsv4_op *op;
+    dsv4_config config;
+    dsv4_tensor_list io, expected;
+} vector;
+
+static dsv4_status load_vector(const char *path, vector *v, dsv4_error *err)
+{
+    dsv4_safetensors *st = NULL;
+    dsv4_status status = dsv4_safetensors_open(path, &st, err);
+    if (status != DSV4_OK) {
+        return status;
+    }
+    const char *kernel = dsv4_safetensors_metadata(st, "kernel"), *config = dsv4_safetensors_metadata(st, "config");
+    if (kernel == NULL || config == NULL) {
+        status = dsv4_fail(err, DSV4_E_FORMAT, "%s: metadata has no \"%s\"; a vector file names its kernel and its config", path,
+                           kernel == NULL ? "kernel" : "config");
+    } else if (dsv4_op_find(kernel, &v->op, err) != DSV4_OK) {
+        status = cli_blame(path, err);
+    } else {
+        status = dsv4_config_parse(path, config, strlen(config), &v->config, err);
+    }
+    if (status == DSV4_OK) {
+        status = dsv4_safetensors_load(st, "in.", &v->io, err);
+    }
+    if (status == DSV4_OK) {
+        status = dsv4_safetensors_load(st, "out.", &v->expected, err);
+    }
+    dsv4_safetensors_close(st);
+    return status;
+}
+
+static dsv4_status check_shape(const op_tensor *row, const dsv4_tensor *t, const op_dims *dims, dsv4_error *err)
+{
+    dsv4_tensor wanted = {.dtype = row->dtype};
+    char got[160], expected[160];
+    dsv4_status status = op_eval_shape(row->shape, dims, &wanted.n_dims, wanted.shape, err);
+    if (status == DSV4_OK &&
+        (t->n_dims != wanted.n_dims || memcmp(t->shape, wanted.shape, (size_t)t->n_dims * sizeof *t->shape) != 0)) {
+        status = dsv4_fail(err, DSV4_E_SHAPE, "tensor out.%s: got %s, expected %s = [%s]", row->name,
+                           dsv4_tensor_shape_text(t, got, sizeof got), dsv4_tensor_shape_text(&wanted, expected, sizeof expected),
+                           row->shape);
+    }
+    return status;
+}
+
+/* What the file expects must fit its inputs, before the operator allocates outputs as large as they ask for. */
+static dsv4_status check_expected(const vector *v, dsv4_error *err)
+{
+    op_dims dims = op_dims_of_config(&v->config);
+    int n_expected = 0;
+    dsv4_status status = op_bind(v->op, &v->io, &dims, err);
+    for (size_t i = 0; i < v->op->n_tensors && status == DSV4_OK; i++) {
+        const op_tensor *row = &v->op->tensors[i];
+        const dsv4_tensor *t = dsv4_tensor_list_find(&v->expected, row->name);
+        if (row->direction != OP_IN && t != NULL) {
+            status = check_shape(row, t, &dims, err);
+            n_expected++;
+        }
+    }
+    if (status == DSV4_OK && n_expected == 0) {
+        status =
+            dsv4_fail(err, DSV4_E_NOT_FOUND, "%s computes none of its out.* tensors; see dsv4 list %s", v->op->name, v->op->name);
+    }
+    return status;
+}
+
+static dsv4_status run_vector(const char *path, vector *v, const launch_options *options, json_t *outputs, bool *pass,
+                              dsv4_error *err)
+{
+    launch l = {0};
+    dsv4_status status = launch_open(&l, v->op, &v->config, options, &v->io, err);
+    if (status == DSV4_OK) {
+        status = launch_run(&l, options, 1, err);
+    }
+    if (status == DSV4_OK) {
+        cli_print("%s  %s, threads %d%s\n", path, v->op->name, dsv4_pool_n_threads(l.pool),
+                  options->verify ? ", declarations verified" : "");
+        status = launch_compare(v->op, &v->io, &v->expected, outputs, pass, err);
+    }
+    launch_close(&l);
+    return status;
+}
+
+/* Runs and compares; errors name the file. */
+static dsv4_status check_vector(const char *path, vector *v, const launch_options *options, json_t *outputs, bool *pass,
+                                dsv4_error *err)
+{
+    dsv4_status status = check_expected(v, err);
+    if (status == DSV4_OK) {
+        status = run_vector(path, v, options, outputs, pass, err);
+    }
+    return status == DSV4_OK ? DSV4_OK : cli_blame(path, err);
+}
+
+static int check_file(const char *path, const launch_options *options, json_t *files)
+{
+    vector v = {0};
+    dsv4_error err = {0};
+    bool pass = false;
+    json_t *outputs = json_array();
+    dsv4_status status = load_vector(path, &v, &err);
+    if (status == DSV4_OK) {
+        status = check_vector(path, &v, options, outputs, &pass, &err);
+    }
+    dsv4_tensor_list_deinit(&v.io);
+    dsv4_tensor_list_deinit(&v.expected);
+    int code = status != DSV4_OK ? CLI_BAD : pass ? CLI_PASS : CLI_MISMATCH;
+    json_t *error = status != DSV4_OK ? cli_json_text(err.text) : json_null();
+    json_array_append_new(
+        files, json_pack("{s:o, s:i, s:o, s:o}", "file", cli_json_text(path), "exit", code, "error", error, "outputs", outputs));
+    return status != DSV4_OK ? cli_fail(&err) : code;
+}
+
+static int run(const cli_command *self, int argc, char **argv)
+{
+    check_options options = {0};
+    dsv4_error err = {0};
+    int first = 0, n_of[3] = {0}, code = cli_parse(self, argc, argv, &options, &first);
+    if (code >= 0) {
+        return code;
+    }
+    if (first == argc) {
+        dsv4_fail(&err, DSV4_E_USAGE, "check: got no file, expected at least one FILE.safetensors");
+        return cli_fail(&err);
+    }
+    json_t *files = json_array();
+    for (int i = first; i < argc; i++) {
+        n_of[check_file(argv[i], &options.launch, files)]++;
+    }
+    cli_print("checked %d: %d pass, %d mismatch, %d bad\n", argc - first, n_of[CLI_PASS], n_of[CLI_MISMATCH], n_of[CLI_BAD]);
+    code = n_of[CLI_BAD] > 0 ? CLI_BAD : n_of[CLI_MISMATCH] > 0 ? CLI_MISMATCH : CLI_PASS;
+    if (options.json != NULL) {
+        if (cli_write_json(options.json, json_pack("{s:i, s:o}", "exit", code, "files", files), &err) != DSV4_OK) {
+            return cli_fail(&err);
+        }
+        return code;
+    }
+    json_decref(files);
+    return code;
+}
+
+const cli_command cli_check = {"check", "FILE.safetensors... [options]",
+                               "run the operator that each vector file names on its in.* tensors, compare with its out.*",
+                               options_table, run};
