@@ -90,8 +90,7 @@ static bool runs_before(const char *log, const char *first, const char *second)
     return position(log, first) < position(log, second);
 }
 
-/* ---- sealing in one line
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- sealing in one line --------------------------------------------------------------------------------------------------- */
 
 static void seal(dsv4_graph *g, dsv4_deps deps)
 {
@@ -127,8 +126,7 @@ static int64_t count_edges(dsv4_graph *g)
     return n_edges;
 }
 
-/* ---- what a graph may be
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- what a graph may be --------------------------------------------------------------------------------------------------- */
 
 static void test_empty_graph(void **state)
 {
@@ -198,8 +196,7 @@ static void test_deps_parse(void **state)
     assert_int_equal(deps, DSV4_DEPS_TENSOR);
 }
 
-/* ---- declared edges
- * ----------------------------------------------------------------------------------------------------------------- */
+/* ---- declared edges -------------------------------------------------------------------------------------------------------- */
 
 static void test_after_orders_whole_stages(void **state)
 {
@@ -251,8 +248,7 @@ static void test_backward_edge_is_allowed(void **state)
     dsv4_graph_destroy(g);
 }
 
-/* ---- joins
- * ---------------------------------------------------------------------------------------------------------------------------- */
+/* ---- joins ----------------------------------------------------------------------------------------------------------------- */
 
 static void test_join_gathers_and_releases(void **state)
 {
@@ -314,8 +310,7 @@ static void test_chain_of_joins(void **state)
     dsv4_graph_destroy(g);
 }
 
-/* ---- what is not inferred
- * --------------------------------------------------------------------------------------------------------------- */
+/* ---- what is not inferred -------------------------------------------------------------------------------------------------- */
 
 static uint8_t area[64 * 64];
 
@@ -391,8 +386,7 @@ static void test_untracked_access_infers_nothing(void **state)
     dsv4_graph_destroy(g);
 }
 
-/* ---- refusals
- * ------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- refusals -------------------------------------------------------------------------------------------------------------- */
 
 static void test_cycle_names_blocks(void **state)
 {
@@ -634,8 +628,7 @@ static void test_sealed_graph_is_closed(void **state)
     dsv4_graph_destroy(g);
 }
 
-/* ---- how many edges
- * ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- how many edges -------------------------------------------------------------------------------------------------------- */
 
 enum { P = 64, C = 60 };
 
@@ -729,8 +722,7 @@ static void test_in_place_chain_costs_one_edge_a_block(void **state)
     dsv4_graph_destroy(g);
 }
 
-/* ---- granularity
- * ------------------------------------------------------------------------------------------------------------------------------ */
+/* ---- granularity ----------------------------------------------------------------------------------------------------------- */
 
 /* Stage a writes four rows, a block each; stage b updates the same rows in place. */
 static dsv4_graph *row_by_row(dsv4_deps deps)
@@ -785,8 +777,7 @@ static void test_tensor_deps_follow_program_order(void **state)
     dsv4_graph_destroy(g);
 }
 
-/* ---- order of running
- * ---------------------------------------------------------------------------------------------------------------------------- */
+/* ---- order of running ------------------------------------------------------------------------------------------------------ */
 
 /* Three chains that touch a row each; the one with the most work left starts first, whichever was added first. */
 static void test_longest_remaining_path_runs_first(void **state)

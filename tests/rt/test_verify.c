@@ -119,8 +119,7 @@ static void check(dsv4_block_fn *run, dsv4_describe_fn *describe, int64_t n_expe
     dsv4_graph_destroy(g);
 }
 
-/* ---- the stage under test: reads a row of mid, writes it to out
- * ----------------------------------------------------------------- */
+/* ---- the stage under test: reads a row of mid, writes it to out ------------------------------------------------------------ */
 
 static void describe_copy(const void *arg, int64_t block, dsv4_describe *d)
 {
@@ -185,8 +184,7 @@ static void test_declared_write_may_be_left_out(void **state)
     check(run_nothing_written, describe_with_flag, 0, "", "");
 }
 
-/* ---- what is wrong
- * ------------------------------------------------------------------------------------------------------------------ */
+/* ---- what is wrong --------------------------------------------------------------------------------------------------------- */
 
 static void run_writes_elsewhere(const void *arg, int64_t block, void *scratch)
 {
