@@ -45,39 +45,62 @@ size_t uk_pack_i8_bytes(int64_t k, int64_t n)
     return panels_bytes(n, ceil_div(k, GROUP) * GROUP, UK_PANEL, UK_PANEL * sizeof(int32_t));
 }
 
-/* ---- BF16 ---------------------------------------------------------------------------------------------------------------- */
+/* ---- tiles --------------------------------------------------------------------------------------------------------------- */
 
-typedef struct matrix_bf16 {
-    const uint16_t *w;
+typedef struct matrix {
+    const void *w;
     int64_t k, n, stride_k, stride_n;
-} matrix_bf16;
+} matrix;
 
-/* Rows from row on and the columns of panel p; what lies outside the matrix is zero. */
-static void gather_bf16(const matrix_bf16 *m, int64_t row, int64_t p, uint16_t tile[TILE_ROWS][UK_PANEL])
+/* Stores the tile at row `row` of panel p. */
+typedef void pack_tile_fn(const matrix *m, int64_t row, int64_t p, const uk_packed *out);
+
+/* Copies to tile[TILE_ROWS][UK_PANEL] the rows from row on and the columns of panel p; what lies outside the matrix is zero. Inlined
+ * for each element size, so that the inner copies are single moves. */
+static inline __attribute__((always_inline)) void gather(const matrix *m, int64_t row, int64_t p, const int64_t elem, char *tile)
 {
-    const uint16_t *w = m->w + row * m->stride_k + p * UK_PANEL * m->stride_n;
+    const char *w = (const char *)m->w + (row * m->stride_k + p * UK_PANEL * m->stride_n) * elem;
     int64_t rows = min_i64(TILE_ROWS, m->k - row), columns = min_i64(UK_PANEL, m->n - p * UK_PANEL);
     if (rows < TILE_ROWS || columns < UK_PANEL) {
-        memset(tile, 0, TILE_ROWS * sizeof *tile);
+        memset(tile, 0, (size_t)(TILE_ROWS * UK_PANEL * elem));
     }
     if (m->stride_n == 1) {
         for (int64_t r = 0; r < rows; r++) {
-            memcpy(tile[r], w + r * m->stride_k, (size_t)columns * sizeof *w);
+            memcpy(tile + r * UK_PANEL * elem, w + r * m->stride_k * elem, (size_t)(columns * elem));
         }
         return;
     }
     for (int64_t c = 0; c < columns; c++) {
         for (int64_t r = 0; r < rows; r++) {
-            tile[r][c] = w[r * m->stride_k + c * m->stride_n];
+            memcpy(tile + (r * UK_PANEL + c) * elem, w + (r * m->stride_k + c * m->stride_n) * elem, (size_t)elem);
         }
     }
 }
 
-static void pack_tile_bf16(const matrix_bf16 *m, int64_t row, int64_t p, uint16_t *panels)
+static void pack_tiles(const matrix *m, const uk_packed *out, pack_tile_fn *pack_tile)
+{
+    if (m->stride_k == 1) {
+        for (int64_t p = 0; p < out->n_panels; p++) {
+            for (int64_t row = 0; row < m->k; row += TILE_ROWS) {
+                pack_tile(m, row, p, out);
+            }
+        }
+        return;
+    }
+    for (int64_t row = 0; row < m->k; row += TILE_ROWS) {
+        for (int64_t p = 0; p < out->n_panels; p++) {
+            pack_tile(m, row, p, out);
+        }
+    }
+}
+
+/* ---- BF16 ---------------------------------------------------------------------------------------------------------------- */
+
+static void pack_tile_bf16(const matrix *m, int64_t row, int64_t p, const uk_packed *packed)
 {
     uint16_t tile[TILE_ROWS][UK_PANEL];
-    gather_bf16(m, row, p, tile);
-    uint16_t *out = panels + (p * m->k + row) * UK_PANEL;
+    gather(m, row, p, sizeof **tile, (char *)tile);
+    uint16_t *out = (uint16_t *)packed->panels + (p * m->k + row) * UK_PANEL;
     int64_t rows = min_i64(TILE_ROWS, m->k - row);
     for (int64_t r = 0; r < rows; r++, out += UK_PANEL) {
         for (int c = 0; c < HALF; c++) {
@@ -89,65 +112,21 @@ static void pack_tile_bf16(const matrix_bf16 *m, int64_t row, int64_t p, uint16_
 
 uk_packed uk_pack_bf16(const uint16_t *w, int64_t k, int64_t n, int64_t stride_k, int64_t stride_n, void *memory)
 {
-    const matrix_bf16 m = {w, k, n, stride_k, stride_n};
-    int64_t n_panels = ceil_div(n, UK_PANEL);
-    if (stride_k == 1) {
-        for (int64_t p = 0; p < n_panels; p++) {
-            for (int64_t row = 0; row < k; row += TILE_ROWS) {
-                pack_tile_bf16(&m, row, p, memory);
-            }
-        }
-    } else {
-        for (int64_t row = 0; row < k; row += TILE_ROWS) {
-            for (int64_t p = 0; p < n_panels; p++) {
-                pack_tile_bf16(&m, row, p, memory);
-            }
-        }
-    }
-    return (uk_packed){
-        .k = k,
-        .n = n,
-        .n_panels = n_panels,
-        .panel_bytes = k * UK_PANEL * (int64_t)sizeof *w,
-        .panels = memory,
-    };
+    const matrix m = {w, k, n, stride_k, stride_n};
+    uk_packed out = {k, n, ceil_div(n, UK_PANEL), k * UK_PANEL * (int64_t)sizeof *w, memory, NULL};
+    pack_tiles(&m, &out, pack_tile_bf16);
+    return out;
 }
 
 /* ---- INT8 ---------------------------------------------------------------------------------------------------------------- */
 
-typedef struct matrix_i8 {
-    const int8_t *w;
-    int64_t k, n, stride_k, stride_n;
-} matrix_i8;
-
-/* Rows from row on and the columns of panel p; what lies outside the matrix is zero. */
-static void gather_i8(const matrix_i8 *m, int64_t row, int64_t p, int8_t tile[TILE_ROWS][UK_PANEL])
-{
-    const int8_t *w = m->w + row * m->stride_k + p * UK_PANEL * m->stride_n;
-    int64_t rows = min_i64(TILE_ROWS, m->k - row), columns = min_i64(UK_PANEL, m->n - p * UK_PANEL);
-    if (rows < TILE_ROWS || columns < UK_PANEL) {
-        memset(tile, 0, TILE_ROWS * sizeof *tile);
-    }
-    if (m->stride_n == 1) {
-        for (int64_t r = 0; r < rows; r++) {
-            memcpy(tile[r], w + r * m->stride_k, (size_t)columns * sizeof *w);
-        }
-        return;
-    }
-    for (int64_t c = 0; c < columns; c++) {
-        for (int64_t r = 0; r < rows; r++) {
-            tile[r][c] = w[r * m->stride_k + c * m->stride_n];
-        }
-    }
-}
-
-static void pack_tile_i8(const matrix_i8 *m, int64_t row, int64_t p, int8_t *panels, int32_t *correction)
+static void pack_tile_i8(const matrix *m, int64_t row, int64_t p, const uk_packed *packed)
 {
     int8_t tile[TILE_ROWS][UK_PANEL];
-    gather_i8(m, row, p, tile);
-    int64_t groups = ceil_div(m->k, GROUP);
-    int8_t *out = panels + (p * groups * GROUP + row) * UK_PANEL;
-    int64_t end = min_i64(TILE_ROWS, groups * GROUP - row);
+    gather(m, row, p, sizeof **tile, (char *)tile);
+    int8_t *out = (int8_t *)packed->panels + p * packed->panel_bytes + row * UK_PANEL;
+    int32_t *correction = packed->correction + p * UK_PANEL;
+    int64_t end = min_i64(TILE_ROWS, ceil_div(m->k, GROUP) * GROUP - row);
     for (int64_t r = 0; r < end; r += GROUP, out += GROUP * UK_PANEL) {
         for (int c = 0; c < UK_PANEL; c++) {
             for (int g = 0; g < GROUP; g++) {
@@ -157,36 +136,17 @@ static void pack_tile_i8(const matrix_i8 *m, int64_t row, int64_t p, int8_t *pan
     }
     for (int64_t r = 0; r < end; r++) {
         for (int c = 0; c < UK_PANEL; c++) {
-            correction[p * UK_PANEL + c] -= 128 * tile[r][c];
+            correction[c] -= 128 * tile[r][c];
         }
     }
 }
 
 uk_packed uk_pack_i8(const int8_t *w, int64_t k, int64_t n, int64_t stride_k, int64_t stride_n, void *memory)
 {
-    const matrix_i8 m = {w, k, n, stride_k, stride_n};
-    int64_t n_panels = ceil_div(n, UK_PANEL), panel_bytes = ceil_div(k, GROUP) * GROUP * UK_PANEL;
-    int32_t *correction = (int32_t *)((char *)memory + n_panels * panel_bytes);
-    memset(correction, 0, (size_t)n_panels * UK_PANEL * sizeof *correction);
-    if (stride_k == 1) {
-        for (int64_t p = 0; p < n_panels; p++) {
-            for (int64_t row = 0; row < k; row += TILE_ROWS) {
-                pack_tile_i8(&m, row, p, memory, correction);
-            }
-        }
-    } else {
-        for (int64_t row = 0; row < k; row += TILE_ROWS) {
-            for (int64_t p = 0; p < n_panels; p++) {
-                pack_tile_i8(&m, row, p, memory, correction);
-            }
-        }
-    }
-    return (uk_packed){
-        .k = k,
-        .n = n,
-        .n_panels = n_panels,
-        .panel_bytes = panel_bytes,
-        .panels = memory,
-        .correction = correction,
-    };
+    const matrix m = {w, k, n, stride_k, stride_n};
+    uk_packed out = {k, n, ceil_div(n, UK_PANEL), ceil_div(k, GROUP) * GROUP * UK_PANEL, memory, NULL};
+    out.correction = (int32_t *)((char *)memory + out.n_panels * out.panel_bytes);
+    memset(out.correction, 0, (size_t)out.n_panels * UK_PANEL * sizeof *out.correction);
+    pack_tiles(&m, &out, pack_tile_i8);
+    return out;
 }

@@ -7,10 +7,10 @@
 /* A packed matrix of K inputs (rows) and N outputs (columns). Memory is the caller's. */
 typedef struct uk_packed {
     int64_t k, n;
-    int64_t n_panels;          /* ceil(n / 32) */
-    int64_t panel_bytes;       /* distance between panels, a multiple of 64 */
-    const void *panels;        /* 64-byte aligned */
-    const int32_t *correction; /* INT8: [n_panels * 32], see gemm_i8; NULL for BF16 */
+    int64_t n_panels;    /* ceil(n / 32) */
+    int64_t panel_bytes; /* distance between panels, a multiple of 64 */
+    void *panels;        /* 64-byte aligned */
+    int32_t *correction; /* INT8: [n_panels * 32], see gemm_i8; NULL for BF16 */
 } uk_packed;
 
 /* Bytes that packing [k, n] takes, correction included; 0 if that overflows size_t, if k or n is below 1, or if an INT8 k is above

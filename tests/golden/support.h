@@ -2,33 +2,13 @@
 #ifndef GOLDEN_SUPPORT_H
 #define GOLDEN_SUPPORT_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include <string.h>
+
+#include "require.h"
 
 #include "base/numbers.h"
 #include "base/rng.h"
 #include "golden/golden.h"
-
-static inline void require_ok(dsv4_status status, const dsv4_error *err)
-{
-    if (status != DSV4_OK) {
-        fail_msg("%s", err->text);
-    }
-}
-
-static inline dsv4_config preset(const char *name)
-{
-    dsv4_config config;
-    dsv4_error err = {0};
-    require_ok(dsv4_config_preset(name, &config, &err), &err);
-    return config;
-}
 
 static inline dsv4_tensor add_tensor(dsv4_tensor_list *list, const char *name, dsv4_dtype dtype, int n_dims, const int64_t *shape)
 {

@@ -2,16 +2,10 @@
 #ifndef OPS_SUPPORT_H
 #define OPS_SUPPORT_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include <string.h>
 
 #include "ops/op.h"
+#include "require.h"
 
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 #define TEST_IS_SLOW 1
@@ -23,21 +17,6 @@
 #ifndef TEST_IS_SLOW
 #define TEST_IS_SLOW 0
 #endif
-
-static inline void require_ok(dsv4_status status, const dsv4_error *err)
-{
-    if (status != DSV4_OK) {
-        fail_msg("%s", err->text);
-    }
-}
-
-static inline dsv4_config preset(const char *name)
-{
-    dsv4_config config;
-    dsv4_error err = {0};
-    require_ok(dsv4_config_preset(name, &config, &err), &err);
-    return config;
-}
 
 /* A model that no preset describes. */
 static inline dsv4_config model(int64_t hidden, int64_t q_lora, int64_t heads, int64_t head_dim, int64_t rope)
