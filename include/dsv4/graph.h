@@ -65,7 +65,7 @@ typedef void dsv4_describe_fn(const void *arg, int64_t block, dsv4_describe *d);
 typedef enum dsv4_core_kind { DSV4_VECTOR, DSV4_CUBE } dsv4_core_kind; /* elementwise work, or products */
 
 typedef struct dsv4_stage_desc {
-    const char *name;           /* "op.stage"; copied */
+    const char *name;           /* "op.stage", UTF-8; copied */
     int64_t n_blocks;           /* >= 0; 0 adds a stage that does nothing */
     dsv4_block_fn *run;         /* NULL only in a join */
     dsv4_describe_fn *describe; /* NULL: touches nothing tracked */
@@ -74,7 +74,7 @@ typedef struct dsv4_stage_desc {
     dsv4_core_kind kind;
 } dsv4_stage_desc;
 
-/* A new empty graph; the caller destroys it (NULL allowed there). NULL without memory. */
+/* A new empty graph, its name UTF-8 and copied; the caller destroys it (NULL allowed there). NULL without memory. */
 dsv4_graph *dsv4_graph_create(const char *name);
 void dsv4_graph_destroy(dsv4_graph *g);
 
@@ -84,8 +84,8 @@ void dsv4_graph_destroy(dsv4_graph *g);
 /* Memory that lives as long as the graph, zeroed and 64-byte aligned. NULL without memory. */
 void *dsv4_graph_memory(dsv4_graph *g, size_t n_bytes);
 
-/* A view of caller's memory: rows x cols elements of elem_bytes, rows row_bytes apart (>= cols * elem_bytes unless rows <= 1). The
- * memory is borrowed until the graph is destroyed. Any number of views may share bytes. */
+/* A view of caller's memory: rows x cols elements of elem_bytes (1..64), rows row_bytes apart (>= cols * elem_bytes unless
+ * rows <= 1). The memory is borrowed until the graph is destroyed. Any number of views may share bytes. */
 dsv4_view dsv4_graph_view(dsv4_graph *g, const char *name, void *data, int64_t rows, int64_t cols, size_t elem_bytes,
                           size_t row_bytes);
 
@@ -95,7 +95,8 @@ dsv4_view dsv4_graph_alloc(dsv4_graph *g, const char *name, int64_t rows, int64_
 /* Appends a stage. */
 dsv4_stage dsv4_graph_stage(dsv4_graph *g, const dsv4_stage_desc *desc);
 
-/* Declares that every block of `stage` waits for every block of `before`. dsv4_graph_after_block does so for one block each. */
+/* Declares that every block of `stage` waits for every block of `before`. dsv4_graph_after_block does so for one block each.
+ * A stage without blocks passes no order on; a join does. */
 void dsv4_graph_after(dsv4_graph *g, dsv4_stage stage, dsv4_stage before);
 void dsv4_graph_after_block(dsv4_graph *g, dsv4_stage stage, int64_t block, dsv4_stage before, int64_t before_block);
 
@@ -123,10 +124,12 @@ DSV4_MUST_CHECK dsv4_status dsv4_deps_parse(const char *text, dsv4_deps *out, ds
 DSV4_MUST_CHECK dsv4_status dsv4_graph_seal(dsv4_graph *g, dsv4_deps deps, dsv4_error *err);
 
 typedef struct dsv4_graph_info {
-    int64_t n_stages, n_blocks, n_joins, n_edges, n_boxes;
-    int64_t longest_path; /* blocks on the longest chain */
+    int64_t n_stages, n_blocks;        /* a declared join is a stage of one block */
+    int64_t n_joins, n_edges, n_boxes; /* joins made by sealing; edges with theirs; boxes declared by all blocks */
+    int64_t longest_path;              /* blocks on the longest chain */
 } dsv4_graph_info;
 
+/* Before the seal only stages and blocks are counted. */
 dsv4_graph_info dsv4_graph_get_info(const dsv4_graph *g);
 
 /* Finds wrong declarations in a sealed graph by running it once, one block at a time, in a random ready order drawn from seed:

@@ -55,7 +55,6 @@ void *arena_alloc(arena *a, size_t n_bytes)
     }
     void *block = c->data + c->used;
     c->used += size;
-    a->total_bytes += n_bytes;
     return block;
 }
 

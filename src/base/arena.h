@@ -15,7 +15,6 @@ typedef struct arena_chunk arena_chunk;
 /* Zero-initialise; end with arena_deinit. */
 typedef struct arena {
     arena_chunk *newest;
-    size_t total_bytes; /* asked for so far */
 } arena;
 
 /* n_bytes zeroed bytes (at least one), valid until arena_deinit; NULL without memory. */

@@ -15,8 +15,8 @@ enum { FILE_PATH_BYTES = 4096, FILE_SUFFIX_BYTES = 16 };
 /* Between open and commit or abort; both end it, and abort after commit does nothing. */
 typedef struct file_writer {
     FILE *stream; /* write here with stdio; errors are found by commit */
-    char path[FILE_PATH_BYTES],
-        temporary[FILE_PATH_BYTES + FILE_SUFFIX_BYTES]; /* temporary is empty where the target is written directly */
+    char path[FILE_PATH_BYTES];
+    char temporary[FILE_PATH_BYTES + FILE_SUFFIX_BYTES]; /* empty where the target is written directly */
 } file_writer;
 
 DSV4_MUST_CHECK dsv4_status file_writer_open(file_writer *w, const char *path, dsv4_error *err);

@@ -78,7 +78,6 @@ static rt_rect bound(const rt_rect *a, const rt_rect *b)
 
 void rt_boxtree_build(rt_boxtree *t, int64_t n_boxes)
 {
-    t->width = width_for(n_boxes);
     for (int64_t i = t->width + n_boxes; i < 2 * t->width; i++) {
         t->rect[i] = (rt_rect){INT32_MAX, INT32_MIN, INT32_MAX, INT32_MIN};
     }

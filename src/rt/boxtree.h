@@ -42,7 +42,7 @@ typedef struct rt_boxtree {
 /* Number of nodes (for both arrays) of a tree over n boxes. */
 int64_t rt_boxtree_nodes(int64_t n_boxes);
 
-/* Sets the inner rectangles from the leaves' [width, width+n); every leaf inactive. */
+/* Sets the inner rectangles from the leaves', which lie in [width, width+n); every leaf inactive. */
 void rt_boxtree_build(rt_boxtree *t, int64_t n_boxes);
 
 void rt_boxtree_activate(rt_boxtree *t, int64_t slot);

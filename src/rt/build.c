@@ -29,7 +29,6 @@ void dsv4_graph_destroy(dsv4_graph *g)
     free(g->tasks);
     free(g->after);
     free(g->roots);
-    free(g->cost_ns);
     arena_deinit(&g->memory);
     free(g);
 }
@@ -67,10 +66,17 @@ void *dsv4_graph_memory(dsv4_graph *g, size_t n_bytes)
     return memory;
 }
 
-/* Extents that are not negative, rows that do not overlap, and an end that is still an address. */
+enum { MAX_ELEM_BYTES = 64 };
+
+static bool extents_are_valid(int64_t rows, int64_t cols, size_t elem_bytes)
+{
+    return rows >= 0 && cols >= 0 && elem_bytes >= 1 && elem_bytes <= MAX_ELEM_BYTES;
+}
+
+/* Valid extents, rows that do not overlap, and an end that is still an address. */
 static bool view_is_valid(uintptr_t address, int64_t rows, int64_t cols, size_t elem_bytes, size_t row_bytes)
 {
-    if (rows < 0 || cols < 0 || elem_bytes < 1 || elem_bytes > 64 || row_bytes > INT64_MAX / 4) {
+    if (!extents_are_valid(rows, cols, elem_bytes) || row_bytes > INT64_MAX / 4) {
         return false;
     }
     if (cols > INT64_MAX / 4 / (int64_t)elem_bytes || (rows > 1 && row_bytes < (size_t)cols * elem_bytes)) {
@@ -81,6 +87,14 @@ static bool view_is_valid(uintptr_t address, int64_t rows, int64_t cols, size_t 
            !__builtin_add_overflow(end, cols * (int64_t)elem_bytes, &end) && !__builtin_add_overflow(end, (int64_t)address, &end);
 }
 
+static void fail_view(dsv4_graph *g, const char *name, int64_t rows, int64_t cols, size_t elem_bytes, size_t row_bytes)
+{
+    dsv4_fail(&g->error, DSV4_E_GRAPH,
+              "graph %s: view %s has rows %lld, cols %lld, element bytes %zu, row bytes %zu; expected 1..%d element bytes and rows "
+              "that do not overlap",
+              g->name, name, (long long)rows, (long long)cols, elem_bytes, row_bytes, MAX_ELEM_BYTES);
+}
+
 dsv4_view dsv4_graph_view(dsv4_graph *g, const char *name, void *data, int64_t rows, int64_t cols, size_t elem_bytes,
                           size_t row_bytes)
 {
@@ -88,9 +102,7 @@ dsv4_view dsv4_graph_view(dsv4_graph *g, const char *name, void *data, int64_t r
         return 0;
     }
     if (!view_is_valid((uintptr_t)data, rows, cols, elem_bytes, row_bytes)) {
-        dsv4_fail(&g->error, DSV4_E_GRAPH,
-                  "graph %s: view %s has rows %lld, cols %lld, element bytes %zu, row bytes %zu; rows must not overlap", g->name,
-                  name, (long long)rows, (long long)cols, elem_bytes, row_bytes);
+        fail_view(g, name, rows, cols, elem_bytes, row_bytes);
         return 0;
     }
     char *copy = arena_copy_text(&g->memory, name);
@@ -109,8 +121,11 @@ dsv4_view dsv4_graph_alloc(dsv4_graph *g, const char *name, int64_t rows, int64_
     if (!building(g)) {
         return 0;
     }
-    if (rows < 0 || cols < 0 || __builtin_mul_overflow(cols, (int64_t)elem_bytes, &row_bytes) ||
-        __builtin_mul_overflow(rows, row_bytes, &n_bytes)) {
+    if (!extents_are_valid(rows, cols, elem_bytes)) {
+        fail_view(g, name, rows, cols, elem_bytes, 0);
+        return 0;
+    }
+    if (__builtin_mul_overflow(cols, (int64_t)elem_bytes, &row_bytes) || __builtin_mul_overflow(rows, row_bytes, &n_bytes)) {
         fail_memory(g, name);
         return 0;
     }
@@ -217,5 +232,6 @@ void dsv4_graph_manual_end(dsv4_graph *g)
 
 dsv4_graph_info dsv4_graph_get_info(const dsv4_graph *g)
 {
-    return (dsv4_graph_info){g->stages.n, g->n_blocks, g->n_tasks - g->n_blocks, g->n_edges, g->n_boxes, g->longest_path};
+    int64_t n_joins = g->sealed ? g->n_tasks - g->n_blocks : 0;
+    return (dsv4_graph_info){g->stages.n, g->n_blocks, n_joins, g->n_edges, g->n_boxes, g->longest_path};
 }

@@ -1,7 +1,6 @@
 /* rt/describe.c - from what a block says it touches to spans of bytes, and to words for messages. */
 #include <float.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "rt/graph.h"
 

@@ -1,7 +1,6 @@
 #include "rt/exec.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
@@ -242,12 +241,10 @@ static bool add_root(rt_worker *w, int32_t task)
 
 static bool init_worker(dsv4_exec *x, rt_worker *w)
 {
-    size_t scratch_bytes = (x->g->scratch_bytes + 64) / 64 * 64;
-    w->scratch = aligned_alloc(64, scratch_bytes);
+    w->scratch = memory_zeroed_array(x->g->scratch_bytes, 1); /* zeroed: backed with memory before the first replay */
     if (w->scratch == NULL || !rt_ready_init(&w->ready, x->n_runnable)) {
         return false;
     }
-    memset(w->scratch, 0, scratch_bytes); /* backs it with memory before the first replay */
     if (x->trace) {
         w->records = memory_zeroed_array((size_t)x->n_runnable + 1, sizeof *w->records);
     }
@@ -259,10 +256,7 @@ static bool init_exec(dsv4_exec *x)
     const dsv4_graph *g = x->g;
     x->waiting = memory_array((size_t)(g->n_tasks + 1), sizeof *x->waiting);
     x->next_join = memory_array((size_t)(g->n_tasks - x->n_runnable + 1), sizeof *x->next_join);
-    x->workers = aligned_alloc(_Alignof(rt_worker), (size_t)x->n_workers * sizeof *x->workers);
-    if (x->workers != NULL) {
-        memset(x->workers, 0, (size_t)x->n_workers * sizeof *x->workers);
-    }
+    x->workers = memory_zeroed_array((size_t)x->n_workers, sizeof *x->workers);
     if (x->trace) {
         x->ready_ticks = memory_zeroed_array((size_t)g->n_tasks + 1, sizeof *x->ready_ticks);
     }

@@ -5,6 +5,8 @@
 #ifndef RT_EXEC_H
 #define RT_EXEC_H
 
+#include <stdatomic.h>
+
 #include "rt/graph.h"
 #include "rt/pool.h"
 #include "rt/ready.h"

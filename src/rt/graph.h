@@ -2,14 +2,13 @@
  *
  * build.c      fills the first half                     describe.c   turns a block into spans
  * infer.c      boxes -> edges                           seal.c       edges -> tasks in priority order
- * exec.c       replays the second half                  verify_*.c   find wrong declarations
+ * exec.c       replays the second half                  trace.c      writes the last replay as a swimlane
+ * verify_*.c   find wrong declarations
  *
  * TASK IDS   While sealing, blocks are numbered in program order and joins follow: the id of block b of stage s is
  *            stage[s].first_block + b. Sealed tasks are numbered by priority: 0 is the first to start. Joins come last. */
 #ifndef RT_GRAPH_H
 #define RT_GRAPH_H
-
-#include <stdatomic.h>
 
 #include "base/arena.h"
 #include "dsv4/graph.h"
@@ -76,10 +75,9 @@ struct dsv4_graph {
     int64_t n_blocks;
     size_t scratch_bytes; /* largest of the stages */
 
-    rt_task *tasks;  /* [n_tasks], blocks by priority, then joins */
-    int32_t *after;  /* [n_edges] successors, ascending task number within one task */
-    int32_t *roots;  /* [n_roots] tasks that wait for nothing, ascending */
-    double *cost_ns; /* [n_tasks] nominal cost, for priorities */
+    rt_task *tasks; /* [n_tasks], blocks by priority, then joins */
+    int32_t *after; /* [n_edges] successors, ascending task number within one task */
+    int32_t *roots; /* [n_roots] tasks that wait for nothing, ascending */
     int64_t n_tasks, n_edges, n_roots, n_boxes, longest_path;
 };
 

@@ -25,7 +25,6 @@
 #include "rt/infer.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/memory.h"
 #include "rt/boxset.h"
@@ -33,10 +32,10 @@
 
 enum { JOIN_FROM = 3 };
 
-typedef struct access {
+typedef struct box_access {
     int32_t box;
     bool is_write;
-} access_t;
+} box_access;
 
 typedef struct reader {
     int32_t task, next;
@@ -57,7 +56,7 @@ typedef struct inference {
     dsv4_deps deps;
     rt_boxset boxes;
     past *pasts; /* [boxes] */
-    VEC(access_t) accesses;
+    VEC(box_access) accesses;
     int64_t *first_access; /* [n_blocks + 1] */
     VEC(reader) readers;
     VEC(int32_t) gathered; /* tasks that the access at hand waits for */
@@ -246,7 +245,7 @@ static void wait_for_writers(inference *f, int32_t box, int32_t task)
 
 static void add_reader(inference *f, past *p, int32_t task)
 {
-    f->no_memory |= !vec_push(&f->readers, ((reader){task, p->readers}));
+    f->no_memory |= f->readers.n == INT32_MAX || !vec_push(&f->readers, ((reader){task, p->readers}));
     p->readers = (int32_t)(f->readers.n - 1);
     p->n_readers++;
 }
@@ -364,7 +363,7 @@ static bool keep_accesses(inference *f, const dsv4_describe *d)
             }
             rt_span span = f->deps == DSV4_DEPS_TENSOR ? rt_boxset_region_span(&f->boxes, t->view) : t->span;
             int32_t box = rt_boxset_add(&f->boxes, t->view, &span);
-            if (box == RT_NONE || !vec_push(&f->accesses, ((access_t){box, is_write}))) {
+            if (box == RT_NONE || !vec_push(&f->accesses, ((box_access){box, is_write}))) {
                 return false;
             }
         }

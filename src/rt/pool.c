@@ -1,6 +1,5 @@
 #include "rt/pool.h"
 
-#include <errno.h>
 #include <hwloc.h>
 #include <limits.h>
 #include <linux/futex.h>
@@ -12,7 +11,9 @@
 
 #include "rt/ticks.h"
 
-enum { MAX_THREADS = 1024, SPIN_ROUNDS = 4000 }; /* about 0.1 ms: longer than the gaps between stages and between replays */
+enum { MAX_THREADS = 1024 };
+
+enum { SPIN_ROUNDS = 4000 }; /* about 0.1 ms: longer than the gaps between stages and between replays */
 
 typedef struct thread_start {
     dsv4_pool *pool;

@@ -1,6 +1,6 @@
 /* rt/pool.h - the workers: threads that wait cheaply and start fast.
  *
- * WAITING  A worker that finds nothing to do spins for some microseconds, then sleeps on a futex. Whoever makes work visible calls
+ * WAITING  A worker that finds nothing to do spins for about 0.1 ms, then sleeps on a futex. Whoever makes work visible calls
  *          rt_pool_wake afterwards. No wake is lost: a sleeper announces itself (n_sleeping) before it looks a last time, a waker
  *          publishes before it looks at n_sleeping; both are sequentially consistent, so one of them sees the other.
  * A JOB    is open while `open` holds its number. Workers enter by counting themselves into `inside` and then checking that it is

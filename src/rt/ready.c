@@ -1,7 +1,8 @@
 #include "rt/ready.h"
 
 #include <stdlib.h>
-#include <string.h>
+
+#include "base/memory.h"
 
 bool rt_ready_init(rt_ready *r, int64_t n)
 {
@@ -13,11 +14,10 @@ bool rt_ready_init(rt_ready *r, int64_t n)
         r->n_words[r->n_levels++] = size;
         total += (size + 7) / 8 * 8; /* levels begin on their own cache lines */
     } while (size > 1 && r->n_levels < RT_READY_LEVELS);
-    rt_word *words = aligned_alloc(64, (size_t)total * sizeof *words);
+    rt_word *words = memory_zeroed_array((size_t)total, sizeof *words);
     if (words == NULL) {
         return false;
     }
-    memset(words, 0, (size_t)total * sizeof *words);
     for (int level = 0; level < r->n_levels; level++) {
         r->word[level] = words;
         words += (r->n_words[level] + 7) / 8 * 8;

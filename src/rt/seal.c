@@ -3,8 +3,8 @@
  * PRIORITY  A task's remaining path is its own nominal cost plus the longest remaining path of its successors. Sealed numbers
  *           ascend with descending remaining path, equal ones in program order, so the smallest ready number is the block to start
  *           first.
- * JOINS     run nothing and so need no worker: they are numbered behind all blocks that run. One that waits for nothing is dropped.
- *           */
+ * JOINS     run nothing and so need no worker: they are numbered behind all blocks that run. One that waits for nothing is
+ *           dropped. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -217,7 +217,6 @@ static void fill_task(sealing *s, int32_t id)
         task->arg = from->arg;
         task->block = id - from->first_block;
     }
-    g->cost_ns[s->rank[id]] = s->cost_ns[id];
 }
 
 /* Lays out successors by sealed number: edges dealt to their targets in ascending order, so every list ascends. */
@@ -276,11 +275,9 @@ static bool build_tasks(sealing *s)
     s->rank = memory_array((size_t)(n + 1), sizeof *s->rank);
     s->dropped = memory_zeroed_array((size_t)n + 1, 1);
     g->tasks = memory_zeroed_array((size_t)n + 1, sizeof *g->tasks);
-    g->cost_ns = memory_array((size_t)(n + 1), sizeof *g->cost_ns);
     g->after = memory_array((size_t)(s->in.edges.n + 1), sizeof *g->after);
     g->roots = memory_array((size_t)(n + 1), sizeof *g->roots);
-    if (s->remaining == NULL || s->rank == NULL || s->dropped == NULL || g->tasks == NULL || g->cost_ns == NULL ||
-        g->after == NULL || g->roots == NULL) {
+    if (s->remaining == NULL || s->rank == NULL || s->dropped == NULL || g->tasks == NULL || g->after == NULL || g->roots == NULL) {
         return false;
     }
     drop_idle_joins(s);

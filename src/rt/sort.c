@@ -1,7 +1,6 @@
 #include "rt/sort.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/memory.h"
 
@@ -39,7 +38,7 @@ bool rt_sort_ids(const uint64_t *keys, int64_t n, int32_t *order)
     if (n == 0) {
         return true;
     }
-    keyed *memory = memory_array(2 * (size_t)n, sizeof *memory);
+    keyed *memory = n > INT32_MAX ? NULL : memory_array(2 * (size_t)n, sizeof *memory);
     if (memory == NULL) {
         return false;
     }

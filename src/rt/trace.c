@@ -1,8 +1,9 @@
-/* rt/trace.c - the last run as Chrome/Perfetto trace events.
+/* rt/trace.c - the last run as Chrome/Perfetto trace events, and summed up.
  *
  *   M   names of the process and of one lane per worker
  *   X   one slice per block: name = stage, cname = the stage's colour, args = block and how long it waited
  *   s,f one arrow per edge between blocks; through a join, from the block that completed it to every block that it released */
+#include <locale.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -62,10 +63,9 @@ static void write_text(FILE *out, const char *text)
     fputc('"', out);
 }
 
-static void write_lanes(const tracing *t)
+static void write_names(const tracing *t)
 {
-    fprintf(t->out,
-            "{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n{\"ph\":\"M\",\"pid\":1,\"name\":\"process_name\",\"args\":{\"name\":");
+    fputs("\n{\"ph\":\"M\",\"pid\":1,\"name\":\"process_name\",\"args\":{\"name\":", t->out);
     write_text(t->out, t->exec->g->name);
     fputs("}}", t->out);
     for (int w = 0; w < t->exec->n_workers; w++) {
@@ -150,7 +150,8 @@ static bool write_arrows(tracing *t)
 
 static bool write_events(tracing *t)
 {
-    write_lanes(t);
+    fputs("{\"displayTimeUnit\":\"ns\",\"traceEvents\":[", t->out);
+    write_names(t);
     for (int w = 0; w < t->exec->n_workers; w++) {
         const rt_worker *worker = &t->exec->workers[w];
         for (int64_t i = 0; i < worker->n_records; i++) {
@@ -162,6 +163,20 @@ static bool write_events(tracing *t)
     }
     bool ok = write_arrows(t);
     fputs("\n]}\n", t->out);
+    return ok;
+}
+
+/* Numbers as JSON wants them, whatever the program's locale. */
+static bool write_events_in_c_locale(tracing *t)
+{
+    locale_t c_locale = newlocale(LC_NUMERIC_MASK, "C", (locale_t)0);
+    if (c_locale == (locale_t)0) {
+        return false;
+    }
+    locale_t before = uselocale(c_locale);
+    bool ok = write_events(t);
+    uselocale(before);
+    freelocale(c_locale);
     return ok;
 }
 
@@ -179,7 +194,7 @@ dsv4_status dsv4_exec_write_trace(const dsv4_exec *exec, const char *path, dsv4_
     tracing t = {.exec = exec, .out = writer.stream, .tick_us = rt_exec_tick_ns(exec) / 1e3, .origin = exec->run_ticks};
     t.by_task = memory_array((size_t)exec->n_runnable, sizeof *t.by_task);
     t.lane = memory_array((size_t)exec->n_runnable, sizeof *t.lane);
-    if (t.by_task != NULL && t.lane != NULL && write_events(&t)) {
+    if (t.by_task != NULL && t.lane != NULL && write_events_in_c_locale(&t)) {
         status = file_writer_commit(&writer, err);
     } else {
         file_writer_abort(&writer);
@@ -193,7 +208,7 @@ dsv4_status dsv4_exec_write_trace(const dsv4_exec *exec, const char *path, dsv4_
 dsv4_exec_summary dsv4_exec_get_summary(const dsv4_exec *exec)
 {
     uint64_t first = UINT64_MAX, last = 0, busy = 0;
-    dsv4_exec_summary s = {.n_workers = exec->n_workers};
+    dsv4_exec_summary s = {0};
     for (int w = 0; w < exec->n_workers; w++) {
         const rt_worker *worker = &exec->workers[w];
         for (int64_t i = 0; i < worker->n_records; i++) {
@@ -205,6 +220,7 @@ dsv4_exec_summary dsv4_exec_get_summary(const dsv4_exec *exec)
         s.n_blocks += worker->n_records;
     }
     if (s.n_blocks > 0) {
+        s.n_workers = exec->n_workers;
         s.makespan_s = (double)(last - first) * rt_exec_tick_ns(exec) / 1e9;
         s.busy_share = last > first ? (double)busy / ((double)(last - first) * exec->n_workers) : 1;
     }

@@ -6,11 +6,12 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/memory.h"
 
-/* Makes room for `need` items in *items, doubling; false without memory (nothing changes). */
-static inline bool vec_reserve_bytes(void **items, int64_t *capacity, int64_t need, size_t item_bytes)
+/* Makes room for `need` items at *(T **)items, doubling; false without memory (nothing changes). */
+static inline bool vec_reserve_bytes(void *items, int64_t *capacity, int64_t need, size_t item_bytes)
 {
     if (need <= *capacity) {
         return true;
@@ -19,12 +20,14 @@ static inline bool vec_reserve_bytes(void **items, int64_t *capacity, int64_t ne
     if (grown < need) {
         grown = need;
     }
-    void *moved = realloc(*items, (size_t)grown * item_bytes);
+    void *old;
+    memcpy(&old, items, sizeof old); /* a T * is not read or written as a void * */
+    void *moved = realloc(old, (size_t)grown * item_bytes);
     if (moved == NULL) {
         return false;
     }
     memory_prefer_huge(moved, (size_t)grown * item_bytes);
-    *items = moved;
+    memcpy(items, &moved, sizeof moved);
     *capacity = grown;
     return true;
 }
@@ -35,7 +38,7 @@ static inline bool vec_reserve_bytes(void **items, int64_t *capacity, int64_t ne
         T *items;            \
         int64_t n, capacity; \
     }
-#define vec_reserve(v, extra) vec_reserve_bytes((void **)&(v)->items, &(v)->capacity, (v)->n + (extra), sizeof *(v)->items)
+#define vec_reserve(v, extra) vec_reserve_bytes(&(v)->items, &(v)->capacity, (v)->n + (extra), sizeof *(v)->items)
 #define vec_push(v, item) (vec_reserve((v), 1) && ((v)->items[(v)->n++] = (item), true))
 #define vec_free(v) (free((v)->items), (v)->items = NULL, (v)->n = (v)->capacity = 0)
 

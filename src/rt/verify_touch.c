@@ -7,13 +7,14 @@
  *            all, since an undeclared read of a constant orders nothing (a constant that changes is an undeclared write)
  *
  * First run, on the real memory: a byte that changed outside the declared write boxes is an undeclared write. Second run, on noise:
- * a byte of a declared write box that comes out otherwise than in the first run depends on something undeclared, unless neither run
- * wrote it. The culprit is then found by replacing less: scratch alone, which holds other noise in the second run, then ever
- * smaller ranges of bytes. */
+ * so is a byte outside them that has turned from noise into what it was before; and a byte of a declared write box that comes out
+ * otherwise than in the first run depends on something undeclared, unless neither run wrote it. The culprit is then found by
+ * replacing less: scratch alone, which holds other noise in the second run, then ever smaller ranges of bytes. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "base/rng.h"
 #include "rt/boxset.h"
 #include "rt/verify.h"
@@ -22,6 +23,7 @@ typedef struct shadow {
     uint8_t *memory; /* the region itself */
     int64_t n_bytes;
     bool written;                               /* by some block of the graph */
+    bool reported;                              /* an undeclared write of the current block */
     uint8_t *before, *after, *noise, *declared; /* declared: bits READS, WRITES per byte, for the current block */
 } shadow;
 
@@ -82,7 +84,7 @@ static bool init(isolating *v)
     }
     v->n_shadows = v->regions.regions.n;
     v->shadows = calloc((size_t)v->n_shadows + 1, sizeof *v->shadows);
-    v->scratch = aligned_alloc(64, (v->g->scratch_bytes + 64) / 64 * 64);
+    v->scratch = memory_array(v->g->scratch_bytes, 1);
     bool ok = v->shadows != NULL && v->scratch != NULL;
     for (int64_t i = 0; ok && i < v->n_shadows; i++) {
         ok = init_shadow(&v->shadows[i], &v->regions.regions.items[i]);
@@ -241,23 +243,45 @@ static void note(isolating *v, rt_findings *found, const char *what)
     }
 }
 
-/* A region that turns out to be written is checked as such from here on. */
-static void check_writes(isolating *v, rt_findings *found)
+static void report_write(isolating *v, rt_findings *found, int64_t region, int64_t byte)
 {
     char what[320];
+    byte_text(v, region, byte, DSV4_WRITE, what, sizeof what);
+    note(v, found, what);
+    v->shadows[region].reported = true;
+}
+
+/* After the first run. A region that turns out to be written is checked as such from here on. */
+static void check_changes(isolating *v, rt_findings *found)
+{
     for (int64_t i = 0; i < v->n_shadows; i++) {
         shadow *s = &v->shadows[i];
+        s->reported = false;
         bool same = memcmp(s->memory, s->before, (size_t)s->n_bytes) == 0;
         for (int64_t b = 0; !same && b < s->n_bytes; b++) {
             if (s->memory[b] != s->before[b] && (s->declared[b] & WRITES) == 0) {
-                byte_text(v, i, b, DSV4_WRITE, what, sizeof what);
-                note(v, found, what);
+                report_write(v, found, i, b);
                 break;
             }
         }
         if (!same && !s->written) {
             memcpy(s->noise, s->before, (size_t)s->n_bytes);
             s->written = true;
+        }
+    }
+}
+
+/* After the second run: undeclared writes of the value that was there already. */
+static void check_rewrites(isolating *v, rt_findings *found)
+{
+    for (int64_t i = 0; i < v->n_shadows; i++) {
+        const shadow *s = &v->shadows[i];
+        bool skip = !s->written || s->reported;
+        for (int64_t b = 0; !skip && b < s->n_bytes; b++) {
+            if (s->memory[b] != s->noise[b] && s->memory[b] == s->before[b] && (s->declared[b] & WRITES) == 0) {
+                report_write(v, found, i, b);
+                break;
+            }
         }
     }
 }
@@ -313,10 +337,11 @@ static bool check_block(isolating *v, const rt_task *task, rt_findings *found)
     mark_declared(v, true);
     make_noise(v);
     run(v, task, first_scratch);
-    check_writes(v, found);
+    check_changes(v, found);
     keep_outputs(v);
     load_noise(v);
     run(v, task, second_scratch);
+    check_rewrites(v, found);
     if (outputs_differ(v)) {
         find_culprit(v, task, first_scratch, second_scratch, found);
     }

@@ -221,6 +221,8 @@ static void test_after_block_orders_one_pair(void **state)
     dsv4_graph *g = dsv4_graph_create("after block");
     dsv4_stage first = add_logged(g, &a, 3), second = add_logged(g, &b, 3);
     dsv4_graph_after_block(g, second, 1, first, 2);
+    assert_int_equal(dsv4_graph_get_info(g).n_blocks, 6);
+    assert_int_equal(dsv4_graph_get_info(g).n_joins, 0); /* also before the seal */
     seal(g, DSV4_DEPS_BLOCK);
     assert_int_equal(dsv4_graph_get_info(g).n_edges, 1);
     int n_free = 0;
@@ -467,8 +469,16 @@ static void test_bad_views_are_refused(void **state)
     seal(g, DSV4_DEPS_BLOCK);
     dsv4_graph_destroy(g);
 
-    g = dsv4_graph_create("too large");
     void *data = area;
+    for (int i = 0; i < 3; i++) {
+        g = dsv4_graph_create("bad intermediate");
+        dsv4_graph_alloc(g, "odd", bad[i].rows, bad[i].cols, bad[i].elem_bytes, &data);
+        assert_null(data);
+        assert_refused(g, "view odd", "element bytes");
+    }
+
+    g = dsv4_graph_create("too large");
+    data = area;
     dsv4_graph_alloc(g, "huge", INT64_MAX, 16, 4, &data);
     assert_null(data);
     dsv4_error err = {0};
@@ -540,6 +550,22 @@ static void test_bad_stages_are_refused(void **state)
     g = dsv4_graph_create("bad stage");
     dsv4_graph_stage(g, &(dsv4_stage_desc){.name = "s.bad", .n_blocks = 3});
     assert_refused(g, "s.bad", "no function");
+}
+
+/* More scratch than there is address space: refused where it would be allocated, never rounded to little. */
+static void test_scratch_of_any_size_is_checked(void **state)
+{
+    (void)state;
+    dsv4_graph *g = dsv4_graph_create("scratch");
+    dsv4_stage_desc desc = {.name = "s.greedy", .n_blocks = 1, .run = tiling_run_nothing, .scratch_bytes = SIZE_MAX - 10};
+    dsv4_graph_stage(g, &desc);
+    seal(g, DSV4_DEPS_BLOCK);
+    dsv4_exec *x = NULL;
+    dsv4_error err = {0};
+    assert_int_equal(dsv4_exec_create(g, one_thread, false, &x, &err), DSV4_E_NO_MEMORY);
+    assert_null(x);
+    assert_int_equal(dsv4_graph_verify(g, 1, NULL, &err), DSV4_E_NO_MEMORY);
+    dsv4_graph_destroy(g);
 }
 
 static void test_bad_manual_regions_are_refused(void **state)
@@ -846,6 +872,7 @@ int main(void)
         cmocka_unit_test(test_bad_touches_are_refused),
         cmocka_unit_test(test_bad_costs_are_refused),
         cmocka_unit_test(test_bad_stages_are_refused),
+        cmocka_unit_test(test_scratch_of_any_size_is_checked),
         cmocka_unit_test(test_bad_manual_regions_are_refused),
         cmocka_unit_test(test_first_error_stays),
         cmocka_unit_test(test_failed_seal_stays),

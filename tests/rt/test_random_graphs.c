@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -75,8 +76,7 @@ static uint8_t memory[MEMORY_BYTES], initial[MEMORY_BYTES], expected[MEMORY_BYTE
 static dsv4_pool *pools[N_POOLS];
 static _Atomic bool scratch_was_shared;
 
-/* ---- drawing
- * --------------------------------------------------------------------------------------------------------------------- */
+/* ---- drawing ------------------------------------------------------------------------------------------------------------ */
 
 /* Views of one area: its rows, its rows cut into heads, a window with the same row stride, or some other stride. */
 static void draw_views(dice *d, graph_case *c, int64_t area)
@@ -169,8 +169,7 @@ static void draw_case(dice *d, graph_case *c)
     }
 }
 
-/* ---- running a block
- * --------------------------------------------------------------------------------------------------------------- */
+/* ---- running a block ---------------------------------------------------------------------------------------------------- */
 
 static uint64_t mix(uint64_t x)
 {
@@ -249,8 +248,7 @@ static void describe(const void *arg, int64_t block, dsv4_describe *d)
     }
 }
 
-/* ---- brute force
- * -------------------------------------------------------------------------------------------------------------------- */
+/* ---- brute force -------------------------------------------------------------------------------------------------------- */
 
 static void run_in_program_order(const graph_case *c)
 {
@@ -315,8 +313,7 @@ static void find_expected_order(const graph_case *c, uint64_t behind[MAX_ALL])
     }
 }
 
-/* ---- the sealed graph
- * --------------------------------------------------------------------------------------------------------------- */
+/* ---- the sealed graph --------------------------------------------------------------------------------------------------- */
 
 static dsv4_graph *build(const graph_case *c, dsv4_deps deps)
 {
@@ -351,7 +348,7 @@ static int id_of(const graph_case *c, const rt_task *t)
     return c->stages[t->stage].first_block + (int)t->block;
 }
 
-/* The blocks behind `task`: of its successors and behind them. Memory of 64 bits a task, RT_NONE-filled known flags. */
+/* The blocks behind `task`: of its successors and behind them. behind and known are zeroed, an item a task. */
 static uint64_t walk(const dsv4_graph *g, const graph_case *c, int32_t task, uint64_t *behind, bool *known)
 {
     if (!known[task]) {

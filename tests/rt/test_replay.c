@@ -16,8 +16,7 @@
 
 enum { N = 64, N_PARTS = 8, PART = N / N_PARTS, N_REPLAYS = RT_TEST_SMALL ? 20 : 100, HANG_S = 120 };
 
-/* ---- counting allocations
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- counting allocations ----------------------------------------------------------------------------------------------- */
 
 #if defined(__GLIBC__) && !RT_TEST_SMALL
 #define COUNTS_ALLOCATIONS 1
@@ -61,8 +60,7 @@ void free(void *memory)
 }
 #endif
 
-/* ---- a graph of sums
- * ----------------------------------------------------------------------------------------------------------------- */
+/* ---- a graph of sums ---------------------------------------------------------------------------------------------------- */
 
 /* y = (sum over k of x * w, in parts) normalized by its row, then doubled in place: crossing tiles, a split sum, an update.
  * Rounding makes the result depend on the order of every sum. */
@@ -209,8 +207,7 @@ static dsv4_exec *create_exec(const dsv4_graph *g, dsv4_pool *pool, bool trace)
     return x;
 }
 
-/* ---- the same bytes
- * --------------------------------------------------------------------------------------------------------------------- */
+/* ---- the same bytes ----------------------------------------------------------------------------------------------------- */
 
 static void check_threads(int n_threads, bool trace)
 {
@@ -270,8 +267,7 @@ static void test_default_pool_has_a_thread_a_core(void **state)
     dsv4_pool_destroy(pool);
 }
 
-/* ---- no allocation
- * ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- no allocation ------------------------------------------------------------------------------------------------------ */
 
 /* 100 stages of 100 blocks: each stage writes rows and reads all that the last one wrote. */
 static dsv4_graph *build_large(uint8_t *memory, tiling tilings[2])
@@ -320,8 +316,7 @@ static void test_replay_allocates_nothing(void **state)
 #endif
 }
 
-/* ---- no lost wake-up
- * ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- no lost wake-up ---------------------------------------------------------------------------------------------------- */
 
 static void sleep_us(int64_t us)
 {
@@ -388,8 +383,7 @@ static void test_pools_start_and_stop(void **state)
     dsv4_exec_destroy(NULL);
 }
 
-/* ---- several graphs on one pool
- * -------------------------------------------------------------------------------------------------------------- */
+/* ---- several graphs on one pool ----------------------------------------------------------------------------------------- */
 
 static void test_two_graphs_share_a_pool(void **state)
 {

@@ -200,6 +200,31 @@ static void test_undeclared_write(void **state)
     check(run_writes_elsewhere, describe_copy, 1, "v.case block 2", "writes mid[2:3, 3:4], which it does not declare");
 }
 
+/* Block 2 writes behind its columns what v.fill has written there. */
+static void run_rewrites(const void *arg, int64_t block, void *scratch)
+{
+    (void)arg;
+    (void)scratch;
+    memcpy(now.out[block], now.mid[block], N - 1);
+    if (block == 2) {
+        now.mid[2][N - 1] = (uint8_t)(now.in[2][N - 1] + 1);
+    }
+}
+
+static void describe_all_but_last_column(const void *arg, int64_t block, dsv4_describe *d)
+{
+    (void)arg;
+    dsv4_reads(d, MID, block, block + 1, 0, N - 1);
+    dsv4_writes(d, OUT, block, block + 1, 0, N - 1);
+}
+
+/* A write that changes nothing races all the same. */
+static void test_undeclared_write_of_the_same_value(void **state)
+{
+    (void)state;
+    check(run_rewrites, describe_all_but_last_column, 1, "v.case block 2", "writes mid[2:3, 7:8], which it does not declare");
+}
+
 static void run_writes_constant(const void *arg, int64_t block, void *scratch)
 {
     run_copy(arg, block, scratch);
@@ -322,6 +347,7 @@ int main(void)
         cmocka_unit_test(test_right_update),
         cmocka_unit_test(test_declared_write_may_be_left_out),
         cmocka_unit_test(test_undeclared_write),
+        cmocka_unit_test(test_undeclared_write_of_the_same_value),
         cmocka_unit_test(test_undeclared_write_to_constant),
         cmocka_unit_test(test_undeclared_read),
         cmocka_unit_test(test_undeclared_read_of_constant_is_harmless),
