@@ -1,37 +1,20 @@
 /* cli/bench.c - `dsv4 bench SUITE`: measures and prints tables. */
+#include <stddef.h>
 #include <string.h>
 
 #include "cli/bench.h"
 
 typedef struct bench_options {
-    const char *json;
     long long threads, rounds;
 } bench_options;
 
 enum { DEFAULT_ROUNDS = 30 };
 
-static dsv4_status store_threads(void *options, const char *text, dsv4_error *err)
-{
-    return cli_number("threads", text, 1, 1024, &((bench_options *)options)->threads, err);
-}
-
-static dsv4_status store_rounds(void *options, const char *text, dsv4_error *err)
-{
-    return cli_number("rounds", text, 1, 100000, &((bench_options *)options)->rounds, err);
-}
-
-static dsv4_status store_json(void *options, const char *text, dsv4_error *err)
-{
-    (void)err;
-    ((bench_options *)options)->json = text;
-    return DSV4_OK;
-}
-
 static const cli_option options_table[] = {
-    {"threads", "N", "workers (default: one per physical core)", store_threads},
-    {"rounds", "N", "interleaved repetitions; medians are printed (default 30)", store_rounds},
-    {"json", "FILE|-", "write the results as JSON", store_json},
-    {NULL, NULL, NULL, NULL},
+    {"threads", "N", "workers (default: one per physical core)", cli_store_number, offsetof(bench_options, threads), 1, 1024},
+    {"rounds", "N", "interleaved repetitions; medians are printed (default 30)", cli_store_number, offsetof(bench_options, rounds),
+     1, 100000},
+    {.name = NULL},
 };
 
 static dsv4_status check_suite(int argc, char **argv, int first, dsv4_error *err)
@@ -59,11 +42,11 @@ static int run(const cli_command *self, int argc, char **argv)
     }
     json_t *results = json_object();
     status = bench_rt((int)options.threads, (int)options.rounds, results, &err);
-    if (status == DSV4_OK && options.json != NULL) {
-        status = cli_write_json(options.json, json_incref(results), &err);
+    if (status != DSV4_OK) {
+        json_decref(results);
+        return cli_fail(&err);
     }
-    json_decref(results);
-    return status == DSV4_OK ? CLI_PASS : cli_fail(&err);
+    return cli_write_json(results, &err) == DSV4_OK ? CLI_PASS : cli_fail(&err);
 }
 
-const cli_command cli_bench = {"bench", "rt [options]", "measure: rt is the runtime against OpenMP", options_table, run};
+const cli_command cli_bench = {"bench", "rt [options]", "measure: rt is the runtime against OpenMP", options_table, NULL, run};

@@ -97,17 +97,11 @@ static void run_for_dynamic(const bench_work *w, int n_threads)
     }
 }
 
-#define PEER(name, run) \
-    {                   \
-        name, run       \
-    }
+#define PEER_RUN(run) run
 
 #else
 
-#define PEER(name, run) \
-    {                   \
-        name, NULL      \
-    }
+#define PEER_RUN(run) NULL
 
 dsv4_status bench_peers_begin(const machine *m, int n_threads, bool pin, dsv4_error *err)
 {
@@ -122,7 +116,7 @@ void bench_peers_end(void)
 #endif
 
 const bench_peer bench_peers[BENCH_N_PEERS] = {
-    PEER("OpenMP tasks", run_tasks),
-    PEER("for static", run_for_static),
-    PEER("for dynamic", run_for_dynamic),
+    {"OpenMP tasks", PEER_RUN(run_tasks)},
+    {"OpenMP static", PEER_RUN(run_for_static)},
+    {"OpenMP dynamic", PEER_RUN(run_for_dynamic)},
 };

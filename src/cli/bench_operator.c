@@ -119,8 +119,7 @@ static void print_report(const copies *c, bench_times t, int rounds, double gb_p
         cli_print("  bench %d rounds; no weights: the data may stay in the caches\n", rounds);
     } else {
         cli_print("  bench %d rounds over %d copies of the weights: %.1f MB, %.1f times the last-level cache of %.1f MB%s\n",
-                  rounds, c->n, all * 1e-6, all / cache, cache * 1e-6,
-                  is_beyond_caches(c) ? "" : "; not 4 times, so part may stay there");
+                  rounds, c->n, all * 1e-6, all / cache, cache * 1e-6, is_beyond_caches(c) ? "" : "; a part may stay there");
     }
     cli_print("  time min %.3f   median %.3f   mean %.3f   max %.3f ms", t.min_s * 1e3, t.median_s * 1e3, t.mean_s * 1e3,
               t.max_s * 1e3);

@@ -3,7 +3,6 @@
  * TURNS  Contenders take turns within a round. A turn is an untimed run that starts the contender's threads and warms the caches,
  *        then a timed one. Medians over the rounds are compared. */
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -187,6 +186,8 @@ static dsv4_status run_blocks(const suite *s, json_t *rows, dsv4_error *err)
     dsv4_status status = DSV4_OK;
     cli_print("cost of a block: 10,000 empty blocks, %d threads; worker time per block in ns (x: times dsv4), median of %d\n",
               s->n_threads, s->rounds);
+    cli_print("chain: a block depends on its own of the stage before; all: on all 100; neighbours: on three; free: on none\n"
+              "OpenMP static and dynamic are loops with a barrier behind each stage\n");
     print_heads("depends on", "block runs");
     for (int i = 0; i < N_BLOCK_SPECS && status == DSV4_OK; i++) {
         status = run_subject(s, &block_specs[i], print_block_cost, "worker_ns_per_block", rows, err);

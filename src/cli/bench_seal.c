@@ -2,7 +2,6 @@
  *
  * A stage writes a matrix in tiles; each block reads, of the matrix that the stage before wrote, what lies under its own tile.
  * Plain tasks are stages of one block that share one tall matrix. */
-#include <stdio.h>
 
 #include "base/clock.h"
 #include "cli/bench.h"
@@ -147,7 +146,8 @@ dsv4_status bench_seal(int rounds, json_t *rows, dsv4_error *err)
 {
     int n = rounds < MAX_ROUNDS ? rounds : MAX_ROUNDS;
     progress bar = progress_begin("sealing");
-    cli_print("\nsealing, median of %d\n%-14s %12s %12s %12s %12s\n", n, "shape", "boxes", "edges", "seconds", "Mboxes/s");
+    cli_print("\nsealing: all edges from the boxes that blocks read and write, median of %d\n%-14s %12s %12s %12s %12s\n", n,
+              "shape", "boxes", "edges", "seconds", "Mboxes/s");
     for (int s = 0; s < N_SHAPES; s++) {
         seal_result results[N_SIZES] = {0};
         for (int i = 0; i < n * N_SIZES; i++) {

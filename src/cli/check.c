@@ -1,29 +1,10 @@
 /* cli/check.c - `dsv4 check FILE...`: runs the operator that a vector file names on its in.* tensors and compares with its out.*.
  *
  * Every dimension comes from the file: its config, and the shapes of its inputs. */
-#include <stdio.h>
 #include <string.h>
 
 #include "cli/launch.h"
 #include "dsv4/safetensors.h"
-
-typedef struct check_options {
-    launch_options launch;
-    const char *json;
-} check_options;
-
-static dsv4_status store_json(void *options, const char *text, dsv4_error *err)
-{
-    (void)err;
-    ((check_options *)options)->json = text;
-    return DSV4_OK;
-}
-
-static const cli_option options_table[] = {
-    LAUNCH_OPTION_ROWS,
-    {"json", "FILE|-", "write the results as JSON", store_json},
-    {NULL, NULL, NULL, NULL},
-};
 
 /* A vector file, loaded. */
 typedef struct vector {
@@ -134,15 +115,16 @@ static int check_file(const char *path, const launch_options *options, json_t *f
     dsv4_tensor_list_deinit(&v.io);
     dsv4_tensor_list_deinit(&v.expected);
     int code = status != DSV4_OK ? CLI_BAD : pass ? CLI_PASS : CLI_MISMATCH;
+    json_t *op = v.op != NULL ? json_string(v.op->name) : json_null();
     json_t *error = status != DSV4_OK ? cli_json_text(err.text) : json_null();
-    json_array_append_new(
-        files, json_pack("{s:o, s:i, s:o, s:o}", "file", cli_json_text(path), "exit", code, "error", error, "outputs", outputs));
+    json_array_append_new(files, json_pack("{s:o, s:o, s:i, s:o, s:o}", "file", cli_json_text(path), "op", op, "exit", code,
+                                           "error", error, "outputs", outputs));
     return status != DSV4_OK ? cli_fail(&err) : code;
 }
 
 static int run(const cli_command *self, int argc, char **argv)
 {
-    check_options options = {0};
+    launch_options options = {0};
     dsv4_error err = {0};
     int first = 0, n_of[3] = {0}, code = cli_parse(self, argc, argv, &options, &first);
     if (code >= 0) {
@@ -154,20 +136,17 @@ static int run(const cli_command *self, int argc, char **argv)
     }
     json_t *files = json_array();
     for (int i = first; i < argc; i++) {
-        n_of[check_file(argv[i], &options.launch, files)]++;
+        n_of[check_file(argv[i], &options, files)]++;
     }
     cli_print("checked %d: %d pass, %d mismatch, %d bad\n", argc - first, n_of[CLI_PASS], n_of[CLI_MISMATCH], n_of[CLI_BAD]);
     code = n_of[CLI_BAD] > 0 ? CLI_BAD : n_of[CLI_MISMATCH] > 0 ? CLI_MISMATCH : CLI_PASS;
-    if (options.json != NULL) {
-        if (cli_write_json(options.json, json_pack("{s:i, s:o}", "exit", code, "files", files), &err) != DSV4_OK) {
-            return cli_fail(&err);
-        }
-        return code;
-    }
-    json_decref(files);
-    return code;
+    dsv4_status status = cli_write_json(json_pack("{s:i, s:o}", "exit", code, "files", files), &err);
+    return status == DSV4_OK ? code : cli_fail(&err);
 }
 
-const cli_command cli_check = {"check", "FILE.safetensors... [options]",
+const cli_command cli_check = {"check",
+                               "FILE.safetensors... [options]",
                                "run the operator that each vector file names on its in.* tensors, compare with its out.*",
-                               options_table, run};
+                               NULL,
+                               launch_option_table,
+                               run};

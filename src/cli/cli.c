@@ -1,6 +1,7 @@
 /* cli/cli.c - options by table, text and errors for people, JSON for machines. */
 #include "cli/cli.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <getopt.h>
 #include <stdarg.h>
@@ -11,34 +12,96 @@
 #include "base/file.h"
 
 enum { MAX_OPTIONS = 32, FIRST_CODE = 256 }; /* getopt's codes of the long options begin beyond the characters */
+enum { JSON, HELP };
 
-static bool json_on_stdout;
+static const cli_option common_options[] = {
+    [JSON] = {.name = "json", .value = "FILE|-", .help = "write the results as JSON", .store = cli_store_text},
+    [HELP] = {.name = "help", .help = "this text"},
+    {.name = NULL},
+};
 
-static void print_help(const cli_command *command)
+static const char *json_path; /* of the command that runs; NULL: not given */
+
+static bool json_is_on_stdout(void)
+{
+    return json_path != NULL && strcmp(json_path, "-") == 0;
+}
+
+/* ---- options ----------------------------------------------------------------------------------------------------------- */
+
+dsv4_status cli_store_text(const cli_option *self, void *field, const char *text, dsv4_error *err)
+{
+    (void)self, (void)err;
+    *(const char **)field = text;
+    return DSV4_OK;
+}
+
+dsv4_status cli_store_file(const cli_option *self, void *field, const char *text, dsv4_error *err)
+{
+    if (strcmp(text, "-") == 0) {
+        return dsv4_fail(err, DSV4_E_USAGE, "--%s: got \"-\", expected a file (only --json has stdout)", self->name);
+    }
+    return cli_store_text(self, field, text, err);
+}
+
+dsv4_status cli_store_number(const cli_option *self, void *field, const char *text, dsv4_error *err)
+{
+    char *end;
+    errno = 0;
+    long long value = strtoll(text, &end, 10);
+    if (end == text || *end != '\0' || errno != 0 || value < self->low || value > self->high) {
+        return dsv4_fail(err, DSV4_E_USAGE, "--%s: got \"%s\", expected a whole number from %lld to %lld", self->name, text,
+                         self->low, self->high);
+    }
+    *(long long *)field = value;
+    return DSV4_OK;
+}
+
+dsv4_status cli_store_flag(const cli_option *self, void *field, const char *text, dsv4_error *err)
+{
+    (void)self, (void)text, (void)err;
+    *(bool *)field = true;
+    return DSV4_OK;
+}
+
+/* All options of a command: its own, shared ones, common ones. */
+typedef struct option_list {
+    const cli_option *row[MAX_OPTIONS];
+    struct option getopt[MAX_OPTIONS + 1];
+    int n;
+} option_list;
+
+/* Every option has its own code, without which getopt takes an ambiguous abbreviation for the first option that fits. */
+static void append_options(option_list *list, const cli_option *o)
+{
+    for (; o != NULL && o->name != NULL; o++) {
+        int argument = o->value == NULL ? no_argument : o->value[0] == '[' ? optional_argument : required_argument;
+        assert(list->n < MAX_OPTIONS);
+        list->row[list->n] = o;
+        list->getopt[list->n] = (struct option){o->name, argument, NULL, FIRST_CODE + list->n};
+        list->n++;
+    }
+}
+
+static option_list list_options(const cli_command *command)
+{
+    option_list list = {.n = 0};
+    append_options(&list, command->options);
+    append_options(&list, command->shared);
+    append_options(&list, common_options);
+    return list;
+}
+
+static void print_help(const cli_command *command, const option_list *list)
 {
     cli_print("usage: dsv4 %s %s\n\n%s\n\n", command->name, command->arguments, command->summary);
-    for (const cli_option *o = command->options; o->name != NULL; o++) {
+    for (int i = 0; i < list->n; i++) {
+        const cli_option *o = list->row[i];
         char left[64];
         snprintf(left, sizeof left, "--%s%s%s", o->name, o->value != NULL ? " " : "", o->value != NULL ? o->value : "");
         cli_print("  %-28s %s\n", left, o->help);
     }
-    cli_print("  %-28s %s\n", "--help", "this text");
     cli_print("\nexit codes: 0 pass, 1 mismatch, 2 bad input or usage\n");
-}
-
-/* The table as getopt wants it; --help comes last. An optional value is written with brackets. Every option has its own code,
- * without which getopt takes an ambiguous abbreviation for the first option that fits. */
-static int fill_long_options(const cli_command *command, struct option *out)
-{
-    int n = 0;
-    for (; command->options[n].name != NULL; n++) {
-        const char *value = command->options[n].value;
-        int argument = value == NULL ? no_argument : value[0] == '[' ? optional_argument : required_argument;
-        out[n] = (struct option){command->options[n].name, argument, NULL, FIRST_CODE + n};
-    }
-    out[n] = (struct option){"help", no_argument, NULL, FIRST_CODE + n};
-    out[n + 1] = (struct option){NULL, 0, NULL, 0};
-    return n;
 }
 
 /* The value of an optional argument may also stand in the next word, if that is a number: "--bench 20". */
@@ -64,42 +127,39 @@ static int refuse_option(const cli_command *command, int code, char **argv)
 
 int cli_parse(const cli_command *command, int argc, char **argv, void *options, int *first)
 {
-    struct option table[MAX_OPTIONS + 2];
+    const option_list list = list_options(command);
+    const char *json = NULL;
     dsv4_error err = {0};
-    bool json_wants_stdout = false;
-    int help = fill_long_options(command, table);
+    int code;
     opterr = 0;
     optind = 0;
-    for (;;) {
-        int code = getopt_long(argc, argv, ":", table, NULL);
-        if (code == -1) {
-            *first = optind;
-            json_on_stdout = json_wants_stdout;
-            return -1;
-        }
+    while ((code = getopt_long(argc, argv, ":", list.getopt, NULL)) != -1) {
         if (code < FIRST_CODE) {
             return refuse_option(command, code, argv);
         }
-        int index = code - FIRST_CODE;
-        if (index == help) {
-            print_help(command);
+        const cli_option *o = list.row[code - FIRST_CODE];
+        if (o == &common_options[HELP]) {
+            print_help(command, &list);
             return CLI_PASS;
         }
-        const char *value = table[index].has_arg == optional_argument ? optional_value(argc, argv) : optarg;
-        if (command->options[index].store(options, value, &err) != DSV4_OK) {
+        const char *text = list.getopt[code - FIRST_CODE].has_arg == optional_argument ? optional_value(argc, argv) : optarg;
+        void *field = o == &common_options[JSON] ? (void *)&json : (char *)options + o->offset;
+        if (o->store(o, field, text, &err) != DSV4_OK) {
             return cli_fail(&err);
         }
-        if (strcmp(table[index].name, "json") == 0) {
-            json_wants_stdout = strcmp(value, "-") == 0;
-        }
     }
+    *first = optind;
+    json_path = json;
+    return -1;
 }
+
+/* ---- text and errors ------------------------------------------------------------------------------------------------------ */
 
 void cli_print(const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    if (!json_on_stdout) {
+    if (!json_is_on_stdout()) {
         vprintf(format, args);
     }
     va_end(args);
@@ -118,17 +178,7 @@ dsv4_status cli_blame(const char *path, dsv4_error *err)
     return dsv4_fail(err, inner.status, "%s: %s", path, inner.text);
 }
 
-dsv4_status cli_number(const char *name, const char *text, long long low, long long high, long long *out, dsv4_error *err)
-{
-    char *end;
-    errno = 0;
-    long long value = strtoll(text, &end, 10);
-    if (end == text || *end != '\0' || errno != 0 || value < low || value > high) {
-        return dsv4_fail(err, DSV4_E_USAGE, "--%s: got \"%s\", expected a whole number from %lld to %lld", name, text, low, high);
-    }
-    *out = value;
-    return DSV4_OK;
-}
+/* ---- JSON --------------------------------------------------------------------------------------------------------------- */
 
 json_t *cli_json_text(const char *text)
 {
@@ -145,13 +195,17 @@ json_t *cli_json_text(const char *text)
     return value;
 }
 
-dsv4_status cli_write_json(const char *path, json_t *value, dsv4_error *err)
+dsv4_status cli_write_json(json_t *value, dsv4_error *err)
 {
     file_writer writer;
-    if (value == NULL) {
-        return dsv4_fail(err, DSV4_E_NO_MEMORY, "%s: no memory for the results", path);
+    if (json_path == NULL) {
+        json_decref(value);
+        return DSV4_OK;
     }
-    dsv4_status status = file_writer_open(&writer, path, err);
+    if (value == NULL) {
+        return dsv4_fail(err, DSV4_E_NO_MEMORY, "%s: no memory for the results", json_path);
+    }
+    dsv4_status status = file_writer_open(&writer, json_path, err);
     if (status == DSV4_OK) {
         json_dumpf(value, writer.stream, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
         fputc('\n', writer.stream);

@@ -1,58 +1,37 @@
 #include "cli/launch.h"
 
 #include <math.h>
-#include <stdio.h>
+#include <stddef.h>
 #include <string.h>
 
 /* ---- options ----------------------------------------------------------------------------------------------------------- */
 
-dsv4_status launch_store_mode(void *options, const char *text, dsv4_error *err)
+static dsv4_status store_deps(const cli_option *self, void *field, const char *text, dsv4_error *err)
 {
-    launch_options *o = options;
-    if (strcmp(text, "decode") != 0 && strcmp(text, "prefill") != 0) {
-        return dsv4_fail(err, DSV4_E_USAGE, "--mode: got \"%s\", expected decode or prefill", text);
-    }
-    o->op.mode = text[0] == 'd' ? DSV4_DECODE : DSV4_PREFILL;
-    return DSV4_OK;
+    (void)self;
+    return dsv4_deps_parse(text, field, err);
 }
 
-dsv4_status launch_store_threads(void *options, const char *text, dsv4_error *err)
+static dsv4_status store_set(const cli_option *self, void *field, const char *text, dsv4_error *err)
 {
-    long long n = 0;
-    dsv4_status status = cli_number("threads", text, 1, 1024, &n, err);
-    ((launch_options *)options)->n_threads = (int)n;
-    return status;
-}
-
-dsv4_status launch_store_deps(void *options, const char *text, dsv4_error *err)
-{
-    return dsv4_deps_parse(text, &((launch_options *)options)->deps, err);
-}
-
-dsv4_status launch_store_set(void *options, const char *text, dsv4_error *err)
-{
-    launch_options *o = options;
+    launch_options *o = field;
     if (o->op.n_sets == LAUNCH_MAX_SETS) {
-        return dsv4_fail(err, DSV4_E_USAGE, "--set: more than %d of them", LAUNCH_MAX_SETS);
+        return dsv4_fail(err, DSV4_E_USAGE, "--%s: more than %d of them", self->name, LAUNCH_MAX_SETS);
     }
     o->sets[o->op.n_sets++] = text;
     return DSV4_OK;
 }
 
-dsv4_status launch_store_numerics(void *options, const char *text, dsv4_error *err)
-{
-    (void)err;
-    ((launch_options *)options)->op.numerics = text;
-    return DSV4_OK;
-}
-
-dsv4_status launch_store_verify(void *options, const char *text, dsv4_error *err)
-{
-    (void)text;
-    (void)err;
-    ((launch_options *)options)->verify = true;
-    return DSV4_OK;
-}
+const cli_option launch_option_table[] = {
+    {"threads", "N", "workers (default: one per physical core)", cli_store_number, offsetof(launch_options, n_threads), 1, 1024},
+    {"deps", "block|stage|tensor", "what a block waits for: blocks, whole stages or tensors (default block)", store_deps,
+     offsetof(launch_options, deps), 0, 0},
+    {"set", "NAME=VALUE", "change a tile (see dsv4 list OP); may be repeated", store_set, 0, 0, 0},
+    {"numerics", "w8a8", "which arithmetic (default w8a8)", cli_store_text, offsetof(launch_options, op.numerics), 0, 0},
+    {"verify", NULL, "look for touches that blocks do not declare, in random order (slow)", cli_store_flag,
+     offsetof(launch_options, verify), 0, 0},
+    {.name = NULL},
+};
 
 /* ---- running ----------------------------------------------------------------------------------------------------------- */
 
@@ -72,7 +51,7 @@ dsv4_status launch_open(launch *l, const dsv4_op *op, const dsv4_config *config,
     }
     l->pool = l->shared_pool;
     if (status == DSV4_OK && l->pool == NULL) {
-        status = dsv4_pool_create(options->n_threads, &l->pool, err);
+        status = dsv4_pool_create((int)options->n_threads, &l->pool, err);
     }
     if (status == DSV4_OK) {
         status = dsv4_exec_create(l->graph, l->pool, true, &l->exec, err);

@@ -13,28 +13,12 @@ typedef struct launch_options {
     dsv4_op_options op;
     const char *sets[LAUNCH_MAX_SETS];
     dsv4_deps deps;
-    int n_threads; /* 0: one per core */
-    bool verify;   /* look for wrong declarations instead of running once on all workers */
+    long long n_threads; /* 0: one per core */
+    bool verify;         /* look for wrong declarations instead of running once on all workers */
 } launch_options;
 
-/* Rows for option tables: --threads, --deps, --set, --numerics, --verify; and run's --mode. The options structure begins with a
- * launch_options. */
-dsv4_status launch_store_mode(void *options, const char *text, dsv4_error *err);
-dsv4_status launch_store_threads(void *options, const char *text, dsv4_error *err);
-dsv4_status launch_store_deps(void *options, const char *text, dsv4_error *err);
-dsv4_status launch_store_set(void *options, const char *text, dsv4_error *err);
-dsv4_status launch_store_numerics(void *options, const char *text, dsv4_error *err);
-dsv4_status launch_store_verify(void *options, const char *text, dsv4_error *err);
-
-#define LAUNCH_OPTION_ROWS                                                                                         \
-    {"threads", "N", "workers (default: one per physical core)", launch_store_threads},                            \
-        {"deps", "block|stage|tensor", "what a block waits for: blocks, whole stages or tensors (default block)",  \
-         launch_store_deps},                                                                                       \
-        {"set", "NAME=VALUE", "change a tile (see dsv4 list OP); may be repeated", launch_store_set},              \
-        {"numerics", "w8a8", "which arithmetic (default w8a8)", launch_store_numerics},                            \
-    {                                                                                                              \
-        "verify", NULL, "look for touches that blocks do not declare, in random order (slow)", launch_store_verify \
-    }
+/* --threads, --deps, --set, --numerics, --verify, for a structure that begins with a launch_options. */
+extern const cli_option launch_option_table[];
 
 /* An operator ready to be replayed. Zero-initialise; launch_close always. */
 typedef struct launch {

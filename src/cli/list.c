@@ -6,22 +6,6 @@
 #include "ops/chunk.h"
 #include "ops/op.h"
 
-typedef struct list_options {
-    const char *json;
-} list_options;
-
-static dsv4_status store_json(void *options, const char *text, dsv4_error *err)
-{
-    (void)err;
-    ((list_options *)options)->json = text;
-    return DSV4_OK;
-}
-
-static const cli_option options_table[] = {
-    {"json", "FILE|-", "write the list as JSON", store_json},
-    {NULL, NULL, NULL, NULL},
-};
-
 static void print_all(void)
 {
     for (size_t i = 0; dsv4_op_at(i) != NULL; i++) {
@@ -122,18 +106,29 @@ static void print_one(const dsv4_op *op)
 
 /* ---- JSON --------------------------------------------------------------------------------------------------------------- */
 
+static json_t *tensor_json(const op_tensor *t)
+{
+    char rule[128];
+    json_t *tolerance = t->direction == OP_IN ? json_null() : json_string(cmp_rule_text(&t->rule, rule, sizeof rule));
+    return json_pack("{s:s, s:s, s:s, s:s, s:o, s:s}", "name", t->name, "dtype", dsv4_dtype_name(t->dtype), "shape", t->shape,
+                     "direction", directions[t->direction], "tolerance", tolerance, "meaning", t->meaning);
+}
+
+static json_t *tile_json(const op_tile *t)
+{
+    char rules[160];
+    return json_pack("{s:s, s:I, s:I, s:s, s:s}", "name", t->name, "decode", (json_int_t)t->decode, "prefill",
+                     (json_int_t)t->prefill, "allowed", tile_rules(t, rules, sizeof rules), "meaning", t->meaning);
+}
+
 static json_t *op_json(const dsv4_op *op)
 {
     json_t *tensors = json_array(), *tiles = json_array();
     for (size_t i = 0; i < op->n_tensors; i++) {
-        const op_tensor *t = &op->tensors[i];
-        json_array_append_new(tensors, json_pack("{s:s, s:s, s:s, s:s, s:s}", "name", t->name, "dtype", dsv4_dtype_name(t->dtype),
-                                                 "shape", t->shape, "direction", directions[t->direction], "meaning", t->meaning));
+        json_array_append_new(tensors, tensor_json(&op->tensors[i]));
     }
     for (size_t i = 0; i < op->n_tiles; i++) {
-        const op_tile *t = &op->tiles[i];
-        json_array_append_new(tiles, json_pack("{s:s, s:I, s:I, s:s}", "name", t->name, "decode", (json_int_t)t->decode, "prefill",
-                                               (json_int_t)t->prefill, "meaning", t->meaning));
+        json_array_append_new(tiles, tile_json(&op->tiles[i]));
     }
     return json_pack("{s:s, s:s, s:[s,s], s:o, s:o}", "name", op->name, "summary", op->summary, "modes", "decode", "prefill",
                      "tensors", tensors, "tiles", tiles);
@@ -150,10 +145,9 @@ static json_t *all_json(void)
 
 static int run(const cli_command *self, int argc, char **argv)
 {
-    list_options options = {0};
     dsv4_error err = {0};
     const dsv4_op *op = NULL;
-    int first = 0, code = cli_parse(self, argc, argv, &options, &first);
+    int first = 0, code = cli_parse(self, argc, argv, NULL, &first);
     if (code >= 0) {
         return code;
     }
@@ -164,8 +158,8 @@ static int run(const cli_command *self, int argc, char **argv)
     if (first < argc && dsv4_op_find(argv[first], &op, &err) != DSV4_OK) {
         return cli_fail(&err);
     }
-    if (options.json != NULL) {
-        return cli_write_json(options.json, op != NULL ? op_json(op) : all_json(), &err) == DSV4_OK ? CLI_PASS : cli_fail(&err);
+    if (cli_write_json(op != NULL ? op_json(op) : all_json(), &err) != DSV4_OK) {
+        return cli_fail(&err);
     }
     if (op != NULL) {
         print_one(op);
@@ -175,5 +169,5 @@ static int run(const cli_command *self, int argc, char **argv)
     return CLI_PASS;
 }
 
-const cli_command cli_list = {"list", "[OP] [options]", "the operators; or one operator's tensors, dimensions and tiles",
-                              options_table, run};
+const cli_command cli_list = {
+    "list", "[OP] [options]", "the operators; or one operator's tensors, dimensions and tiles", NULL, NULL, run};

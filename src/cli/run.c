@@ -1,5 +1,5 @@
 /* cli/run.c - `dsv4 run OP`: draws or loads inputs, runs the operator and its golden reference, compares, times, traces. */
-#include <stdio.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,78 +11,56 @@
 
 typedef struct run_options {
     launch_options launch;
-    const char *preset, *inputs, *save, *trace, *json;
-    long long batch, seq, start_pos, compress_ratio, seed, rounds; /* 0: not given, except start_pos, compress_ratio */
+    const char *preset, *inputs, *save, *trace;
+    long long batch, seq, start_pos, compress_ratio, seed, rounds; /* batch, seq, rounds: 0 where not given */
 } run_options;
 
 enum { DEFAULT_ROUNDS = 20, WARM_RUNS = 5 }; /* the last one is timed and traced */
 
 /* ---- options ----------------------------------------------------------------------------------------------------------- */
 
-#define STORE_TEXT(field)                                                              \
-    static dsv4_status store_##field(void *options, const char *text, dsv4_error *err) \
-    {                                                                                  \
-        (void)err;                                                                     \
-        ((run_options *)options)->field = text;                                        \
-        return DSV4_OK;                                                                \
-    }
-STORE_TEXT(preset)
-STORE_TEXT(inputs)
-STORE_TEXT(json)
-
-/* Only --json may name stdout, which holds the text for people. */
-#define STORE_FILE(field, option)                                                                                     \
-    static dsv4_status store_##field(void *options, const char *text, dsv4_error *err)                                \
-    {                                                                                                                 \
-        if (strcmp(text, "-") == 0) {                                                                                 \
-            return dsv4_fail(err, DSV4_E_USAGE, "--%s: got \"-\", expected a file (only --json has stdout)", option); \
-        }                                                                                                             \
-        ((run_options *)options)->field = text;                                                                       \
-        return DSV4_OK;                                                                                               \
-    }
-STORE_FILE(save, "save")
-STORE_FILE(trace, "trace")
-
-#define STORE_NUMBER(field, option, low, high)                                             \
-    static dsv4_status store_##field(void *options, const char *text, dsv4_error *err)     \
-    {                                                                                      \
-        return cli_number(option, text, low, high, &((run_options *)options)->field, err); \
-    }
-STORE_NUMBER(batch, "batch", 1, 1 << 20)
-STORE_NUMBER(seq, "seq", 1, 1 << 20)
-STORE_NUMBER(start_pos, "start-pos", 0, 1 << 28)
-STORE_NUMBER(seed, "seed", 0, INT64_MAX)
-
-static dsv4_status store_compress_ratio(void *options, const char *text, dsv4_error *err)
+static dsv4_status store_mode(const cli_option *self, void *field, const char *text, dsv4_error *err)
 {
-    if (strcmp(text, "0") != 0 && strcmp(text, "4") != 0 && strcmp(text, "128") != 0) {
-        return dsv4_fail(err, DSV4_E_USAGE, "--compress-ratio: got \"%s\", expected 0, 4 or 128", text);
+    if (strcmp(text, "decode") != 0 && strcmp(text, "prefill") != 0) {
+        return dsv4_fail(err, DSV4_E_USAGE, "--%s: got \"%s\", expected decode or prefill", self->name, text);
     }
-    ((run_options *)options)->compress_ratio = atoi(text);
+    *(dsv4_mode *)field = text[0] == 'd' ? DSV4_DECODE : DSV4_PREFILL;
     return DSV4_OK;
 }
 
-static dsv4_status store_rounds(void *options, const char *text, dsv4_error *err)
+static dsv4_status store_compress_ratio(const cli_option *self, void *field, const char *text, dsv4_error *err)
 {
-    ((run_options *)options)->rounds = DEFAULT_ROUNDS;
-    return text == NULL ? DSV4_OK : cli_number("bench", text, 1, 1000000, &((run_options *)options)->rounds, err);
+    if (strcmp(text, "0") != 0 && strcmp(text, "4") != 0 && strcmp(text, "128") != 0) {
+        return dsv4_fail(err, DSV4_E_USAGE, "--%s: got \"%s\", expected 0, 4 or 128", self->name, text);
+    }
+    *(long long *)field = atoi(text);
+    return DSV4_OK;
 }
 
+static dsv4_status store_rounds(const cli_option *self, void *field, const char *text, dsv4_error *err)
+{
+    *(long long *)field = DEFAULT_ROUNDS;
+    return text == NULL ? DSV4_OK : cli_store_number(self, field, text, err);
+}
+
+#define FIELD(name) offsetof(run_options, name)
+
 static const cli_option options_table[] = {
-    {"preset", "flash|pro|tiny", "dimensions (default flash)", store_preset},
-    {"mode", "decode|prefill", "chooses the default sizes and tiles (default decode)", launch_store_mode},
-    {"batch", "B", "requests (default 4 in decode, 1 in prefill)", store_batch},
-    {"seq", "S", "tokens of each request (default 2 in decode, 128 in prefill)", store_seq},
-    {"start-pos", "P", "first position, for operators that know positions (default 0)", store_start_pos},
-    {"compress-ratio", "R", "0, 4 or 128, for operators that know it (default 0)", store_compress_ratio},
-    {"seed", "N", "seed of the drawn inputs (default 0)", store_seed},
-    LAUNCH_OPTION_ROWS,
-    {"inputs", "F.safetensors", "take the in.* tensors and the config, thus all sizes, from a file", store_inputs},
-    {"save", "F.safetensors", "write inputs and outputs as a vector file, for dsv4 check", store_save},
-    {"bench", "[ROUNDS]", "time ROUNDS replays over weights larger than the caches (default 20)", store_rounds},
-    {"trace", "F.json", "write the timed run as a Chrome/Perfetto trace", store_trace},
-    {"json", "FILE|-", "write the results as JSON", store_json},
-    {NULL, NULL, NULL, NULL},
+    {"preset", "flash|pro|tiny", "dimensions (default flash)", cli_store_text, FIELD(preset), 0, 0},
+    {"mode", "decode|prefill", "chooses the default sizes and tiles (default decode)", store_mode, FIELD(launch.op.mode), 0, 0},
+    {"batch", "B", "requests (default 4 in decode, 1 in prefill)", cli_store_number, FIELD(batch), 1, 1 << 20},
+    {"seq", "S", "tokens of each request (default 2 in decode, 128 in prefill)", cli_store_number, FIELD(seq), 1, 1 << 20},
+    {"start-pos", "P", "first position, for operators that know positions (none of these yet)", cli_store_number, FIELD(start_pos),
+     0, 1 << 28},
+    {"compress-ratio", "R", "0, 4 or 128, for rope_tables (default 0)", store_compress_ratio, FIELD(compress_ratio), 0, 0},
+    {"seed", "N", "seed of the drawn inputs (default 0)", cli_store_number, FIELD(seed), 0, INT64_MAX},
+    {"inputs", "F.safetensors", "take the in.* tensors and the config, thus all sizes, from a file", cli_store_text, FIELD(inputs),
+     0, 0},
+    {"save", "F.safetensors", "write inputs and outputs as a vector file, for dsv4 check", cli_store_file, FIELD(save), 0, 0},
+    {"bench", "[ROUNDS]", "time ROUNDS replays over weights larger than the caches (default 20)", store_rounds, FIELD(rounds), 1,
+     1000000},
+    {"trace", "F.json", "write the timed run as a Chrome/Perfetto trace", cli_store_file, FIELD(trace), 0, 0},
+    {.name = NULL},
 };
 
 /* ---- inputs ------------------------------------------------------------------------------------------------------------ */
@@ -194,9 +172,9 @@ static dsv4_status report_times(const launch *l, const run_options *o, json_t *r
     cli_print("  time %.3f ms warm, busy share %.1f %%; workers %d, blocks %lld, edges %lld, blocks on the longest path %lld\n",
               s.makespan_s * 1e3, s.busy_share * 100, (int)s.n_workers, (long long)info.n_blocks, (long long)info.n_edges,
               (long long)info.longest_path);
-    json_object_update_new(results, json_pack("{s:f, s:f, s:I, s:I, s:I}", "time_s", s.makespan_s, "busy_share", s.busy_share,
+    json_object_update_new(results, json_pack("{s:f, s:f, s:I, s:I, s:I, s:I}", "time_s", s.makespan_s, "busy_share", s.busy_share,
                                               "workers", (json_int_t)s.n_workers, "blocks", (json_int_t)info.n_blocks, "edges",
-                                              (json_int_t)info.n_edges));
+                                              (json_int_t)info.n_edges, "longest_path", (json_int_t)info.longest_path));
     if (o->trace == NULL) {
         return DSV4_OK;
     }
@@ -280,7 +258,8 @@ static dsv4_status execute(run_state *s, const run_options *o, json_t *results, 
         return status;
     }
     const char *mode = o->launch.op.mode == DSV4_DECODE ? "decode" : "prefill";
-    json_object_update_new(results, json_pack("{s:s, s:s}", "config", s->config.name, "mode", mode));
+    json_object_update_new(
+        results, json_pack("{s:s, s:s, s:I}", "config", s->config.name, "mode", mode, "start_pos", (json_int_t)o->start_pos));
     cli_print("%s %s %s%s\n", s->op->name, s->config.name, mode, o->launch.verify ? ", declarations verified" : "");
     status = launch_compare(s->op, &s->io, &s->expected, outputs, &s->pass, err);
     if (status == DSV4_OK) {
@@ -295,16 +274,17 @@ static dsv4_status execute(run_state *s, const run_options *o, json_t *results, 
     return status;
 }
 
-static int finish(run_state *s, const run_options *o, json_t *results, dsv4_status status, dsv4_error *err)
+static int finish(run_state *s, json_t *results, dsv4_status status, dsv4_error *err)
 {
     launch_close(&s->launch);
     dsv4_tensor_list_deinit(&s->io);
     dsv4_tensor_list_deinit(&s->expected);
-    if (status == DSV4_OK && o->json != NULL) {
+    if (status == DSV4_OK) {
         json_object_set_new(results, "pass", json_boolean(s->pass));
-        status = cli_write_json(o->json, json_incref(results), err);
+        status = cli_write_json(results, err);
+    } else {
+        json_decref(results);
     }
-    json_decref(results);
     return status != DSV4_OK ? cli_fail(err) : s->pass ? CLI_PASS : CLI_MISMATCH;
 }
 
@@ -325,8 +305,9 @@ static int run(const cli_command *self, int argc, char **argv)
         return cli_fail(&err);
     }
     json_t *results = json_pack("{s:s}", "op", state.op->name);
-    return finish(&state, &options, results, execute(&state, &options, results, &err), &err);
+    return finish(&state, results, execute(&state, &options, results, &err), &err);
 }
 
-const cli_command cli_run = {"run", "OP [options]",
-                             "run one operator (see dsv4 list) and its golden reference: compare, time, trace", options_table, run};
+const cli_command cli_run = {
+    "run",         "OP [options]",      "run one operator (see dsv4 list) and its golden reference: compare, time, trace",
+    options_table, launch_option_table, run};

@@ -23,6 +23,10 @@ has_json out out 0 tensors 3 direction
 accepts list rmsnorm --json -
 has_json out T,D tensors 0 shape
 has_json out t_tile tiles 0 name
+has_json out any tiles 0 allowed
+has_json out 'at most ceil(D/512)' tiles 1 allowed
+has_json out null tensors 0 tolerance
+has_json out '|a-e| <= 0.0001 + 0.0078125*|e|, up to 0.5 % bad' tensors 2 tolerance
 accepts list --json - --help
 prints '^usage: '
 
@@ -31,8 +35,9 @@ accepts run rmsnorm --preset tiny --json results.json --threads 1
 prints '^  PASS x_normed '
 has_json results.json 1 workers
 has_json results.json true pass
+has_json results.json 2 longest_path
 accepts list --json list.json
-holds 'stdout is empty' [ ! -s out ]
+prints '^rmsnorm +decode prefill  '
 has_json list.json qkv_proj_rope 2 name
 
 # ---- verdicts and errors of several files
@@ -43,6 +48,7 @@ complains 'truncated\.safetensors'
 has_json out 2 exit
 has_json out good.safetensors files 0 file
 has_json out 0 files 0 exit
+has_json out rmsnorm files 0 op
 has_json out null files 0 error
 has_json out true files 0 outputs 0 pass
 has_json out 2 files 1 exit

@@ -17,7 +17,7 @@ for name in list run check bench; do
     holds 'the help fits 110 columns' [ "$(wc -L <out)" -le 110 ]
 done
 accepts run --help
-for option in preset mode batch seq start-pos compress-ratio seed threads numerics deps set inputs save bench trace; do
+for option in preset mode batch seq compress-ratio seed threads numerics deps set inputs save bench trace; do
     prints "^  --$option "
 done
 accepts run nonsense --help --batch 0
@@ -38,7 +38,7 @@ for name in list run check bench; do
 done
 refuses 'option --verify=1 takes no value' run rmsnorm --verify=1
 refuses 'option --se is unknown or ambiguous' run rmsnorm --se 3
-for option in preset mode batch seq start-pos compress-ratio seed threads numerics deps set inputs save trace json; do
+for option in preset mode batch seq compress-ratio seed threads numerics deps set inputs save trace json; do
     refuses "option --$option needs a value" run rmsnorm "--$option"
 done
 
@@ -51,7 +51,6 @@ done
 refuses '--threads: got "1025", expected .* to 1024' run rmsnorm --preset tiny --threads 1025
 refuses '--batch: got "1048577", expected' run rmsnorm --preset tiny --batch 1048577
 refuses '--seed: got "-1", expected' run rmsnorm --seed -1
-refuses '--start-pos: got "-1", expected' run rmsnorm --start-pos -1
 refuses '--bench: got "0", expected' run rmsnorm --bench 0
 refuses '--bench: got "many", expected' run rmsnorm --bench=many
 for value in 1 8 129 -4 four ''; do
