@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#include "kernels/rows.h"
+
 enum { TILE_ROWS = 16, GROUP = 4 /* consecutive k of one INT8 column */, HALF = UK_PANEL / 2 };
 
 static int64_t min_i64(int64_t a, int64_t b)
@@ -57,7 +59,7 @@ typedef void pack_tile_fn(const matrix *m, int64_t row, int64_t p, const uk_pack
 
 /* Copies to tile[TILE_ROWS][UK_PANEL] the rows from row on and the columns of panel p; what lies outside the matrix is zero. Inlined
  * for each element size, so that the inner copies are single moves. */
-static inline __attribute__((always_inline)) void gather(const matrix *m, int64_t row, int64_t p, const int64_t elem, char *tile)
+UK_INLINE void gather(const matrix *m, int64_t row, int64_t p, const int64_t elem, char *tile)
 {
     const char *w = (const char *)m->w + (row * m->stride_k + p * UK_PANEL * m->stride_n) * elem;
     int64_t rows = min_i64(TILE_ROWS, m->k - row), columns = min_i64(UK_PANEL, m->n - p * UK_PANEL);
