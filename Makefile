@@ -18,7 +18,7 @@ help:
 	@echo 'make test        build and run every test'
 	@echo 'make bench       measure the runtime against its peers'
 	@echo 'make format      lay out the C files by .clang-format'
-	@echo 'make check       everything a change must pass: $(CHECKS:check-%=%) (each alone: make check-NAME)'
+	@echo 'make check       everything a change must pass: test and $(CHECKS:check-%=%) (each alone: make check-NAME)'
 	@echo 'make install     install under PREFIX=$(PREFIX), staged in DESTDIR when given'
 	@echo 'make clean       remove build/'
 	@echo 'Missing Debian packages are installed when run as root; otherwise the apt-get command is printed.'
@@ -48,7 +48,7 @@ bench: build
 format: setup-all
 	tools/format.sh
 
-check: $(CHECKS)
+check: $(CHECKS) test
 
 check-format: setup-all
 	tools/format.sh --check

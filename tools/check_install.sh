@@ -9,7 +9,7 @@ place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
 cat >"$place/user.c" <<'END'
 #include <dsv4/config.h>
-#include <dsv4/graph.h>
+#include <dsv4/ops.h>
 #include <stdio.h>
 
 int main(void)
@@ -18,7 +18,7 @@ int main(void)
     dsv4_error error = {0};
     dsv4_graph *graph = dsv4_graph_create("user");
     dsv4_status status = dsv4_config_preset("flash", &config, &error);
-    printf("%s %s\n", config.name, graph ? dsv4_status_text(status) : "out of memory");
+    printf("%s %s %s\n", dsv4_op_name(dsv4_op_at(0)), config.name, graph ? dsv4_status_text(status) : "out of memory");
     dsv4_graph_destroy(graph);
     return status != DSV4_OK;
 }
@@ -27,11 +27,7 @@ END
 for kind in static shared; do
     prefix=$place/$kind
     shared=OFF
-    closure=--static
-    [ $kind = static ] || {
-        shared=ON
-        closure=
-    }
+    [ $kind = static ] || shared=ON
     cmake -S . -B "build/install-$kind" -G Ninja --log-level=WARNING -DCMAKE_BUILD_TYPE=Release -DBUILD_TESTING=OFF \
         -DBUILD_SHARED_LIBS=$shared -DCMAKE_INSTALL_PREFIX="$prefix" -DCMAKE_INSTALL_LIBDIR=lib
     cmake --build "build/install-$kind"
@@ -39,10 +35,10 @@ for kind in static shared; do
     export PKG_CONFIG_PATH=$prefix/lib/pkgconfig
     # The words of pkg-config's answer are arguments.
     # shellcheck disable=SC2046
-    cc -std=c11 -Wall -Wextra -Werror "$place/user.c" -o "$place/user-$kind" $(pkg-config --cflags --libs $closure dsv4)
+    cc -std=c11 -Wall -Wextra -Werror "$place/user.c" -o "$place/user-$kind" $(pkg-config --cflags --libs dsv4)
     said=$(LD_LIBRARY_PATH=$prefix/lib "$place/user-$kind")
-    [ "$said" = "flash success" ] || {
-        echo "tools/check_install.sh: $kind program printed \"$said\", expected \"flash success\"" >&2
+    [ "$said" = "rope_tables flash success" ] || {
+        echo "tools/check_install.sh: $kind program printed \"$said\", expected \"rope_tables flash success\"" >&2
         exit 1
     }
     echo "$kind: installed, found by pkg-config, linked, run"

@@ -13,8 +13,4 @@ case "${1-}" in
     exit 2
     ;;
 esac
-folders=()
-for folder in include src tests bench examples; do
-    [ ! -d "$folder" ] || folders+=("$folder")
-done
-find "${folders[@]}" -name '*.[ch]' -print0 | sort -z | xargs -0 "${CLANG_FORMAT:-clang-format}" "${mode[@]}"
+find include src tests -name '*.[ch]' -print0 | sort -z | xargs -0 "${CLANG_FORMAT:-clang-format}" "${mode[@]}"

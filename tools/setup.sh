@@ -19,7 +19,6 @@ check_packages=(
     clang           # a second compiler's warnings; libFuzzer
     libclang-rt-dev # runtimes of clang's sanitizers and of libFuzzer, in the version of package clang
     clang-format    # the source format
-    libudev-dev     # what `pkg-config --static hwloc` names and libhwloc-dev does not bring
     cppcheck        # static analysis
 )
 
