@@ -100,7 +100,7 @@ static const seal_shape shapes[] = {
 
 static const int64_t sizes[] = {100000, 1000000};
 
-enum { N_SHAPES = sizeof shapes / sizeof *shapes, N_SIZES = sizeof sizes / sizeof *sizes, MAX_ROUNDS = 3 };
+enum { N_SHAPES = sizeof shapes / sizeof *shapes, N_SIZES = sizeof sizes / sizeof *sizes, MAX_ROUNDS = 5 };
 
 typedef struct seal_result {
     dsv4_graph_info info;

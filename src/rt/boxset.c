@@ -266,18 +266,13 @@ static bool deal_boxes(rt_boxset *set)
     return ok;
 }
 
-/* Sorts the boxes of one region by Morton key; key, order and sorted have room for them. Mostly they come in that order. */
+/* Sorts the boxes of one region by Morton key; key, order and sorted have room for them. */
 static bool order_region(rt_boxset *set, const rt_region *r, uint64_t *key, int32_t *order, int32_t *sorted)
 {
     int32_t *slots = set->slot_box + r->first_slot;
-    bool ascending = true;
     for (int64_t i = 0; i < r->n_boxes; i++) {
         rt_rect rect = rt_frame_rect(&r->frame, &set->boxes.items[slots[i]].span);
         key[i] = rt_frame_key(&r->frame, &rect);
-        ascending = ascending && (i == 0 || key[i - 1] <= key[i]);
-    }
-    if (ascending) {
-        return true;
     }
     if (!rt_sort_ids(key, r->n_boxes, order)) {
         return false;

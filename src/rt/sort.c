@@ -33,12 +33,26 @@ static bool sort_pass(const keyed *from, keyed *to, int64_t n, int shift)
     return true;
 }
 
+/* Writes 0..n-1; true if that is already the order of the keys. */
+static bool identity_sorts(const uint64_t *keys, int64_t n, int32_t *order)
+{
+    bool ascending = true;
+    for (int64_t i = 0; i < n; i++) {
+        order[i] = (int32_t)i;
+        ascending = ascending && (i == 0 || keys[i - 1] <= keys[i]);
+    }
+    return ascending;
+}
+
 bool rt_sort_ids(const uint64_t *keys, int64_t n, int32_t *order)
 {
-    if (n == 0) {
+    if (n > INT32_MAX) {
+        return false;
+    }
+    if (identity_sorts(keys, n, order)) { /* keys often come sorted: tiles in program order, stages one behind the other */
         return true;
     }
-    keyed *memory = n > INT32_MAX ? NULL : memory_array(2 * (size_t)n, sizeof *memory);
+    keyed *memory = memory_array(2 * (size_t)n, sizeof *memory);
     if (memory == NULL) {
         return false;
     }
