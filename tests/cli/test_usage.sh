@@ -17,7 +17,7 @@ for name in list run check bench; do
     holds 'the help fits 110 columns' [ "$(wc -L <out)" -le 110 ]
 done
 accepts run --help
-for option in preset mode batch seq compress-ratio seed threads numerics deps set inputs save bench trace; do
+for option in preset mode batch seq start-pos compress-ratio seed threads numerics deps set inputs save bench trace; do
     prints "^  --$option "
 done
 accepts run nonsense --help --batch 0
