@@ -1,9 +1,9 @@
 /* rt/graph.h - what a graph holds: while building (views, stages, declared edges), and once sealed (tasks, edges, priorities).
  *
  * build.c      fills the first half                     describe.c   turns a block into spans
- * infer.c      boxes -> edges                           seal.c       edges -> tasks in priority order
- * exec.c       replays the second half                  trace.c      writes the last replay as a swimlane
- * verify_*.c   find wrong declarations
+ * accesses.c   gathers the boxes of all blocks          infer.c      boxes -> edges
+ * seal.c       edges -> tasks in priority order         exec.c       replays the second half
+ * trace.c      writes the last replay as a swimlane     verify_*.c   find wrong declarations
  *
  * TASK IDS   While sealing, blocks are numbered in program order and joins follow: the id of block b of stage s is
  *            stage[s].first_block + b. Sealed tasks are numbered by priority: 0 is the first to start. Joins come last. */

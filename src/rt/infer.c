@@ -27,15 +27,10 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
-#include "rt/boxset.h"
+#include "rt/accesses.h"
 #include "rt/taskset.h"
 
 enum { JOIN_FROM = 3 };
-
-typedef struct box_access {
-    int32_t box;
-    bool is_write;
-} box_access;
 
 typedef struct reader {
     int32_t task, next;
@@ -54,10 +49,8 @@ typedef struct past {
 typedef struct inference {
     const dsv4_graph *g;
     dsv4_deps deps;
-    rt_boxset boxes;
+    rt_accesses accesses;
     past *pasts; /* [boxes] */
-    VEC(box_access) accesses;
-    int64_t *first_access; /* [n_blocks + 1] */
     VEC(reader) readers;
     VEC(int32_t) gathered; /* tasks that the access at hand waits for */
     VEC(int32_t) sources;  /* what accesses wait for: a task, or ~id of a set of tasks */
@@ -225,7 +218,7 @@ static void wait_for_sources(inference *f, int64_t begin, int64_t end, int32_t t
 static void find_writers(inference *f, int32_t box, int32_t task)
 {
     const int32_t *overlapping;
-    int64_t n = rt_boxset_overlaps(&f->boxes, box, &overlapping);
+    int64_t n = rt_boxset_overlaps(&f->accesses.boxes, box, &overlapping);
     past *p = &f->pasts[box];
     for (int64_t i = 0; i < n; i++) {
         gather(f, f->pasts[overlapping[i]].writer, task);
@@ -265,7 +258,7 @@ static void record_read(inference *f, int32_t box, int32_t task)
     }
     add_reader(f, p, task);
     p->known = f->deps != DSV4_DEPS_STAGE; /* there, what a block waits for depends on its own stage */
-    rt_boxset_activate(&f->boxes, box);
+    rt_boxset_activate(&f->accesses.boxes, box);
 }
 
 /* ---- writes ------------------------------------------------------------------------------------------------------------ */
@@ -301,7 +294,7 @@ static void gather_past(inference *f, past *p, int32_t task)
 
 static bool covers(const inference *f, int32_t box, int32_t other)
 {
-    return rt_span_contains(&f->boxes.boxes.items[box].span, &f->boxes.boxes.items[other].span);
+    return rt_span_contains(&f->accesses.boxes.boxes.items[box].span, &f->accesses.boxes.boxes.items[other].span);
 }
 
 /* A write covers the box: its past ends. */
@@ -309,13 +302,13 @@ static void wipe(inference *f, int32_t box)
 {
     f->pasts[box].writer = RT_NONE;
     forget_readers(&f->pasts[box]);
-    rt_boxset_deactivate(&f->boxes, box);
+    rt_boxset_deactivate(&f->accesses.boxes, box);
 }
 
 static void write_box(inference *f, int32_t box, int32_t task)
 {
     const int32_t *overlapping;
-    int64_t n = rt_boxset_overlaps(&f->boxes, box, &overlapping), begin = f->sources.n;
+    int64_t n = rt_boxset_overlaps(&f->accesses.boxes, box, &overlapping), begin = f->sources.n;
     for (int64_t i = 0; i < n && !f->no_memory; i++) {
         past *p = &f->pasts[overlapping[i]];
         if (joins_pay(f, p->n_readers - 1) && !covers(f, box, overlapping[i])) {
@@ -335,79 +328,22 @@ static void write_box(inference *f, int32_t box, int32_t task)
     wait_for_sources(f, begin, f->sources.n, task);
     f->sources.n = begin;
     f->pasts[box].writer = task;
-    rt_boxset_activate(&f->boxes, box);
+    rt_boxset_activate(&f->accesses.boxes, box);
 }
 
 /* ---- the walk ---------------------------------------------------------------------------------------------------------- */
 
-/* Nominal rates of one core, for priorities alone: what matters is which of two paths is longer. Memory and arithmetic overlap. */
-static double nominal_cost_ns(const dsv4_describe *d)
-{
-    double bytes = 0;
-    for (int64_t i = 0; i < d->touches.n; i++) {
-        bytes += (double)(d->touches.items[i].span.n * d->touches.items[i].span.len);
-    }
-    double memory = bytes / 16, arithmetic = d->work.flops_bf16 / 150 + d->work.ops_i8 / 600 + d->work.vector_ops / 8;
-    return 50 + (memory > arithmetic ? memory : arithmetic);
-}
-
-/* Adds the tracked boxes of a described block; reads first, so that a write of the same block comes last. */
-static bool keep_accesses(inference *f, const dsv4_describe *d)
-{
-    for (int pass = 0; pass < 2; pass++) {
-        for (int64_t i = 0; i < d->touches.n; i++) {
-            const rt_touch *t = &d->touches.items[i];
-            bool is_write = (t->mode & DSV4_WRITE) != 0;
-            if (is_write != (pass == 1) || (t->mode & DSV4_UNTRACKED) != 0) {
-                continue;
-            }
-            rt_span span = f->deps == DSV4_DEPS_TENSOR ? rt_boxset_region_span(&f->boxes, t->view) : t->span;
-            int32_t box = rt_boxset_add(&f->boxes, t->view, &span);
-            if (box == RT_NONE || !vec_push(&f->accesses, ((box_access){box, is_write}))) {
-                return false;
-            }
-        }
-    }
-    return true;
-}
-
-static dsv4_status describe_all(inference *f, double *cost_ns, dsv4_error *err)
-{
-    const dsv4_graph *g = f->g;
-    dsv4_describe d = {0};
-    dsv4_status status = DSV4_OK;
-    for (int64_t s = 0; s < g->stages.n && status == DSV4_OK; s++) {
-        const rt_stage *stage = &g->stages.items[s];
-        for (int64_t b = 0; b < stage->n_blocks && status == DSV4_OK; b++) {
-            int64_t task = stage->first_block + b;
-            status = rt_describe_block(&d, g, (int32_t)s, b, err);
-            if (status != DSV4_OK) {
-                break;
-            }
-            f->first_access[task] = f->accesses.n;
-            cost_ns[task] = nominal_cost_ns(&d);
-            f->out->n_boxes += d.touches.n;
-            if (!stage->manual && !keep_accesses(f, &d)) {
-                status = dsv4_fail(err, DSV4_E_NO_MEMORY, "graph %s: no memory for boxes", g->name);
-            }
-        }
-    }
-    f->first_access[g->n_blocks] = f->accesses.n;
-    rt_describe_deinit(&d);
-    return status;
-}
-
 static void infer_block(inference *f, int32_t task)
 {
-    int64_t first = f->first_access[task], end = f->first_access[task + 1], first_write = first;
-    for (; first_write < end && !f->accesses.items[first_write].is_write; first_write++) {
-        wait_for_writers(f, f->accesses.items[first_write].box, task);
+    int64_t first = f->accesses.first[task], end = f->accesses.first[task + 1], first_write = first;
+    for (; first_write < end && !f->accesses.list.items[first_write].is_write; first_write++) {
+        wait_for_writers(f, f->accesses.list.items[first_write].box, task);
     }
     for (int64_t i = first; i < first_write; i++) {
-        record_read(f, f->accesses.items[i].box, task);
+        record_read(f, f->accesses.list.items[i].box, task);
     }
     for (int64_t i = first_write; i < end; i++) {
-        write_box(f, f->accesses.items[i].box, task);
+        write_box(f, f->accesses.list.items[i].box, task);
     }
 }
 
@@ -431,17 +367,16 @@ static void add_declared(inference *f)
 static bool reserve(inference *f)
 {
     int64_t n = f->g->n_blocks;
-    return vec_reserve(&f->last_to, n) && vec_reserve(&f->accesses, 2 * n) && vec_reserve(&f->boxes.boxes, n) &&
-           vec_reserve(&f->readers, n) && vec_reserve(&f->sources, n) && vec_reserve(&f->out->edges, 2 * n);
+    return vec_reserve(&f->last_to, n) && vec_reserve(&f->readers, n) && vec_reserve(&f->sources, n) &&
+           vec_reserve(&f->out->edges, 2 * n);
 }
 
 static bool allocate(inference *f)
 {
     const dsv4_graph *g = f->g;
-    f->first_access = memory_array((size_t)(g->n_blocks + 1), sizeof *f->first_access);
     f->stage_join = memory_array((size_t)(g->stages.n + 1), sizeof *f->stage_join);
     f->block_stage = memory_array((size_t)(g->n_blocks + 1), sizeof *f->block_stage);
-    if (f->first_access == NULL || f->stage_join == NULL || f->block_stage == NULL || !reserve(f)) {
+    if (f->stage_join == NULL || f->block_stage == NULL || !reserve(f)) {
         return false;
     }
     for (int64_t s = 0; s < g->stages.n; s++) {
@@ -458,23 +393,33 @@ static bool allocate(inference *f)
 
 static bool allocate_pasts(inference *f)
 {
-    f->pasts = memory_array((size_t)(f->boxes.boxes.n + 1), sizeof *f->pasts);
-    for (int64_t i = 0; f->pasts != NULL && i < f->boxes.boxes.n; i++) {
+    f->pasts = memory_array((size_t)(f->accesses.boxes.boxes.n + 1), sizeof *f->pasts);
+    for (int64_t i = 0; f->pasts != NULL && i < f->accesses.boxes.boxes.n; i++) {
         f->pasts[i] = (past){.writer = RT_NONE, .readers = RT_NONE};
     }
     return f->pasts != NULL;
 }
 
+static void deinit(inference *f)
+{
+    rt_accesses_deinit(&f->accesses);
+    free(f->pasts);
+    vec_free(&f->readers);
+    vec_free(&f->gathered);
+    vec_free(&f->sources);
+    rt_tasksets_deinit(&f->sets);
+    free(f->stage_join);
+    free(f->block_stage);
+    vec_free(&f->last_to);
+}
+
 dsv4_status rt_infer_edges(const dsv4_graph *g, dsv4_deps deps, rt_edges *out, double *cost_ns, dsv4_error *err)
 {
     inference f = {.g = g, .deps = deps, .out = out};
-    dsv4_status status = DSV4_OK;
-    f.no_memory = !rt_boxset_init(&f.boxes, g) || !allocate(&f);
-    if (!f.no_memory) {
-        status = describe_all(&f, cost_ns, err);
-    }
+    dsv4_status status = rt_accesses_collect(g, deps, &f.accesses, cost_ns, err);
     if (status == DSV4_OK) {
-        f.no_memory = f.no_memory || !rt_boxset_index(&f.boxes) || !allocate_pasts(&f);
+        out->n_boxes = f.accesses.n_described;
+        f.no_memory = !allocate(&f) || !allocate_pasts(&f);
         for (int64_t task = 0; task < g->n_blocks && !f.no_memory; task++) {
             infer_block(&f, (int32_t)task);
         }
@@ -482,16 +427,6 @@ dsv4_status rt_infer_edges(const dsv4_graph *g, dsv4_deps deps, rt_edges *out, d
             add_declared(&f);
         }
     }
-    rt_boxset_deinit(&f.boxes);
-    free(f.pasts);
-    vec_free(&f.accesses);
-    free(f.first_access);
-    vec_free(&f.readers);
-    vec_free(&f.gathered);
-    vec_free(&f.sources);
-    rt_tasksets_deinit(&f.sets);
-    free(f.stage_join);
-    free(f.block_stage);
-    vec_free(&f.last_to);
+    deinit(&f);
     return f.no_memory ? dsv4_fail(err, DSV4_E_NO_MEMORY, "graph %s: no memory to infer dependencies", g->name) : status;
 }
