@@ -57,8 +57,8 @@ typedef struct matrix {
 /* Stores the tile at row `row` of panel p. */
 typedef void pack_tile_fn(const matrix *m, int64_t row, int64_t p, const uk_packed *out);
 
-/* Copies to tile[TILE_ROWS][UK_PANEL] the rows from row on and the columns of panel p; what lies outside the matrix is zero. Inlined
- * for each element size, so that the inner copies are single moves. */
+/* Copies to tile[TILE_ROWS][UK_PANEL] the rows from row on and the columns of panel p; what lies outside the matrix is zero.
+ * Inlined for each element size, so that the inner copies are single moves. */
 UK_INLINE void gather(const matrix *m, int64_t row, int64_t p, const int64_t elem, char *tile)
 {
     const char *w = (const char *)m->w + (row * m->stride_k + p * UK_PANEL * m->stride_n) * elem;
