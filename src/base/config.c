@@ -180,26 +180,6 @@ static dsv4_status read_name(const config_reader *r, dsv4_config *out)
     return DSV4_OK;
 }
 
-/* Rules that tie one field to another. */
-static dsv4_status check_rules(const config_reader *r, const dsv4_config *c)
-{
-    long long rope = c->qk_rope_head_dim, heads = c->num_attention_heads, groups = c->o_groups;
-    if (rope % 2 != 0) {
-        return dsv4_fail(r->err, DSV4_E_VALUE, "%s: config field qk_rope_head_dim is %lld, expected an even number", r->source,
-                         rope);
-    }
-    if (rope > c->head_dim || rope > c->index_head_dim) {
-        return dsv4_fail(r->err, DSV4_E_VALUE,
-                         "%s: config field qk_rope_head_dim is %lld, expected at most head_dim %lld and index_head_dim %lld",
-                         r->source, rope, (long long)c->head_dim, (long long)c->index_head_dim);
-    }
-    if (heads % groups != 0) {
-        return dsv4_fail(r->err, DSV4_E_VALUE, "%s: config field num_attention_heads is %lld, expected a multiple of o_groups %lld",
-                         r->source, heads, groups);
-    }
-    return DSV4_OK;
-}
-
 static dsv4_status read_config(const config_reader *r, dsv4_config *out)
 {
     dsv4_status status = read_name(r, out);
@@ -209,7 +189,7 @@ static dsv4_status read_config(const config_reader *r, dsv4_config *out)
     for (size_t i = 0; !status && i < N_REAL_FIELDS; i++) {
         status = read_real(r, &real_fields[i], out);
     }
-    return status ? status : check_rules(r, out);
+    return status;
 }
 
 dsv4_status dsv4_config_parse(const char *source, const char *json, size_t n_bytes, dsv4_config *out, dsv4_error *err)
