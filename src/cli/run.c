@@ -1,4 +1,5 @@
 /* cli/run.c - `dsv4 run OP`: draws or loads inputs, runs the operator and its golden reference, compares, times, traces. */
+#include <math.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +16,7 @@ typedef struct run_options {
     long long batch, seq, start_pos, compress_ratio, seed, rounds; /* batch, seq, rounds: 0 where not given */
 } run_options;
 
-enum { DEFAULT_ROUNDS = 20, WARM_RUNS = 5 }; /* the last one is timed and traced */
+enum { DEFAULT_ROUNDS = 20, WARM_RUNS = 5, MAX_RUNS = 40 };
 
 /* ---- options ----------------------------------------------------------------------------------------------------------- */
 
@@ -162,12 +163,26 @@ static dsv4_status run_golden(const dsv4_op *op, const dsv4_config *config, cons
 
 /* ---- times --------------------------------------------------------------------------------------------------------------- */
 
+/* Replays until warm, then until a run is within 5 % of the fastest so far: what else the machine does shows less. The trace is of
+ * that run. */
+static dsv4_exec_summary replay_undisturbed(const launch *l)
+{
+    dsv4_exec_summary s = {0};
+    double fastest_s = INFINITY;
+    for (int i = 0; i < MAX_RUNS; i++) {
+        dsv4_exec_run(l->exec, 0);
+        s = dsv4_exec_get_summary(l->exec);
+        fastest_s = s.makespan_s < fastest_s ? s.makespan_s : fastest_s;
+        if (i >= WARM_RUNS && s.makespan_s <= 1.05 * fastest_s) {
+            break;
+        }
+    }
+    return s;
+}
+
 static dsv4_status report_times(const launch *l, const run_options *o, json_t *results, dsv4_error *err)
 {
-    for (int i = 0; i < WARM_RUNS; i++) {
-        dsv4_exec_run(l->exec, 0);
-    }
-    dsv4_exec_summary s = dsv4_exec_get_summary(l->exec);
+    dsv4_exec_summary s = replay_undisturbed(l);
     dsv4_graph_info info = dsv4_graph_get_info(l->graph);
     cli_print("  time %.3f ms warm, busy share %.1f %%; workers %d, blocks %lld, edges %lld, blocks on the longest path %lld\n",
               s.makespan_s * 1e3, s.busy_share * 100, (int)s.n_workers, (long long)info.n_blocks, (long long)info.n_edges,
