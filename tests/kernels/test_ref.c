@@ -44,7 +44,7 @@ static float sum(float a, float b)
 
 static void expect_f32(float got, float want)
 {
-    if (bits_of(got) != bits_of(want) && !(isnan(got) && isnan(want))) {
+    if (num_bits_from_f32(got) != num_bits_from_f32(want) && !(isnan(got) && isnan(want))) {
         fail_msg("%a, expected %a", (double)got, (double)want);
     }
 }
@@ -72,7 +72,7 @@ static void gemm_bf16_is_within_the_bound_of_fp32_sums(void **state)
         for (int j = 0; j < UK_PANEL; j++) {
             double exact = (double)before[i * UK_PANEL + j], magnitude = fabs(exact);
             for (int k = 0; k < K; k++) {
-                double term = (double)a[i * K + k] * (double)bf16_value(panel[k * UK_PANEL + place_of_column(j)]);
+                double term = (double)a[i * K + k] * (double)num_f32_from_bf16(panel[k * UK_PANEL + place_of_column(j)]);
                 exact += term;
                 magnitude += fabs(term);
             }
@@ -215,7 +215,7 @@ static void scaling_rounds_each_product(void **state)
         ref->scale(N, x, 0.3f, y);
         float returned = ref->scale_gamma(N, x, 0.3f, gamma, z);
         for (int i = 0; i < N; i++) {
-            float want = product(product(x[i], 0.3f), bf16_value(gamma[i]));
+            float want = product(product(x[i], 0.3f), num_f32_from_bf16(gamma[i]));
             expect_f32(y[i], product(x[i], 0.3f));
             expect_f32(z[i], want);
             max = fabsf(want) > max ? fabsf(want) : max;
@@ -281,13 +281,13 @@ static void bf16_conversions_are_nearest_even(void **state)
         uint16_t bits = (uint16_t)upper, cut[4];
         float wide;
         ref->widen_bf16(1, &bits, &wide);
-        assert_int_equal(bits_of(wide), upper << 16);
+        assert_int_equal(num_bits_from_f32(wide), upper << 16);
         if (isnan(wide) || isinf(wide)) {
             continue;
         }
         float between[4];
         for (uint32_t q = 0; q < 4; q++) {
-            between[q] = float_of(upper << 16 | q << 14);
+            between[q] = num_f32_from_bits(upper << 16 | q << 14);
         }
         ref->narrow_bf16(4, between, cut);
         assert_int_equal(cut[0], upper);
@@ -300,7 +300,8 @@ static void bf16_conversions_are_nearest_even(void **state)
 static void narrow_bf16_keeps_infinities_and_nans(void **state)
 {
     (void)state;
-    const float x[] = {INFINITY, -INFINITY, float_of(0x7f800001), float_of(0xffffffff), float_of(0x7fa10000), FLT_MAX};
+    const float x[] = {
+        INFINITY, -INFINITY, num_f32_from_bits(0x7f800001), num_f32_from_bits(0xffffffff), num_f32_from_bits(0x7fa10000), FLT_MAX};
     const uint16_t want[] = {0x7f80, 0xff80, 0x7fc0, 0xffff, 0x7fe1, 0x7f80};
     uint16_t y[6];
     ref->narrow_bf16(6, x, y);

@@ -96,7 +96,7 @@ static outputs place_updated(int64_t n, test_case *t)
 
 static void expect_same_value(float got, float want, int64_t i, const test_case *t)
 {
-    if (bits_of(got) != bits_of(want) && !(isnan(got) && isnan(want))) {
+    if (num_bits_from_f32(got) != num_bits_from_f32(want) && !(isnan(got) && isnan(want))) {
         fail_msg("%s: n %lld flavour %d: element %lld is %a, expected %a", t->kernel, (long long)t->n, (int)t->f, (long long)i,
                  (double)got, (double)want);
     }

@@ -3,7 +3,8 @@
 #define TESTS_KERNELS_VALUES_H
 
 #include <stdint.h>
-#include <string.h>
+
+#include "base/numbers.h"
 
 typedef enum flavour {
     ORDINARY, /* -2 .. 2 */
@@ -22,25 +23,6 @@ static inline uint64_t draw_u64(uint64_t *state)
     return z ^ z >> 31;
 }
 
-static inline float float_of(uint32_t bits)
-{
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-static inline uint32_t bits_of(float value)
-{
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return bits;
-}
-
-static inline float bf16_value(uint16_t bits)
-{
-    return float_of((uint32_t)bits << 16);
-}
-
 static inline float draw_f32(uint64_t *state, flavour f)
 {
     static const uint32_t extremes[] = {0x00000000, 0x80000000, 0x00000001, 0x807f0000, 0x00800000, 0x7f000000,
@@ -51,18 +33,18 @@ static inline float draw_f32(uint64_t *state, flavour f)
         return (float)((double)(r >> 11) * 0x1p-51 - 2.0);
     }
     if (f == TINY) {
-        return float_of((uint32_t)(r >> 32 & 0x83ffffff) + (50u << 23));
+        return num_f32_from_bits((uint32_t)(r >> 32 & 0x83ffffff) + (50u << 23));
     }
     if (f == ANY_BITS) {
-        return float_of((uint32_t)r);
+        return num_f32_from_bits((uint32_t)r);
     }
     uint32_t bits = extremes[r % 16];
-    return float_of(bits ^ (uint32_t)(r >> 16 & 1 ? r >> 32 & 0x00001fff : 0));
+    return num_f32_from_bits(bits ^ (uint32_t)(r >> 16 & 1 ? r >> 32 & 0x00001fff : 0));
 }
 
 static inline uint16_t draw_bf16(uint64_t *state, flavour f)
 {
-    return f == ANY_BITS ? (uint16_t)draw_u64(state) : (uint16_t)(bits_of(draw_f32(state, f)) >> 16);
+    return f == ANY_BITS ? (uint16_t)draw_u64(state) : (uint16_t)(num_bits_from_f32(draw_f32(state, f)) >> 16);
 }
 
 /* Often one of the ends of the range. */

@@ -1,6 +1,6 @@
 /* Every operator against its reference: presets and dimensions that no preset has, whole and odd numbers of tokens, both modes,
  * and the vectors of the reference implementation. */
-#include "ops/support.h"
+#include "ops/pool.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -9,25 +9,7 @@
 #include "dsv4/safetensors.h"
 #include "golden/golden.h"
 
-enum { N_THREADS = 2 };
-
 static const dsv4_mode modes[] = {DSV4_DECODE, DSV4_PREFILL};
-
-static dsv4_pool *pool;
-
-static int create_pool(void **state)
-{
-    (void)state;
-    pool = make_pool(N_THREADS);
-    return 0;
-}
-
-static int destroy_pool(void **state)
-{
-    (void)state;
-    dsv4_pool_destroy(pool);
-    return 0;
-}
 
 static dsv4_tensor_list run_golden(const dsv4_op *op, const dsv4_config *config, const dsv4_tensor_list *in)
 {

@@ -1,29 +1,11 @@
 /* The sealed graphs: every declaration is right, blocks wait for the blocks whose data they read and for no others, counts are
  * as tiles say. */
-#include "ops/support.h"
+#include "ops/pool.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "rt/graph.h"
-
-enum { N_THREADS = 2 };
-
-static dsv4_pool *pool;
-
-static int create_pool(void **state)
-{
-    (void)state;
-    pool = make_pool(N_THREADS);
-    return 0;
-}
-
-static int destroy_pool(void **state)
-{
-    (void)state;
-    dsv4_pool_destroy(pool);
-    return 0;
-}
 
 /* ---- looking into a graph ----------------------------------------------------------------------------------------------- */
 

@@ -1,28 +1,12 @@
 /* Values at the edges: zero rows, equal rows, denormals, overflow to infinity, rows that are not finite beside rows that are. */
-#include "ops/support.h"
+#include "ops/pool.h"
 
 #include <math.h>
 
 #include "base/numbers.h"
 #include "golden/golden.h"
 
-enum { T = 7, N_THREADS = 3 };
-
-static dsv4_pool *pool;
-
-static int create_pool(void **state)
-{
-    (void)state;
-    pool = make_pool(N_THREADS);
-    return 0;
-}
-
-static int destroy_pool(void **state)
-{
-    (void)state;
-    dsv4_pool_destroy(pool);
-    return 0;
-}
+enum { T = 7 };
 
 /* Extents of more than one chunk; qkv_proj_rope shares every sum over k. */
 static dsv4_config odd_model(void)
