@@ -10,9 +10,16 @@
  *     l < 8, s[l] += s[l+4] for l < 4, s[l] += s[l+2] for l < 2, result s[0] + s[1]. Missing elements of the last round are not
  *     added.
  *   - A result that is a NaN is a NaN in every row; its sign and payload are not fixed.
+ *   - MAX over rows: from -infinity in ascending order, replaced where a value is greater. So NaNs are passed over and of a zero of
+ *     either sign the first stays.
+ *   - EXP(x): 0 below -87, infinity above 0x1.61814cp+6 (88.38), NaN of a NaN; else t = rint(x * 0x1.715476p+0f), ties to even,
+ *     r = fma(t, -0x1.63p-1f, x), r = fma(t, 0x1.bd0106p-13f, r); p = 0x1.a0d2cep-13f, then p = fma(p, r, c) for
+ *     c = 0x1.6e879cp-10f, 0x1.11121p-7f, 0x1.555382p-5f, 0x1.555554p-3f, 0.5f; y = fma(p, r*r, r) + 1, t added to the exponent of
+ *     y. Between the two bounds, both included, within 2 ulp of e^x.
  *
  * LAYOUT of packed weights (pack.h) [K, N], cut into panels of UK_PANEL = 32 columns, the last one padded with zeros:
  *   BF16  panel p, row k: 32 values, value 2c is column c, value 2c+1 is column c+16 (one 32-bit lane holds columns c and c+16)
+ *   F32   panel p, row k: 32 values, value c is column c
  *   INT8  panel p, rows 4r..4r+3: byte 4c+i is column c of row 4r+i; K padded with zeros to a multiple of 4 */
 #ifndef KERNELS_KERNELS_H
 #define KERNELS_KERNELS_H
@@ -33,6 +40,22 @@ enum { UK_PANEL = 32, UK_MAX_ROWS = 8, UK_MAX_K_I8 = 65536 };
  * gemm_i8     c[i][j] = correction[j] + sum over k < 4*k4 of a[i][k] * w[k][j] in INT32, i < m, j < 32; a holds INT8 activations
  *             plus 128 as UINT8; correction[j] = -128 * sum_k w[k][j], made by the packer. |sum| < 2^31 for 4*k4 <= UK_MAX_K_I8.
  *             1 <= m <= 8; lda and ldc count elements.
+ * gemm_f32    as gemm_bf16 with FP32 weights.
+ * gemm_rows   c[i][j] = sum over k ascending of a[k*lda + i] * rows[k][j], i < m, j < n; rows[k] is a row of n BF16 values in their
+ *             natural order, of any alignment. One accumulator from 0.0f, one fma a step. 1 <= m <= 8; lda and ldc count elements.
+ * softmax     for each column h < n_cols of s[n_rows][ld]: m[h] = MAX over rows of s*scale; e = EXP(s*scale - m[h]);
+ *             l[h] = sum of e over ascending rows, from 0.0f; s becomes bf(e), widened. n_rows >= 1. A NaN in s*scale, an infinite
+ *             m[h] too, makes e there and l[h] NaN.
+ * pool        y[i] = sum over ascending r of k[r][i] * (e_r / sum of e), e_r = EXP(s[r][i] - MAX over r of s[r][i]), the sum of e
+ *             ascending from 0.0f, each product rounded, then added, from 0.0f. An s at or below -FLT_MAX has e = 0 and its k still
+ *             takes part; if all have, y[i] = 0 whatever k. n_rows >= 1. A NaN or +infinity in s makes y[i] NaN.
+ * index_score y[c] = lane sum over h < n_heads of max((float(acc[c][h]) * q_scale[h]) * k_scale[c], 0) * w[h], c < n_keys, both
+ *             factors of the last product rounded before it; acc has rows of ld elements. max of a NaN, or -0, and 0 is +0.
+ * exp         y[i] = EXP(x[i]); NaN where x is; y may be x
+ * add_scaled  y[i] = y[i] + a*x[i], the product rounded
+ * blend       y[i] = a*y[i] + b*x[i], each product rounded
+ * add_dequant y[i] = y[i] + (float)acc[i]*scale, the product rounded
+ * scale_cols  y[i] = x[i]*col_scale[i]; y may be x
  * sum_squares lane sum of x[i]*x[i] (each square rounded)
  * amax        max |x[i]|, 0 for n = 0; NaNs are passed over
  * scale_gamma y[i] = (x[i]*inv)*gamma[i], gamma BF16; returns amax of y; y may be x
@@ -49,6 +72,19 @@ enum { UK_PANEL = 32, UK_MAX_ROWS = 8, UK_MAX_K_I8 = 65536 };
     X(gemm_bf16, void, (int m, int64_t k, const float *a, int64_t lda, const uint16_t *panel, float *c, int64_t ldc, bool add))    \
     X(gemm_i8, void,                                                                                                               \
       (int m, int64_t k4, const uint8_t *a, int64_t lda, const int8_t *panel, const int32_t *correction, int32_t *c, int64_t ldc)) \
+    X(gemm_f32, void, (int m, int64_t k, const float *a, int64_t lda, const float *panel, float *c, int64_t ldc, bool add))        \
+    X(gemm_rows, void,                                                                                                             \
+      (int m, int64_t k, int64_t n, const float *a, int64_t lda, const uint16_t *const *rows, float *c, int64_t ldc))              \
+    X(softmax, void, (int64_t n_rows, int64_t n_cols, float scale, float *s, int64_t ld, float *m, float *l))                      \
+    X(pool, void, (int64_t n, int64_t n_rows, const float *const *k, const float *const *s, float *y))                             \
+    X(index_score, void,                                                                                                           \
+      (int64_t n_keys, int64_t n_heads, const int32_t *acc, int64_t ld, const float *q_scale, const float *k_scale,                \
+       const float *w, float *y))                                                                                                  \
+    X(exp, void, (int64_t n, const float *x, float *y))                                                                            \
+    X(add_scaled, void, (int64_t n, float a, const float *x, float *y))                                                            \
+    X(blend, void, (int64_t n, float a, float b, const float *x, float *y))                                                        \
+    X(add_dequant, void, (int64_t n, const int32_t *acc, float scale, float *y))                                                   \
+    X(scale_cols, void, (int64_t n, const float *x, const float *col_scale, float *y))                                             \
     X(sum_squares, float, (int64_t n, const float *x))                                                                             \
     X(amax, float, (int64_t n, const float *x))                                                                                    \
     X(scale_gamma, float, (int64_t n, const float *x, float inv, const uint16_t *gamma, float *y))                                 \

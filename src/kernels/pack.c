@@ -39,6 +39,11 @@ size_t uk_pack_bf16_bytes(int64_t k, int64_t n)
     return panels_bytes(n, k, UK_PANEL * sizeof(uint16_t), 0);
 }
 
+size_t uk_pack_f32_bytes(int64_t k, int64_t n)
+{
+    return k < 1 || n < 1 ? 0 : panels_bytes(n, k, UK_PANEL * sizeof(float), 0);
+}
+
 size_t uk_pack_i8_bytes(int64_t k, int64_t n)
 {
     if (k < 1 || k > UK_MAX_K_I8 || n < 1) {
@@ -117,6 +122,23 @@ uk_packed uk_pack_bf16(const uint16_t *w, int64_t k, int64_t n, int64_t stride_k
     const matrix m = {w, k, n, stride_k, stride_n};
     uk_packed out = {k, n, ceil_div(n, UK_PANEL), k * UK_PANEL * (int64_t)sizeof *w, memory, NULL};
     pack_tiles(&m, &out, pack_tile_bf16);
+    return out;
+}
+
+/* ---- F32 ----------------------------------------------------------------------------------------------------------------- */
+
+static void pack_tile_f32(const matrix *m, int64_t row, int64_t p, const uk_packed *packed)
+{
+    float tile[TILE_ROWS][UK_PANEL];
+    gather(m, row, p, sizeof **tile, (char *)tile);
+    memcpy((float *)packed->panels + (p * m->k + row) * UK_PANEL, tile, (size_t)min_i64(TILE_ROWS, m->k - row) * sizeof *tile);
+}
+
+uk_packed uk_pack_f32(const float *w, int64_t k, int64_t n, int64_t stride_k, int64_t stride_n, void *memory)
+{
+    const matrix m = {w, k, n, stride_k, stride_n};
+    uk_packed out = {k, n, ceil_div(n, UK_PANEL), k * UK_PANEL * (int64_t)sizeof *w, memory, NULL};
+    pack_tiles(&m, &out, pack_tile_f32);
     return out;
 }
 

@@ -10,23 +10,29 @@ typedef struct uk_packed {
     int64_t n_panels;    /* ceil(n / 32) */
     int64_t panel_bytes; /* distance between panels, a multiple of 64 */
     void *panels;        /* 64-byte aligned */
-    int32_t *correction; /* INT8: [n_panels * 32], see gemm_i8; NULL for BF16 */
+    int32_t *correction; /* INT8: [n_panels * 32], see gemm_i8; NULL for BF16 and F32 */
 } uk_packed;
 
 /* Bytes that packing [k, n] takes, correction included; 0 if that overflows size_t, if k or n is below 1, or if an INT8 k is above
  * UK_MAX_K_I8. */
 size_t uk_pack_bf16_bytes(int64_t k, int64_t n);
+size_t uk_pack_f32_bytes(int64_t k, int64_t n);
 size_t uk_pack_i8_bytes(int64_t k, int64_t n);
 
 /* Packs w, element (k, n) at w[k*stride_k + n*stride_n], into memory of that many bytes, 64-byte aligned. Fast where one of the
  * strides is 1. */
 uk_packed uk_pack_bf16(const uint16_t *w, int64_t k, int64_t n, int64_t stride_k, int64_t stride_n, void *memory);
+uk_packed uk_pack_f32(const float *w, int64_t k, int64_t n, int64_t stride_k, int64_t stride_n, void *memory);
 uk_packed uk_pack_i8(const int8_t *w, int64_t k, int64_t n, int64_t stride_k, int64_t stride_n, void *memory);
 
 /* First row of panel p at input row k (INT8: k a multiple of 4). */
 static inline const uint16_t *uk_panel_bf16(const uk_packed *w, int64_t panel, int64_t k)
 {
     return (const uint16_t *)((const char *)w->panels + panel * w->panel_bytes) + k * UK_PANEL;
+}
+static inline const float *uk_panel_f32(const uk_packed *w, int64_t panel, int64_t k)
+{
+    return (const float *)((const char *)w->panels + panel * w->panel_bytes) + k * UK_PANEL;
 }
 static inline const int8_t *uk_panel_i8(const uk_packed *w, int64_t panel, int64_t k)
 {

@@ -8,6 +8,18 @@ extern const uk_table uk_row_scalar;
 extern const uk_table uk_row_avx2;
 extern const uk_table uk_row_avx512;
 
+/* EXP of kernels.h: its bounds, log2(e), ln(2) in two parts and the terms of the polynomial, highest power first. */
+#define UK_EXP_MIN (-87.0f)
+#define UK_EXP_MAX 0x1.61814cp+6f
+#define UK_EXP_LOG2_E 0x1.715476p+0f
+#define UK_EXP_LN2_HIGH 0x1.63p-1f
+#define UK_EXP_LN2_LOW (-0x1.bd0106p-13f)
+#define UK_EXP_TERMS                                                                          \
+    {                                                                                         \
+        0x1.a0d2cep-13f, 0x1.6e879cp-10f, 0x1.11121p-7f, 0x1.555382p-5f, 0x1.555554p-3f, 0.5f \
+    }
+enum { UK_EXP_N_TERMS = 6 };
+
 /* A microkernel body is inlined once for each constant number of rows. Its loops over rows must be unrolled early enough that the
  * sums stay in registers; gcc has to be told. */
 #define UK_INLINE static inline __attribute__((always_inline))

@@ -94,6 +94,27 @@ static void check_bf16(const layout *l)
     assert_true(guarded_is_intact(&packed_memory, memory, bytes));
 }
 
+static void check_f32(const layout *l)
+{
+    uint64_t random = 1;
+    size_t count = (size_t)element(l, l->k - 1, l->n - 1) + 1, bytes = uk_pack_f32_bytes(l->k, l->n);
+    float *w = guarded_place(&source, count * sizeof *w, 0);
+    for (size_t i = 0; i < count; i++) {
+        w[i] = draw_f32(&random, ANY_BITS);
+    }
+    void *memory = guarded_place(&packed_memory, bytes, 0);
+    uk_packed p = uk_pack_f32(w, l->k, l->n, l->stride_k, l->stride_n, memory);
+    expect_shape(&p, l, memory);
+    assert_null(p.correction);
+    for (int64_t column = 0; column < 32 * p.n_panels; column++) {
+        for (int64_t k = 0; k < l->k; k++) {
+            uint32_t want = column < l->n ? num_bits_from_f32(w[element(l, k, column)]) : 0;
+            assert_int_equal(num_bits_from_f32(uk_panel_f32(&p, column / 32, k)[column % 32]), want);
+        }
+    }
+    assert_true(guarded_is_intact(&packed_memory, memory, bytes));
+}
+
 static void check_i8(const layout *l)
 {
     uint64_t random = 1;
@@ -121,6 +142,12 @@ static void bf16_layout_is_as_defined(void **state)
 {
     (void)state;
     for_each_layout(check_bf16);
+}
+
+static void f32_layout_is_as_defined(void **state)
+{
+    (void)state;
+    for_each_layout(check_f32);
 }
 
 static void i8_layout_and_correction_are_as_defined(void **state)
@@ -166,6 +193,7 @@ static void sizes_that_cannot_be_packed_take_no_bytes(void **state)
 {
     (void)state;
     assert_int_equal(uk_pack_bf16_bytes(3, 33), 2 * 3 * 64);
+    assert_int_equal(uk_pack_f32_bytes(3, 33), 2 * 3 * 128);
     assert_int_equal(uk_pack_i8_bytes(5, 33), 2 * 8 * 32 + 64 * 4);
     assert_int_equal(uk_pack_i8_bytes(UK_MAX_K_I8, 1), 65536 * 32 + 128);
     assert_int_equal(uk_pack_i8_bytes(UK_MAX_K_I8 + 1, 1), 0);
@@ -173,11 +201,15 @@ static void sizes_that_cannot_be_packed_take_no_bytes(void **state)
     for (int i = 0; i < 3; i++) {
         assert_int_equal(uk_pack_bf16_bytes(bad[i], 1), 0);
         assert_int_equal(uk_pack_bf16_bytes(1, bad[i]), 0);
+        assert_int_equal(uk_pack_f32_bytes(bad[i], 1), 0);
+        assert_int_equal(uk_pack_f32_bytes(1, bad[i]), 0);
         assert_int_equal(uk_pack_i8_bytes(bad[i], 1), 0);
         assert_int_equal(uk_pack_i8_bytes(1, bad[i]), 0);
     }
     assert_int_equal(uk_pack_bf16_bytes(INT64_MAX, 1), 0);
     assert_int_equal(uk_pack_bf16_bytes((int64_t)1 << 40, (int64_t)1 << 40), 0);
+    assert_int_equal(uk_pack_f32_bytes(INT64_MAX, 1), 0);
+    assert_int_equal(uk_pack_f32_bytes((int64_t)1 << 40, (int64_t)1 << 40), 0);
     assert_int_equal(uk_pack_i8_bytes(UK_MAX_K_I8, INT64_MAX), 0);
 }
 
@@ -185,6 +217,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bf16_layout_is_as_defined),
+        cmocka_unit_test(f32_layout_is_as_defined),
         cmocka_unit_test(i8_layout_and_correction_are_as_defined),
         cmocka_unit_test(i8_correction_cancels_the_bias),
         cmocka_unit_test(sizes_that_cannot_be_packed_take_no_bytes),

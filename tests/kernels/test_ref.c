@@ -1,6 +1,4 @@
-/* The scalar row against the contract of kernels.h, evaluated in double or INT64, and against values worked out by hand.
- *
- * A product of two FP32 values is exact in double, and a sum of two rounds through double as if directly (53 >= 2*24 + 2). */
+/* The scalar row against the contract of kernels.h, evaluated in double or INT64, and against values worked out by hand. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,48 +9,25 @@
 #include <float.h>
 #include <math.h>
 
-#include "kernels/kernels.h"
-#include "kernels/values.h"
+#include "kernels/scalar_row.h"
 
 enum { N = 777, M = 8, K = 64 };
-
-static const uk_table *ref;
-
-static int find_scalar(void **state)
-{
-    (void)state;
-    dsv4_error err = {0};
-    return uk_find("scalar", &ref, &err) == DSV4_OK ? 0 : -1;
-}
-
-static void fill_f32(float *x, int64_t n, flavour f, uint64_t *random)
-{
-    for (int64_t i = 0; i < n; i++) {
-        x[i] = draw_f32(random, f);
-    }
-}
-
-static float product(float a, float b)
-{
-    return (float)((double)a * (double)b);
-}
-
-static float sum(float a, float b)
-{
-    return (float)((double)a + (double)b);
-}
-
-static void expect_f32(float got, float want)
-{
-    if (num_bits_from_f32(got) != num_bits_from_f32(want) && !(isnan(got) && isnan(want))) {
-        fail_msg("%a, expected %a", (double)got, (double)want);
-    }
-}
 
 /* Position of column j in a BF16 panel row: even places hold columns 0..15, odd ones 16..31. */
 static int place_of_column(int j)
 {
     return j < 16 ? 2 * j : 2 * (j - 16) + 1;
+}
+
+/* |got - start - sum of terms| where every one of the n terms was added with one rounding. */
+static void expect_sum(float got, float start, int n, const double terms[])
+{
+    double exact = (double)start, magnitude = fabs(exact);
+    for (int k = 0; k < n; k++) {
+        exact += terms[k];
+        magnitude += fabs(terms[k]);
+    }
+    assert_true(fabs((double)got - exact) <= (n + 1) * 0x1p-24 * magnitude);
 }
 
 static void gemm_bf16_is_within_the_bound_of_fp32_sums(void **state)
@@ -70,13 +45,11 @@ static void gemm_bf16_is_within_the_bound_of_fp32_sums(void **state)
     ref->gemm_bf16(M, K, a, K, panel, c, UK_PANEL, true);
     for (int i = 0; i < M; i++) {
         for (int j = 0; j < UK_PANEL; j++) {
-            double exact = (double)before[i * UK_PANEL + j], magnitude = fabs(exact);
+            double terms[K];
             for (int k = 0; k < K; k++) {
-                double term = (double)a[i * K + k] * (double)num_f32_from_bf16(panel[k * UK_PANEL + place_of_column(j)]);
-                exact += term;
-                magnitude += fabs(term);
+                terms[k] = (double)a[i * K + k] * (double)num_f32_from_bf16(panel[k * UK_PANEL + place_of_column(j)]);
             }
-            assert_true(fabs((double)c[i * UK_PANEL + j] - exact) <= (K + 1) * 0x1p-24 * magnitude);
+            expect_sum(c[i * UK_PANEL + j], before[i * UK_PANEL + j], K, terms);
         }
     }
 }
@@ -112,6 +85,77 @@ static void gemm_bf16_fuses_denormal_products(void **state)
     panel[UK_PANEL] = bf16_2_to_minus_75;
     ref->gemm_bf16(1, 2, a, 2, panel, c, UK_PANEL, false);
     expect_f32(c[0], 0x1p-148f);
+}
+
+static void gemm_f32_is_within_the_bound_of_fp32_sums(void **state)
+{
+    (void)state;
+    uint64_t random = 12;
+    static float a[M * K], c[M * UK_PANEL], before[M * UK_PANEL], panel[K * UK_PANEL];
+    fill_f32(a, M * K, ORDINARY, &random);
+    fill_f32(before, M * UK_PANEL, ORDINARY, &random);
+    fill_f32(panel, K * UK_PANEL, ORDINARY, &random);
+    for (int add = 0; add < 2; add++) {
+        memcpy(c, before, sizeof c);
+        ref->gemm_f32(M, K, a, K, panel, c, UK_PANEL, add);
+        for (int i = 0; i < M * UK_PANEL; i++) {
+            double terms[K];
+            for (int k = 0; k < K; k++) {
+                terms[k] = (double)a[i / UK_PANEL * K + k] * (double)panel[k * UK_PANEL + i % UK_PANEL];
+            }
+            expect_sum(c[i], add ? before[i] : 0.0f, K, terms);
+        }
+    }
+}
+
+/* Products 2^24, 1, 1, -2^24: in ascending order each 1 is lost to the tie. 2^-75 * 2^-75 added to 2^-149: fused, the tie goes
+ * up. */
+static void gemm_f32_and_gemm_rows_fuse_in_ascending_order(void **state)
+{
+    (void)state;
+    const float a[2][4] = {{0x1p12f, 1.0f, 1.0f, -0x1p12f}, {0x1p-75f, 0x1p-75f}};
+    const float w[2][4] = {{0x1p12f, 1.0f, 1.0f, 0x1p12f}, {0x1p-74f, 0x1p-75f}};
+    const float want[2] = {0.0f, 0x1p-148f};
+    for (int i = 0; i < 2; i++) {
+        float panel[4 * UK_PANEL] = {0.0f}, c[UK_PANEL];
+        uint16_t wide[4];
+        const uint16_t *rows[4];
+        for (int k = 0; k < 4; k++) {
+            panel[k * UK_PANEL + 9] = w[i][k];
+            wide[k] = num_bf16_from_f32(w[i][k]);
+            rows[k] = &wide[k];
+        }
+        ref->gemm_f32(1, 4, a[i], 4, panel, c, UK_PANEL, false);
+        expect_f32(c[9], want[i]);
+        expect_f32(c[8], 0.0f);
+        ref->gemm_rows(1, 4, 1, a[i], 1, rows, c, 1);
+        expect_f32(c[0], want[i]);
+    }
+}
+
+static void gemm_rows_is_within_the_bound_of_fp32_sums(void **state)
+{
+    (void)state;
+    enum { WIDTH = 37, LDA = M + 2 };
+    uint64_t random = 13;
+    static float a[K * LDA], c[M * WIDTH];
+    static uint16_t values[K * WIDTH];
+    const uint16_t *rows[K];
+    fill_f32(a, K * LDA, ORDINARY, &random);
+    for (int i = 0; i < K * WIDTH; i++) {
+        values[i] = draw_bf16(&random, ORDINARY);
+    }
+    for (int k = 0; k < K; k++) {
+        rows[k] = values + (k * 27 + 5) % K * WIDTH;
+    }
+    ref->gemm_rows(M, K, WIDTH, a, LDA, rows, c, WIDTH);
+    for (int i = 0; i < M * WIDTH; i++) {
+        double terms[K];
+        for (int k = 0; k < K; k++) {
+            terms[k] = (double)a[k * LDA + i / WIDTH] * (double)num_f32_from_bf16(rows[k][i % WIDTH]);
+        }
+        expect_sum(c[i], 0.0f, K, terms);
+    }
 }
 
 static void gemm_i8_is_exact(void **state)
@@ -238,6 +282,44 @@ static void add_rounds_once(void **state)
     }
 }
 
+static void updates_round_each_product_and_the_sum(void **state)
+{
+    (void)state;
+    for (int f = 0; f < ANY_BITS; f++) {
+        uint64_t random = 9;
+        float x[N], before[N], scaled[N], blended[N], columns[N];
+        fill_f32(x, N, (flavour)f, &random);
+        fill_f32(before, N, (flavour)f, &random);
+        memcpy(scaled, before, sizeof scaled);
+        memcpy(blended, before, sizeof blended);
+        ref->add_scaled(N, 0.3f, x, scaled);
+        ref->blend(N, 0.7f, 0.3f, x, blended);
+        ref->scale_cols(N, x, before, columns);
+        for (int i = 0; i < N; i++) {
+            expect_f32(scaled[i], sum(before[i], product(0.3f, x[i])));
+            expect_f32(blended[i], sum(product(0.7f, before[i]), product(0.3f, x[i])));
+            expect_f32(columns[i], product(x[i], before[i]));
+        }
+    }
+}
+
+static void add_dequant_rounds_conversion_product_and_sum(void **state)
+{
+    (void)state;
+    uint64_t random = 10;
+    int32_t acc[N] = {INT32_MIN, (1 << 24) + 1, 0};
+    float y[N], before[N];
+    for (int i = 3; i < N; i++) {
+        acc[i] = (int32_t)(uint32_t)draw_u64(&random) >> (i % 16);
+    }
+    fill_f32(before, N, ORDINARY, &random);
+    memcpy(y, before, sizeof y);
+    ref->add_dequant(N, acc, 1.1e-6f, y);
+    for (int i = 0; i < N; i++) {
+        expect_f32(y[i], sum(before[i], product((float)(double)acc[i], 1.1e-6f)));
+    }
+}
+
 static void quantize_rounds_ties_to_even_and_saturates(void **state)
 {
     (void)state;
@@ -347,6 +429,9 @@ int main(void)
         cmocka_unit_test(gemm_bf16_is_within_the_bound_of_fp32_sums),
         cmocka_unit_test(gemm_bf16_sums_in_ascending_order),
         cmocka_unit_test(gemm_bf16_fuses_denormal_products),
+        cmocka_unit_test(gemm_f32_is_within_the_bound_of_fp32_sums),
+        cmocka_unit_test(gemm_f32_and_gemm_rows_fuse_in_ascending_order),
+        cmocka_unit_test(gemm_rows_is_within_the_bound_of_fp32_sums),
         cmocka_unit_test(gemm_i8_is_exact),
         cmocka_unit_test(gemm_i8_holds_the_largest_sum),
         cmocka_unit_test(sum_squares_sums_by_lane),
@@ -355,6 +440,8 @@ int main(void)
         cmocka_unit_test(amax_is_the_largest_magnitude),
         cmocka_unit_test(scaling_rounds_each_product),
         cmocka_unit_test(add_rounds_once),
+        cmocka_unit_test(updates_round_each_product_and_the_sum),
+        cmocka_unit_test(add_dequant_rounds_conversion_product_and_sum),
         cmocka_unit_test(quantize_rounds_ties_to_even_and_saturates),
         cmocka_unit_test(dequant_rounds_conversion_and_products),
         cmocka_unit_test(bf16_conversions_are_nearest_even),

@@ -3,11 +3,6 @@
  * Three rows would need all 16 registers, and a sum that leaves its register costs more than a pass. */
 #include "kernels/avx2/avx2.h"
 
-UK_INLINE void store_eight(float *c, __m256 sum, bool add)
-{
-    _mm256_storeu_ps(c, add ? _mm256_add_ps(_mm256_loadu_ps(c), sum) : sum);
-}
-
 UK_INLINE void gemm_rows(const int m, int64_t k, const float *a, int64_t lda, const uint16_t *panel, float *c, int64_t ldc,
                          bool add)
 {
@@ -35,8 +30,8 @@ UK_INLINE void gemm_rows(const int m, int64_t k, const float *a, int64_t lda, co
     for (int i = 0; i < m; i++) {
         UK_UNROLL
         for (int h = 0; h < 2; h++) {
-            store_eight(c + i * ldc + 8 * h, low[i][h], add);
-            store_eight(c + i * ldc + 8 * h + UK_PANEL / 2, high[i][h], add);
+            avx2_store_sums(c + i * ldc + 8 * h, low[i][h], add);
+            avx2_store_sums(c + i * ldc + 8 * h + UK_PANEL / 2, high[i][h], add);
         }
     }
 }

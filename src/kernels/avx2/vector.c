@@ -4,33 +4,10 @@
 
 #include "kernels/avx2/avx2.h"
 
-enum { STEP = 8 };
-
-/* Lanes below n. */
-static inline __m256i lanes(int64_t n)
-{
-    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-}
-
-/* The first min(n, 8) elements; the rest is zero. */
-static inline __m256 load_f32(const float *x, int64_t n)
-{
-    return n >= STEP ? _mm256_loadu_ps(x) : _mm256_maskload_ps(x, lanes(n));
-}
-
-static inline void store_f32(float *y, __m256 v, int64_t n)
-{
-    if (n >= STEP) {
-        _mm256_storeu_ps(y, v);
-    } else {
-        _mm256_maskstore_ps(y, lanes(n), v);
-    }
-}
-
 static inline __m256 load_bf16(const uint16_t *x, int64_t n)
 {
-    uint16_t few[STEP] = {0};
-    if (n < STEP) {
+    uint16_t few[AVX2_STEP] = {0};
+    if (n < AVX2_STEP) {
         x = memcpy(few, x, (size_t)n * sizeof *x);
     }
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)x)), 16));
@@ -38,16 +15,7 @@ static inline __m256 load_bf16(const uint16_t *x, int64_t n)
 
 static inline int64_t min_step(int64_t n)
 {
-    return n < STEP ? n : STEP;
-}
-
-/* The closing steps of a lane sum whose sixteen partial sums are first, second. */
-static inline float sum_lanes(__m256 first, __m256 second)
-{
-    __m256 s8 = _mm256_add_ps(first, second);
-    __m128 s4 = _mm_add_ps(_mm256_castps256_ps128(s8), _mm256_extractf128_ps(s8, 1));
-    __m128 s2 = _mm_add_ps(s4, _mm_movehl_ps(s4, s4));
-    return _mm_cvtss_f32(_mm_add_ss(s2, _mm_movehdup_ps(s2)));
+    return n < AVX2_STEP ? n : AVX2_STEP;
 }
 
 /* max(|x|, max) by lane; a NaN in x leaves max as it is. */
@@ -67,23 +35,23 @@ float uk_avx2_sum_squares(int64_t n, const float *x)
 {
     __m256 first = _mm256_setzero_ps(), second = _mm256_setzero_ps();
     int64_t i = 0;
-    for (; n - i > STEP; i += 2 * STEP) {
-        __m256 u = _mm256_loadu_ps(x + i), v = load_f32(x + i + STEP, n - i - STEP);
+    for (; n - i > AVX2_STEP; i += 2 * AVX2_STEP) {
+        __m256 u = _mm256_loadu_ps(x + i), v = avx2_load_f32(x + i + AVX2_STEP, n - i - AVX2_STEP);
         first = _mm256_add_ps(first, _mm256_mul_ps(u, u));
         second = _mm256_add_ps(second, _mm256_mul_ps(v, v));
     }
     if (i < n) {
-        __m256 u = load_f32(x + i, n - i);
+        __m256 u = avx2_load_f32(x + i, n - i);
         first = _mm256_add_ps(first, _mm256_mul_ps(u, u));
     }
-    return sum_lanes(first, second);
+    return avx2_sum_lanes(first, second);
 }
 
 float uk_avx2_amax(int64_t n, const float *x)
 {
     __m256 max = _mm256_setzero_ps();
-    for (int64_t i = 0; i < n; i += STEP) {
-        max = max_abs(load_f32(x + i, n - i), max);
+    for (int64_t i = 0; i < n; i += AVX2_STEP) {
+        max = max_abs(avx2_load_f32(x + i, n - i), max);
     }
     return max_lanes(max);
 }
@@ -91,10 +59,10 @@ float uk_avx2_amax(int64_t n, const float *x)
 float uk_avx2_scale_gamma(int64_t n, const float *x, float inv, const uint16_t *gamma, float *y)
 {
     __m256 max = _mm256_setzero_ps();
-    for (int64_t i = 0; i < n; i += STEP) {
-        __m256 scaled = _mm256_mul_ps(load_f32(x + i, n - i), _mm256_set1_ps(inv));
+    for (int64_t i = 0; i < n; i += AVX2_STEP) {
+        __m256 scaled = _mm256_mul_ps(avx2_load_f32(x + i, n - i), _mm256_set1_ps(inv));
         __m256 v = _mm256_mul_ps(scaled, load_bf16(gamma + i, n - i));
-        store_f32(y + i, v, n - i);
+        avx2_store_f32(y + i, v, n - i);
         max = max_abs(v, max);
     }
     return max_lanes(max);
@@ -102,22 +70,46 @@ float uk_avx2_scale_gamma(int64_t n, const float *x, float inv, const uint16_t *
 
 void uk_avx2_scale(int64_t n, const float *x, float inv, float *y)
 {
-    for (int64_t i = 0; i < n; i += STEP) {
-        store_f32(y + i, _mm256_mul_ps(load_f32(x + i, n - i), _mm256_set1_ps(inv)), n - i);
+    for (int64_t i = 0; i < n; i += AVX2_STEP) {
+        avx2_store_f32(y + i, _mm256_mul_ps(avx2_load_f32(x + i, n - i), _mm256_set1_ps(inv)), n - i);
     }
 }
 
 void uk_avx2_add(int64_t n, const float *x, float *y)
 {
-    for (int64_t i = 0; i < n; i += STEP) {
-        store_f32(y + i, _mm256_add_ps(load_f32(y + i, n - i), load_f32(x + i, n - i)), n - i);
+    for (int64_t i = 0; i < n; i += AVX2_STEP) {
+        avx2_store_f32(y + i, _mm256_add_ps(avx2_load_f32(y + i, n - i), avx2_load_f32(x + i, n - i)), n - i);
+    }
+}
+
+void uk_avx2_add_scaled(int64_t n, float a, const float *x, float *y)
+{
+    for (int64_t i = 0; i < n; i += AVX2_STEP) {
+        __m256 product = _mm256_mul_ps(_mm256_set1_ps(a), avx2_load_f32(x + i, n - i));
+        avx2_store_f32(y + i, _mm256_add_ps(avx2_load_f32(y + i, n - i), product), n - i);
+    }
+}
+
+void uk_avx2_blend(int64_t n, float a, float b, const float *x, float *y)
+{
+    for (int64_t i = 0; i < n; i += AVX2_STEP) {
+        __m256 of_y = _mm256_mul_ps(_mm256_set1_ps(a), avx2_load_f32(y + i, n - i));
+        __m256 of_x = _mm256_mul_ps(_mm256_set1_ps(b), avx2_load_f32(x + i, n - i));
+        avx2_store_f32(y + i, _mm256_add_ps(of_y, of_x), n - i);
+    }
+}
+
+void uk_avx2_scale_cols(int64_t n, const float *x, const float *col_scale, float *y)
+{
+    for (int64_t i = 0; i < n; i += AVX2_STEP) {
+        avx2_store_f32(y + i, _mm256_mul_ps(avx2_load_f32(x + i, n - i), avx2_load_f32(col_scale + i, n - i)), n - i);
     }
 }
 
 void uk_avx2_quantize_i8(int64_t n, const float *x, float sq, int8_t *q)
 {
-    for (int64_t i = 0; i < n; i += STEP) {
-        __m256i wide = _mm256_cvtps_epi32(_mm256_mul_ps(load_f32(x + i, n - i), _mm256_set1_ps(sq)));
+    for (int64_t i = 0; i < n; i += AVX2_STEP) {
+        __m256i wide = _mm256_cvtps_epi32(_mm256_mul_ps(avx2_load_f32(x + i, n - i), _mm256_set1_ps(sq)));
         __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(wide), _mm256_extracti128_si256(wide, 1));
         int64_t bytes = _mm_cvtsi128_si64(_mm_packs_epi16(words, words));
         memcpy(q + i, &bytes, (size_t)min_step(n - i));
@@ -126,37 +118,34 @@ void uk_avx2_quantize_i8(int64_t n, const float *x, float sq, int8_t *q)
 
 void uk_avx2_dequant_i32(int64_t n, const int32_t *acc, float row_scale, const float *col_scale, float *y)
 {
-    for (int64_t i = 0; i < n; i += STEP) {
-        __m256i sums =
-            n - i >= STEP ? _mm256_loadu_si256((const __m256i *)(acc + i)) : _mm256_maskload_epi32(acc + i, lanes(n - i));
+    for (int64_t i = 0; i < n; i += AVX2_STEP) {
+        __m256i sums = avx2_load_i32(acc + i, n - i);
         __m256 v = _mm256_mul_ps(_mm256_cvtepi32_ps(sums), _mm256_set1_ps(row_scale));
-        store_f32(y + i, _mm256_mul_ps(v, load_f32(col_scale + i, n - i)), n - i);
+        avx2_store_f32(y + i, _mm256_mul_ps(v, avx2_load_f32(col_scale + i, n - i)), n - i);
+    }
+}
+
+void uk_avx2_add_dequant(int64_t n, const int32_t *acc, float scale, float *y)
+{
+    for (int64_t i = 0; i < n; i += AVX2_STEP) {
+        __m256 v = _mm256_mul_ps(_mm256_cvtepi32_ps(avx2_load_i32(acc + i, n - i)), _mm256_set1_ps(scale));
+        avx2_store_f32(y + i, _mm256_add_ps(avx2_load_f32(y + i, n - i), v), n - i);
     }
 }
 
 void uk_avx2_widen_bf16(int64_t n, const uint16_t *x, float *y)
 {
-    for (int64_t i = 0; i < n; i += STEP) {
-        store_f32(y + i, load_bf16(x + i, n - i), n - i);
+    for (int64_t i = 0; i < n; i += AVX2_STEP) {
+        avx2_store_f32(y + i, load_bf16(x + i, n - i), n - i);
     }
-}
-
-/* bf of each lane, in the low half of the lane. */
-static inline __m256i round_bf16(__m256 v)
-{
-    __m256i bits = _mm256_castps_si256(v), cut = _mm256_srli_epi32(bits, 16);
-    __m256i even = _mm256_add_epi32(_mm256_and_si256(cut, _mm256_set1_epi32(1)), _mm256_set1_epi32(0x7fff));
-    __m256i rounded = _mm256_srli_epi32(_mm256_add_epi32(bits, even), 16);
-    __m256i is_nan = _mm256_castps_si256(_mm256_cmp_ps(v, v, _CMP_UNORD_Q));
-    return _mm256_blendv_epi8(rounded, _mm256_or_si256(cut, _mm256_set1_epi32(0x40)), is_nan);
 }
 
 void uk_avx2_narrow_bf16(int64_t n, const float *x, uint16_t *y)
 {
-    for (int64_t i = 0; i < n; i += STEP) {
-        __m256i wide = round_bf16(load_f32(x + i, n - i));
+    for (int64_t i = 0; i < n; i += AVX2_STEP) {
+        __m256i wide = avx2_round_bf16(avx2_load_f32(x + i, n - i));
         __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(wide), _mm256_extracti128_si256(wide, 1));
-        if (n - i >= STEP) {
+        if (n - i >= AVX2_STEP) {
             _mm_storeu_si128((__m128i *)(y + i), words);
         } else {
             memcpy(y + i, &words, (size_t)(n - i) * sizeof *y);
@@ -180,15 +169,15 @@ void uk_avx2_bias_i8(int64_t n, const int8_t *x, uint8_t *y)
 static inline __m256 load_twice(const float *c, int64_t n)
 {
     const __m256i twice = _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3);
-    return _mm256_permutevar8x32_ps(load_f32(c, n < 4 ? n : 4), twice);
+    return _mm256_permutevar8x32_ps(avx2_load_f32(c, n < 4 ? n : 4), twice);
 }
 
 void uk_avx2_rotate(int64_t n_pairs, const float *c, const float *s, float *x)
 {
-    for (int64_t j = 0; j < n_pairs; j += STEP / 2) {
+    for (int64_t j = 0; j < n_pairs; j += AVX2_STEP / 2) {
         int64_t left = n_pairs - j;
-        __m256 v = load_f32(x + 2 * j, 2 * left), swapped = _mm256_permute_ps(v, 0xb1);
+        __m256 v = avx2_load_f32(x + 2 * j, 2 * left), swapped = _mm256_permute_ps(v, 0xb1);
         __m256 direct = _mm256_mul_ps(v, load_twice(c + j, left)), crossed = _mm256_mul_ps(swapped, load_twice(s + j, left));
-        store_f32(x + 2 * j, _mm256_addsub_ps(direct, crossed), 2 * left);
+        avx2_store_f32(x + 2 * j, _mm256_addsub_ps(direct, crossed), 2 * left);
     }
 }

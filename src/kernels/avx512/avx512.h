@@ -10,6 +10,38 @@
 UK_KERNELS(AVX512_DECLARE)
 #undef AVX512_DECLARE
 
+enum { AVX512_STEP = 16 /* FP32 lanes */ };
+
+/* Lanes below n, all for n >= 16. */
+static inline __mmask16 avx512_lanes(int64_t n)
+{
+    return n >= AVX512_STEP ? (__mmask16)0xffff : (__mmask16)((1u << n) - 1);
+}
+
+/* bf of each lane, in the low half of the lane; the high half is zero. */
+static inline __m512i avx512_round_bf16(__m512 v)
+{
+    __m512i bits = _mm512_castps_si512(v), cut = _mm512_srli_epi32(bits, 16);
+    __m512i even = _mm512_add_epi32(_mm512_and_si512(cut, _mm512_set1_epi32(1)), _mm512_set1_epi32(0x7fff));
+    __m512i rounded = _mm512_srli_epi32(_mm512_add_epi32(bits, even), 16);
+    return _mm512_mask_or_epi32(rounded, _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q), cut, _mm512_set1_epi32(0x40));
+}
+
+/* The closing steps of a lane sum. */
+static inline float avx512_sum_lanes(__m512 s)
+{
+    __m256 s8 = _mm256_add_ps(_mm512_castps512_ps256(s), _mm512_extractf32x8_ps(s, 1));
+    __m128 s4 = _mm_add_ps(_mm256_castps256_ps128(s8), _mm256_extractf128_ps(s8, 1));
+    __m128 s2 = _mm_add_ps(s4, _mm_movehl_ps(s4, s4));
+    return _mm_cvtss_f32(_mm_add_ss(s2, _mm_movehdup_ps(s2)));
+}
+
+/* Stores the finished sums of sixteen columns of c. */
+UK_INLINE void avx512_store_sums(float *c, __m512 sum, bool add)
+{
+    _mm512_storeu_ps(c, add ? _mm512_add_ps(_mm512_loadu_ps(c), sum) : sum);
+}
+
 /* Requests the cache line that a panel stream reaches 4 KB later, in the next panel where this one ends. Processors do not prefetch
  * across a page by themselves; a prefetch never faults. Inlined always: gcc 12 drops calls of a function that only prefetches.
  * Measured in docs/investigations/panel-prefetch.md. */

@@ -2,11 +2,6 @@
  * half), so a shift and a mask make the two vectors of a panel row. */
 #include "kernels/avx512/avx512.h"
 
-UK_INLINE void store_row(float *c, __m512 sum, bool add)
-{
-    _mm512_storeu_ps(c, add ? _mm512_add_ps(_mm512_loadu_ps(c), sum) : sum);
-}
-
 UK_INLINE void gemm_rows(const int m, int64_t k, const float *a, int64_t lda, const uint16_t *panel, float *c, int64_t ldc,
                          bool add)
 {
@@ -30,8 +25,8 @@ UK_INLINE void gemm_rows(const int m, int64_t k, const float *a, int64_t lda, co
     }
     UK_UNROLL
     for (int i = 0; i < m; i++) {
-        store_row(c + i * ldc, low[i], add);
-        store_row(c + i * ldc + UK_PANEL / 2, high[i], add);
+        avx512_store_sums(c + i * ldc, low[i], add);
+        avx512_store_sums(c + i * ldc + UK_PANEL / 2, high[i], add);
     }
 }
 

@@ -1,26 +1,9 @@
 /* kernels/avx512/vector.c - elementwise kernels and reductions, sixteen FP32 elements a step; a mask cuts the last step. */
 #include "kernels/avx512/avx512.h"
 
-enum { STEP = 16 };
-
-/* Lanes below n, all for n >= 16. */
-static inline __mmask16 lanes(int64_t n)
-{
-    return n >= STEP ? (__mmask16)0xffff : (__mmask16)((1u << n) - 1);
-}
-
 static inline __m512 load_bf16(__mmask16 mask, const uint16_t *x)
 {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, x)), 16));
-}
-
-/* The closing steps of a lane sum. */
-static inline float sum_lanes(__m512 s)
-{
-    __m256 s8 = _mm256_add_ps(_mm512_castps512_ps256(s), _mm512_extractf32x8_ps(s, 1));
-    __m128 s4 = _mm_add_ps(_mm256_castps256_ps128(s8), _mm256_extractf128_ps(s8, 1));
-    __m128 s2 = _mm_add_ps(s4, _mm_movehl_ps(s4, s4));
-    return _mm_cvtss_f32(_mm_add_ss(s2, _mm_movehdup_ps(s2)));
 }
 
 /* max(|x|, max) by lane; a NaN in x leaves max as it is. */
@@ -32,18 +15,18 @@ static inline __m512 max_abs(__m512 x, __m512 max)
 float uk_avx512_sum_squares(int64_t n, const float *x)
 {
     __m512 s = _mm512_setzero_ps();
-    for (int64_t i = 0; i < n; i += STEP) {
-        __m512 v = _mm512_maskz_loadu_ps(lanes(n - i), x + i);
+    for (int64_t i = 0; i < n; i += AVX512_STEP) {
+        __m512 v = _mm512_maskz_loadu_ps(avx512_lanes(n - i), x + i);
         s = _mm512_add_ps(s, _mm512_mul_ps(v, v));
     }
-    return sum_lanes(s);
+    return avx512_sum_lanes(s);
 }
 
 float uk_avx512_amax(int64_t n, const float *x)
 {
     __m512 max = _mm512_setzero_ps();
-    for (int64_t i = 0; i < n; i += STEP) {
-        max = max_abs(_mm512_maskz_loadu_ps(lanes(n - i), x + i), max);
+    for (int64_t i = 0; i < n; i += AVX512_STEP) {
+        max = max_abs(_mm512_maskz_loadu_ps(avx512_lanes(n - i), x + i), max);
     }
     return _mm512_reduce_max_ps(max);
 }
@@ -51,8 +34,8 @@ float uk_avx512_amax(int64_t n, const float *x)
 float uk_avx512_scale_gamma(int64_t n, const float *x, float inv, const uint16_t *gamma, float *y)
 {
     __m512 max = _mm512_setzero_ps();
-    for (int64_t i = 0; i < n; i += STEP) {
-        __mmask16 mask = lanes(n - i);
+    for (int64_t i = 0; i < n; i += AVX512_STEP) {
+        __mmask16 mask = avx512_lanes(n - i);
         __m512 scaled = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, x + i), _mm512_set1_ps(inv));
         __m512 v = _mm512_mul_ps(scaled, load_bf16(mask, gamma + i));
         _mm512_mask_storeu_ps(y + i, mask, v);
@@ -63,25 +46,53 @@ float uk_avx512_scale_gamma(int64_t n, const float *x, float inv, const uint16_t
 
 void uk_avx512_scale(int64_t n, const float *x, float inv, float *y)
 {
-    for (int64_t i = 0; i < n; i += STEP) {
-        __mmask16 mask = lanes(n - i);
+    for (int64_t i = 0; i < n; i += AVX512_STEP) {
+        __mmask16 mask = avx512_lanes(n - i);
         _mm512_mask_storeu_ps(y + i, mask, _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, x + i), _mm512_set1_ps(inv)));
     }
 }
 
 void uk_avx512_add(int64_t n, const float *x, float *y)
 {
-    for (int64_t i = 0; i < n; i += STEP) {
-        __mmask16 mask = lanes(n - i);
+    for (int64_t i = 0; i < n; i += AVX512_STEP) {
+        __mmask16 mask = avx512_lanes(n - i);
         __m512 sum = _mm512_add_ps(_mm512_maskz_loadu_ps(mask, y + i), _mm512_maskz_loadu_ps(mask, x + i));
         _mm512_mask_storeu_ps(y + i, mask, sum);
     }
 }
 
+void uk_avx512_add_scaled(int64_t n, float a, const float *x, float *y)
+{
+    for (int64_t i = 0; i < n; i += AVX512_STEP) {
+        __mmask16 mask = avx512_lanes(n - i);
+        __m512 product = _mm512_mul_ps(_mm512_set1_ps(a), _mm512_maskz_loadu_ps(mask, x + i));
+        _mm512_mask_storeu_ps(y + i, mask, _mm512_add_ps(_mm512_maskz_loadu_ps(mask, y + i), product));
+    }
+}
+
+void uk_avx512_blend(int64_t n, float a, float b, const float *x, float *y)
+{
+    for (int64_t i = 0; i < n; i += AVX512_STEP) {
+        __mmask16 mask = avx512_lanes(n - i);
+        __m512 of_y = _mm512_mul_ps(_mm512_set1_ps(a), _mm512_maskz_loadu_ps(mask, y + i));
+        __m512 of_x = _mm512_mul_ps(_mm512_set1_ps(b), _mm512_maskz_loadu_ps(mask, x + i));
+        _mm512_mask_storeu_ps(y + i, mask, _mm512_add_ps(of_y, of_x));
+    }
+}
+
+void uk_avx512_scale_cols(int64_t n, const float *x, const float *col_scale, float *y)
+{
+    for (int64_t i = 0; i < n; i += AVX512_STEP) {
+        __mmask16 mask = avx512_lanes(n - i);
+        __m512 v = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, x + i), _mm512_maskz_loadu_ps(mask, col_scale + i));
+        _mm512_mask_storeu_ps(y + i, mask, v);
+    }
+}
+
 void uk_avx512_quantize_i8(int64_t n, const float *x, float sq, int8_t *q)
 {
-    for (int64_t i = 0; i < n; i += STEP) {
-        __mmask16 mask = lanes(n - i);
+    for (int64_t i = 0; i < n; i += AVX512_STEP) {
+        __mmask16 mask = avx512_lanes(n - i);
         __m512 product = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, x + i), _mm512_set1_ps(sq));
         _mm_mask_storeu_epi8(q + i, mask, _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(product)));
     }
@@ -89,33 +100,37 @@ void uk_avx512_quantize_i8(int64_t n, const float *x, float sq, int8_t *q)
 
 void uk_avx512_dequant_i32(int64_t n, const int32_t *acc, float row_scale, const float *col_scale, float *y)
 {
-    for (int64_t i = 0; i < n; i += STEP) {
-        __mmask16 mask = lanes(n - i);
+    for (int64_t i = 0; i < n; i += AVX512_STEP) {
+        __mmask16 mask = avx512_lanes(n - i);
         __m512 v = _mm512_cvtepi32_ps(_mm512_maskz_loadu_epi32(mask, acc + i));
         v = _mm512_mul_ps(_mm512_mul_ps(v, _mm512_set1_ps(row_scale)), _mm512_maskz_loadu_ps(mask, col_scale + i));
         _mm512_mask_storeu_ps(y + i, mask, v);
     }
 }
 
+void uk_avx512_add_dequant(int64_t n, const int32_t *acc, float scale, float *y)
+{
+    for (int64_t i = 0; i < n; i += AVX512_STEP) {
+        __mmask16 mask = avx512_lanes(n - i);
+        __m512 v = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_maskz_loadu_epi32(mask, acc + i)), _mm512_set1_ps(scale));
+        _mm512_mask_storeu_ps(y + i, mask, _mm512_add_ps(_mm512_maskz_loadu_ps(mask, y + i), v));
+    }
+}
+
 void uk_avx512_widen_bf16(int64_t n, const uint16_t *x, float *y)
 {
-    for (int64_t i = 0; i < n; i += STEP) {
-        __mmask16 mask = lanes(n - i);
+    for (int64_t i = 0; i < n; i += AVX512_STEP) {
+        __mmask16 mask = avx512_lanes(n - i);
         _mm512_mask_storeu_ps(y + i, mask, load_bf16(mask, x + i));
     }
 }
 
 void uk_avx512_narrow_bf16(int64_t n, const float *x, uint16_t *y)
 {
-    for (int64_t i = 0; i < n; i += STEP) {
-        __mmask16 mask = lanes(n - i);
+    for (int64_t i = 0; i < n; i += AVX512_STEP) {
+        __mmask16 mask = avx512_lanes(n - i);
         __m512 v = _mm512_maskz_loadu_ps(mask, x + i);
-        __m512i bits = _mm512_castps_si512(v), cut = _mm512_srli_epi32(bits, 16);
-        __m512i even = _mm512_add_epi32(_mm512_and_si512(cut, _mm512_set1_epi32(1)), _mm512_set1_epi32(0x7fff));
-        __m512i rounded = _mm512_srli_epi32(_mm512_add_epi32(bits, even), 16);
-        __mmask16 is_nan = _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
-        rounded = _mm512_mask_or_epi32(rounded, is_nan, cut, _mm512_set1_epi32(0x40));
-        _mm256_mask_storeu_epi16(y + i, mask, _mm512_cvtepi32_epi16(rounded));
+        _mm256_mask_storeu_epi16(y + i, mask, _mm512_cvtepi32_epi16(avx512_round_bf16(v)));
     }
 }
 
@@ -130,9 +145,9 @@ void uk_avx512_bias_i8(int64_t n, const int8_t *x, uint8_t *y)
 void uk_avx512_rotate(int64_t n_pairs, const float *c, const float *s, float *x)
 {
     const __m512i twice = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
-    for (int64_t j = 0; j < n_pairs; j += STEP / 2) {
-        __mmask16 mask = lanes(2 * (n_pairs - j));
-        __mmask8 pair_mask = (__mmask8)lanes(n_pairs - j);
+    for (int64_t j = 0; j < n_pairs; j += AVX512_STEP / 2) {
+        __mmask16 mask = avx512_lanes(2 * (n_pairs - j));
+        __mmask8 pair_mask = (__mmask8)avx512_lanes(n_pairs - j);
         __m512 cos = _mm512_permutexvar_ps(twice, _mm512_castps256_ps512(_mm256_maskz_loadu_ps(pair_mask, c + j)));
         __m512 sin = _mm512_permutexvar_ps(twice, _mm512_castps256_ps512(_mm256_maskz_loadu_ps(pair_mask, s + j)));
         __m512 v = _mm512_maskz_loadu_ps(mask, x + 2 * j), swapped = _mm512_permute_ps(v, 0xb1);

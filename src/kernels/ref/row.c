@@ -1,0 +1,4 @@
+#include "kernels/ref/ref.h"
+
+#define ROW_ENTRY(name, result, parameters) .name = uk_scalar_##name,
+const uk_table uk_row_scalar = {.isa = "scalar", UK_KERNELS(ROW_ENTRY)};
