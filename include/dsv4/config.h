@@ -27,16 +27,24 @@ extern "C" {
     X(index_head_dim, 128, 128, 64, 2, 1 << 14)                \
     X(index_topk, 512, 1024, 8, 1, 1 << 20)                    \
     X(hc_mult, 4, 4, 4, 1, 16)                                 \
+    X(hc_sinkhorn_iters, 20, 20, 20, 1, 1000)                  \
     X(max_position_embeddings, 8192, 1048576, 160, 1, 1 << 28) \
     X(original_max_position_embeddings, 65536, 65536, 65536, 0, 1 << 28)
 
 #define DSV4_CONFIG_REAL_LIST(X)                                \
     X(rms_norm_eps, 1e-6, 1e-6, 1e-6, 0.0, 1.0)                 \
+    X(hc_eps, 1e-6, 1e-6, 1e-6, 0.0, 1.0)                       \
     X(rope_theta, 1e4, 1e4, 1e4, 1.000001, 1e12)                \
     X(compress_rope_theta, 1.6e5, 1.6e5, 1.6e5, 1.000001, 1e12) \
     X(rope_factor, 16.0, 16.0, 16.0, 1e-3, 1e6)                 \
     X(beta_fast, 32.0, 32.0, 32.0, 1e-6, 1e9)                   \
     X(beta_slow, 1.0, 1.0, 1.0, 1e-6, 1e9)
+
+/* Not part of a model but of how its attention is cut: field, its key, FLASH, PRO, TINY, limits. A text may lack them; then
+ * attn_tile is sliding_window, and prefill_max_compressed is max(1, min(index_topk, sliding_window + sliding_window/2)). */
+#define DSV4_CONFIG_TILING_LIST(X)                      \
+    X(attn_tile, "ATTN_TILE", 128, 128, 16, 1, 1 << 20) \
+    X(prefill_max_compressed, "PREFILL_MAX_COMPRESSED", 192, 192, 48, 1, 1 << 28)
 
 typedef struct dsv4_config {
     char name[32]; /* "flash", "pro", "tiny", or what the file says */
@@ -46,7 +54,25 @@ typedef struct dsv4_config {
 #define DSV4_CONFIG_REAL_FIELD(field, flash, pro, tiny, lo, hi) double field;
     DSV4_CONFIG_REAL_LIST(DSV4_CONFIG_REAL_FIELD)
 #undef DSV4_CONFIG_REAL_FIELD
+#define DSV4_CONFIG_TILING_FIELD(field, key, flash, pro, tiny, lo, hi) int64_t field;
+    DSV4_CONFIG_TILING_LIST(DSV4_CONFIG_TILING_FIELD)
+#undef DSV4_CONFIG_TILING_FIELD
 } dsv4_config;
+
+/* ---- numerics: what a result is, beyond the dimensions ------------------------------------------------------------------- */
+
+/* The reference implementation rotates every query of a decode request by its first token's position, and lets a token's top-k see
+ * rows that later tokens of the step complete (SPEC 12.1, 12.2). CORRECT uses each token's own position and past. */
+typedef enum dsv4_compat { DSV4_CORRECT, DSV4_REFERENCE } dsv4_compat;
+
+/* Which values of a token share one INT8 scale in front of wo_b: an output group, the whole row, or 128 of them. */
+typedef enum dsv4_act_scale { DSV4_SCALE_GROUP, DSV4_SCALE_ROW, DSV4_SCALE_BLOCK } dsv4_act_scale;
+
+/* Zero-initialised: the defaults. */
+typedef struct dsv4_numerics {
+    dsv4_compat compat;
+    dsv4_act_scale act_scale;
+} dsv4_numerics;
 
 /* Preset by name: "flash", "pro", "tiny". DSV4_E_NOT_FOUND names the ones that exist. */
 DSV4_MUST_CHECK dsv4_status dsv4_config_preset(const char *name, dsv4_config *out, dsv4_error *err);

@@ -25,21 +25,34 @@ static const int_field int_fields[] = {
 #undef INT_FIELD
 };
 
+static const int_field tiling_fields[] = {
+#define TILING_FIELD(field, key, flash, pro, tiny, lo, hi) {key, offsetof(dsv4_config, field), lo, hi},
+    DSV4_CONFIG_TILING_LIST(TILING_FIELD)
+#undef TILING_FIELD
+};
+
 static const real_field real_fields[] = {
 #define REAL_FIELD(field, flash, pro, tiny, lo, hi) {#field, offsetof(dsv4_config, field), lo, hi},
     DSV4_CONFIG_REAL_LIST(REAL_FIELD)
 #undef REAL_FIELD
 };
 
-enum { N_INT_FIELDS = sizeof int_fields / sizeof *int_fields, N_REAL_FIELDS = sizeof real_fields / sizeof *real_fields };
+enum {
+    N_INT_FIELDS = sizeof int_fields / sizeof *int_fields,
+    N_REAL_FIELDS = sizeof real_fields / sizeof *real_fields,
+    N_TILING_FIELDS = sizeof tiling_fields / sizeof *tiling_fields
+};
 
 #define FLASH_VALUE(field, flash, pro, tiny, lo, hi) .field = flash,
+#define FLASH_TILING(field, key, flash, pro, tiny, lo, hi) .field = flash,
 #define PRO_VALUE(field, flash, pro, tiny, lo, hi) .field = pro,
+#define PRO_TILING(field, key, flash, pro, tiny, lo, hi) .field = pro,
 #define TINY_VALUE(field, flash, pro, tiny, lo, hi) .field = tiny,
+#define TINY_TILING(field, key, flash, pro, tiny, lo, hi) .field = tiny,
 static const dsv4_config presets[] = {
-    {.name = "flash", DSV4_CONFIG_INT_LIST(FLASH_VALUE) DSV4_CONFIG_REAL_LIST(FLASH_VALUE)},
-    {.name = "pro", DSV4_CONFIG_INT_LIST(PRO_VALUE) DSV4_CONFIG_REAL_LIST(PRO_VALUE)},
-    {.name = "tiny", DSV4_CONFIG_INT_LIST(TINY_VALUE) DSV4_CONFIG_REAL_LIST(TINY_VALUE)},
+    {.name = "flash", DSV4_CONFIG_INT_LIST(FLASH_VALUE) DSV4_CONFIG_REAL_LIST(FLASH_VALUE) DSV4_CONFIG_TILING_LIST(FLASH_TILING)},
+    {.name = "pro", DSV4_CONFIG_INT_LIST(PRO_VALUE) DSV4_CONFIG_REAL_LIST(PRO_VALUE) DSV4_CONFIG_TILING_LIST(PRO_TILING)},
+    {.name = "tiny", DSV4_CONFIG_INT_LIST(TINY_VALUE) DSV4_CONFIG_REAL_LIST(TINY_VALUE) DSV4_CONFIG_TILING_LIST(TINY_TILING)},
 };
 
 /* The width of all heads fits 31 bits for every accepted pair, so products of two widths fit int64_t. */
@@ -180,6 +193,21 @@ static dsv4_status read_name(const config_reader *r, dsv4_config *out)
     return DSV4_OK;
 }
 
+/* Tiling that the text may lack: what follows from the model then. */
+static dsv4_status read_tiling(const config_reader *r, dsv4_config *out)
+{
+    int64_t window = out->sliding_window, rows = window + window / 2;
+    dsv4_status status = DSV4_OK;
+    out->attn_tile = window;
+    out->prefill_max_compressed = rows < out->index_topk ? rows : out->index_topk;
+    for (size_t i = 0; !status && i < N_TILING_FIELDS; i++) {
+        if (find_field(r, tiling_fields[i].key) != NULL) {
+            status = read_int(r, &tiling_fields[i], out);
+        }
+    }
+    return status;
+}
+
 static dsv4_status read_config(const config_reader *r, dsv4_config *out)
 {
     dsv4_status status = read_name(r, out);
@@ -189,7 +217,7 @@ static dsv4_status read_config(const config_reader *r, dsv4_config *out)
     for (size_t i = 0; !status && i < N_REAL_FIELDS; i++) {
         status = read_real(r, &real_fields[i], out);
     }
-    return status;
+    return status == DSV4_OK ? read_tiling(r, out) : status;
 }
 
 dsv4_status dsv4_config_parse(const char *source, const char *json, size_t n_bytes, dsv4_config *out, dsv4_error *err)
@@ -217,14 +245,22 @@ dsv4_status dsv4_config_parse(const char *source, const char *json, size_t n_byt
     return status;
 }
 
+static int put_ints(json_t *object, const dsv4_config *config, const int_field *fields, size_t n)
+{
+    int failed = 0;
+    for (size_t i = 0; i < n; i++) {
+        int64_t number;
+        memcpy(&number, (const char *)config + fields[i].offset, sizeof number);
+        failed |= json_object_set_new(object, fields[i].key, json_integer(number));
+    }
+    return failed;
+}
+
 static bool put_fields(json_t *object, const dsv4_config *config)
 {
     int failed = json_object_set_new(object, "name", json_string(config->name));
-    for (size_t i = 0; i < N_INT_FIELDS; i++) {
-        int64_t number;
-        memcpy(&number, (const char *)config + int_fields[i].offset, sizeof number);
-        failed |= json_object_set_new(object, int_fields[i].key, json_integer(number));
-    }
+    failed |= put_ints(object, config, int_fields, N_INT_FIELDS);
+    failed |= put_ints(object, config, tiling_fields, N_TILING_FIELDS);
     for (size_t i = 0; i < N_REAL_FIELDS; i++) {
         double number;
         memcpy(&number, (const char *)config + real_fields[i].offset, sizeof number);

@@ -41,12 +41,17 @@ void rng_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4
     memcpy(out, x, sizeof x);
 }
 
-static void draw(const rng *r, uint64_t i, uint64_t out[2])
+void rng_words(const rng *r, uint64_t i, uint32_t words[4])
 {
     const uint32_t counter[4] = {(uint32_t)i, (uint32_t)(i >> 32), (uint32_t)r->stream, (uint32_t)(r->stream >> 32)};
     const uint32_t key[2] = {(uint32_t)r->seed, (uint32_t)(r->seed >> 32)};
-    uint32_t words[4];
     rng_philox(counter, key, words);
+}
+
+static void draw(const rng *r, uint64_t i, uint64_t out[2])
+{
+    uint32_t words[4];
+    rng_words(r, i, words);
     out[0] = words[0] | (uint64_t)words[1] << 32;
     out[1] = words[2] | (uint64_t)words[3] << 32;
 }

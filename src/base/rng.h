@@ -19,7 +19,8 @@ uint64_t rng_stream(const char *name);
 /* The raw function: four 32-bit words of a 128-bit counter under a 64-bit key. Matches the published known answers. */
 void rng_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
 
-uint64_t rng_u64(const rng *r, uint64_t i);
+void rng_words(const rng *r, uint64_t i, uint32_t words[4]);         /* the whole block */
+uint64_t rng_u64(const rng *r, uint64_t i);                          /* its first half */
 double rng_uniform(const rng *r, uint64_t i, double lo, double hi);  /* lo <= x < hi, 53 random bits; hi - lo finite */
 double rng_normal(const rng *r, uint64_t i, double mean, double sd); /* Box-Muller on one draw */
 uint64_t rng_below(const rng *r, uint64_t i, uint64_t n);            /* 0 .. n-1, n >= 1; bias below 2^-64 * n */

@@ -21,12 +21,13 @@ static const char vector_config[] =
     "\"hc_sinkhorn_iters\": 20, \"hc_eps\": 1e-06, \"max_position_embeddings\": 160, \"rope_theta\": 10000.0, "
     "\"compress_rope_theta\": 160000.0, \"rope_factor\": 16.0, \"beta_fast\": 32, \"beta_slow\": 1, "
     "\"original_max_position_embeddings\": 65536, \"expert_dtype\": \"fp4\", \"preset\": \"TINY\", \"DECODE_BATCH\": 4, "
-    "\"BLOCK_SIZE\": 16, \"FP32_NEG_INF\": -3.4028234663852886e+38, \"ATTN_TILE\": 16}";
+    "\"BLOCK_SIZE\": 16, \"FP32_NEG_INF\": -3.4028234663852886e+38, \"PREFILL_MAX_COMPRESSED\": 48, \"ATTN_TILE\": 16}";
 
 /* The published form: YaRN fields in rope_scaling, integers for real fields, no name. */
 static const char published_config[] =
-    "{\n  \"architectures\": [\"DeepseekV4ForCausalLM\"],\n  \"attention_bias\": false,\n  \"hc_mult\": 4,\n"
-    "  \"head_dim\": 512,\n  \"hidden_size\": 4096,\n  \"index_head_dim\": 128,\n  \"index_n_heads\": 64,\n"
+    "{\n  \"architectures\": [\"DeepseekV4ForCausalLM\"],\n  \"attention_bias\": false,\n  \"hc_eps\": 1e-06,\n  \"hc_mult\": 4,\n"
+    "  \"hc_sinkhorn_iters\": 20,\n  \"head_dim\": 512,\n  \"hidden_size\": 4096,\n  \"index_head_dim\": 128,\n  "
+    "\"index_n_heads\": 64,\n"
     "  \"index_topk\": 512,\n  \"max_position_embeddings\": 1048576,\n  \"num_attention_heads\": 64,\n  \"o_groups\": 8,\n"
     "  \"o_lora_rank\": 1024,\n  \"q_lora_rank\": 1024,\n  \"qk_rope_head_dim\": 64,\n"
     "  \"quantization_config\": {\"fmt\": \"e4m3\", \"weight_block_size\": [128, 128]},\n  \"rms_norm_eps\": 1e-06,\n"
@@ -93,6 +94,9 @@ static void assert_same(const dsv4_config *a, const dsv4_config *b)
     DSV4_CONFIG_INT_LIST(ASSERT_SAME)
     DSV4_CONFIG_REAL_LIST(ASSERT_SAME)
 #undef ASSERT_SAME
+#define ASSERT_SAME(field, key, flash, pro, tiny, lo, hi) assert_true(a->field == b->field);
+    DSV4_CONFIG_TILING_LIST(ASSERT_SAME)
+#undef ASSERT_SAME
     assert_string_equal(a->name, b->name);
 }
 
@@ -112,14 +116,18 @@ static void test_presets(void **state)
                                .index_head_dim = 128,
                                .index_topk = 512,
                                .hc_mult = 4,
+                               .hc_sinkhorn_iters = 20,
                                .max_position_embeddings = 8192,
                                .original_max_position_embeddings = 65536,
                                .rms_norm_eps = 1e-6,
+                               .hc_eps = 1e-6,
                                .rope_theta = 1e4,
                                .compress_rope_theta = 1.6e5,
                                .rope_factor = 16,
                                .beta_fast = 32,
-                               .beta_slow = 1};
+                               .beta_slow = 1,
+                               .attn_tile = 128,
+                               .prefill_max_compressed = 192};
     dsv4_config pro = flash, got = preset("flash");
     assert_same(&got, &flash);
     memcpy(pro.name, "pro", 4);
@@ -147,6 +155,42 @@ static void test_unknown_preset(void **state)
     dsv4_error err = {0};
     assert_int_equal(dsv4_config_preset("huge", &config, &err), DSV4_E_NOT_FOUND);
     assert_string_equal(err.text, "preset 'huge' is unknown, expected flash, pro or tiny");
+}
+
+/* Tiling is no part of a model: where a text has none, it follows from the model. */
+static void test_tiling_without_a_word(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *old, *new;
+        int64_t attn_tile, prefill_max_compressed;
+    } cases[] = {
+        {", \"PREFILL_MAX_COMPRESSED\": 48, \"ATTN_TILE\": 16", "", 16, 8}, /* at most index_topk */
+        {", \"PREFILL_MAX_COMPRESSED\": 48", "", 16, 8},
+        {", \"ATTN_TILE\": 16", "", 16, 48},
+        {"\"ATTN_TILE\": 16", "\"ATTN_TILE\": 32", 32, 48},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *text = edited(cases[i].old, cases[i].new);
+        const dsv4_config got = parse_ok(text);
+        free(text);
+        assert_int_equal(got.attn_tile, cases[i].attn_tile);
+        assert_int_equal(got.prefill_max_compressed, cases[i].prefill_max_compressed);
+    }
+    const dsv4_config published = parse_ok(published_config); /* sliding_window 128, index_topk 512 */
+    assert_int_equal(published.attn_tile, 128);
+    assert_int_equal(published.prefill_max_compressed, 192);
+}
+
+static void test_tiling_is_checked(void **state)
+{
+    (void)state;
+    check_edit_refused("\"ATTN_TILE\": 16", "\"ATTN_TILE\": 0", DSV4_E_VALUE,
+                       "ATTN_TILE is 0, expected an integer from 1 to 1048576");
+    check_edit_refused("\"ATTN_TILE\": 16", "\"ATTN_TILE\": \"16\"", DSV4_E_FORMAT, "ATTN_TILE is a string");
+    check_edit_refused("\"ATTN_TILE\": 16", "\"ATTN_TILE\": null", DSV4_E_FORMAT, "ATTN_TILE is null");
+    check_edit_refused("\"PREFILL_MAX_COMPRESSED\": 48", "\"PREFILL_MAX_COMPRESSED\": -1", DSV4_E_VALUE,
+                       "PREFILL_MAX_COMPRESSED is -1");
 }
 
 static void test_published_form(void **state)
@@ -193,6 +237,8 @@ static void test_round_trip(void **state)
     odd.rms_norm_eps = nextafter(1e-6, 1);
     odd.rope_factor = 1.0 / 3;
     odd.index_topk = 77;
+    odd.attn_tile = 48;
+    odd.prefill_max_compressed = 5;
     check_round_trip(&odd);
 }
 
@@ -215,6 +261,9 @@ static void test_missing_field(void **state)
     check_edit_refused("\"rope_factor\": 16.0, ", "", DSV4_E_FORMAT, "config field rope_factor is missing, expected a number");
     check_edit_refused("\"beta_slow\": 1, ", "\"rope_scaling\": null, ", DSV4_E_FORMAT, "config field beta_slow is missing");
     check_edit_refused("\"beta_slow\": 1, ", "\"rope_scaling\": [1], ", DSV4_E_FORMAT, "config field beta_slow is missing");
+    check_edit_refused("\"hc_sinkhorn_iters\": 20, ", "", DSV4_E_FORMAT,
+                       "hc_sinkhorn_iters is missing, expected an integer from 1");
+    check_edit_refused("\"hc_eps\": 1e-06, ", "", DSV4_E_FORMAT, "hc_eps is missing, expected a number from 0 to 1");
     check_refused("{}", 2, DSV4_E_FORMAT, "hidden_size is missing");
 }
 
@@ -339,6 +388,8 @@ int main(void)
         cmocka_unit_test(test_presets),
         cmocka_unit_test(test_vector_metadata_is_tiny),
         cmocka_unit_test(test_unknown_preset),
+        cmocka_unit_test(test_tiling_without_a_word),
+        cmocka_unit_test(test_tiling_is_checked),
         cmocka_unit_test(test_published_form),
         cmocka_unit_test(test_top_level_comes_before_rope_scaling),
         cmocka_unit_test(test_round_trip),

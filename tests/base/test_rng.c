@@ -190,6 +190,18 @@ static void test_below_range(void **state)
     }
 }
 
+static void test_words_are_the_block_of_the_draw(void **state)
+{
+    (void)state;
+    const rng r = {.seed = 0x0123456789abcdef, .stream = 0xfedcba9876543210};
+    const uint32_t counter[4] = {7, 1, 0x76543210, 0xfedcba98}, key[2] = {0x89abcdef, 0x01234567};
+    uint32_t expected[4], words[4];
+    rng_philox(counter, key, expected);
+    rng_words(&r, 0x100000007, words);
+    assert_memory_equal(words, expected, sizeof words);
+    assert_true(rng_u64(&r, 0x100000007) == (words[0] | (uint64_t)words[1] << 32));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -202,6 +214,7 @@ int main(void)
         cmocka_unit_test(test_normal_tails),
         cmocka_unit_test(test_uniform_range),
         cmocka_unit_test(test_below_range),
+        cmocka_unit_test(test_words_are_the_block_of_the_draw),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
