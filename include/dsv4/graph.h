@@ -46,7 +46,8 @@ typedef struct dsv4_work {
 typedef struct dsv4_describe dsv4_describe; /* receives the boxes and the work of one block */
 
 /* Declares one box. An empty box declares nothing; a box outside its view makes the seal fail. mode is DSV4_READ, DSV4_WRITE or
- * DSV4_UPDATE (read and write), or-ed with DSV4_UNTRACKED for an access from which no edge is inferred (`no_dep`). */
+ * DSV4_UPDATE (read and write), or-ed with DSV4_UNTRACKED for an access from which no edge is inferred (`no_dep`): one whose order the
+ * author gives otherwise, such as rows that are known only when the block runs, within a box that holds all they may be. */
 void dsv4_touch(dsv4_describe *d, int mode, dsv4_view view, dsv4_box box);
 void dsv4_reads(dsv4_describe *d, dsv4_view view, int64_t row0, int64_t row1, int64_t col0, int64_t col1);
 void dsv4_writes(dsv4_describe *d, dsv4_view view, int64_t row0, int64_t row1, int64_t col0, int64_t col1);
@@ -108,6 +109,18 @@ dsv4_stage dsv4_graph_join(dsv4_graph *g, const char *name);
 void dsv4_graph_manual_begin(dsv4_graph *g);
 void dsv4_graph_manual_end(dsv4_graph *g);
 
+/* A VERDICT is what a block says about the data of a step (page tables, positions), which is known only when it runs. The block sets
+ * its verdict's status to DSV4_OK or fills it with dsv4_fail; blocks behind it that would write what outlives the step read all
+ * verdicts and write nothing if one is a refusal. A graph has DSV4_MAX_VERDICTS of them, all DSV4_OK at first: row i, one column of
+ * one byte or more each, of the view dsv4_graph_verdict_view. dsv4_graph_verdict hands out the next one. */
+#define DSV4_MAX_VERDICTS 8
+typedef struct dsv4_verdict_slot {
+    dsv4_error *verdict;
+    int64_t row;
+} dsv4_verdict_slot;
+dsv4_verdict_slot dsv4_graph_verdict(dsv4_graph *g);
+dsv4_view dsv4_graph_verdict_view(dsv4_graph *g, const dsv4_error **verdicts);
+
 /* Records a builder's own error in the graph, for builders above this layer. The first one stays. */
 void dsv4_graph_fail(dsv4_graph *g, const dsv4_error *err);
 
@@ -127,17 +140,20 @@ typedef struct dsv4_graph_info {
     int64_t n_stages, n_blocks;        /* a declared join is a stage of one block */
     int64_t n_joins, n_edges, n_boxes; /* joins made by sealing; edges with theirs; boxes declared by all blocks */
     int64_t longest_path;              /* blocks on the longest chain */
+    int64_t memory_bytes;              /* that builders took: packed weights and what passes between stages */
+    int64_t between_bytes;             /* of these, what passes between stages (dsv4_graph_alloc) */
 } dsv4_graph_info;
 
-/* Before the seal only stages and blocks are counted. */
+/* Before the seal only stages, blocks and memory are counted. */
 dsv4_graph_info dsv4_graph_get_info(const dsv4_graph *g);
 
 /* Finds wrong declarations in a sealed graph by running it once, one block at a time, in a random ready order drawn from seed:
- *   - two blocks that touch the same byte, one writing, with no path of edges between them;
+ *   - two blocks that touch the same byte, one writing, with no path of edges between them, unless both accesses are untracked;
  *   - a block that writes bytes it did not declare, or whose declared output depends on bytes it did not declare as read.
  * The second is found by running each block twice, the second time with everything undeclared in writable views replaced by noise,
  * so a block must not follow undeclared data to wild places. Buffers end as after a normal run. DSV4_E_GRAPH and a line with stage,
- * block, view and box on a finding; *n_findings (may be NULL) counts them all. Slow: for tests. */
+ * block, view and box on a finding; *n_findings (may be NULL) counts them all. Without a finding returns like dsv4_exec_run. Slow: for
+ * tests. */
 DSV4_MUST_CHECK dsv4_status dsv4_graph_verify(dsv4_graph *g, uint64_t seed, int64_t *n_findings, dsv4_error *err);
 
 /* ---- replaying ------------------------------------------------------------------------------------------------------- */
@@ -160,8 +176,9 @@ DSV4_MUST_CHECK dsv4_status dsv4_exec_create(const dsv4_graph *g, dsv4_pool *poo
 void dsv4_exec_destroy(dsv4_exec *exec);
 
 /* Replays the graph; returns when every block is done. Allocates nothing, takes no lock. Same input, same bits: for any number of
- * threads and any order. shuffle != 0 draws the order of ready blocks at random from it (for tests). */
-void dsv4_exec_run(dsv4_exec *exec, uint64_t shuffle);
+ * threads and any order. shuffle != 0 draws the order of ready blocks at random from it (for tests). Returns the first refusal among
+ * the graph's verdicts, DSV4_OK where no block refused the step. */
+DSV4_MUST_CHECK dsv4_status dsv4_exec_run(dsv4_exec *exec, uint64_t shuffle, dsv4_error *err);
 
 /* ---- trace ----------------------------------------------------------------------------------------------------------- */
 
@@ -173,6 +190,19 @@ typedef struct dsv4_exec_summary {
 
 /* Of the last run of an exec created with trace; zeros otherwise. */
 dsv4_exec_summary dsv4_exec_get_summary(const dsv4_exec *exec);
+
+/* A stage in the last run of an exec created with trace: the time inside its blocks, and what they declare. */
+typedef struct dsv4_stage_time {
+    const char *name;                 /* the graph's */
+    int64_t n_blocks;                 /* 0 for a join */
+    double total_s;                   /* of all blocks, whichever worker ran them */
+    dsv4_work work;                   /* of all blocks */
+    double read_bytes, written_bytes; /* in the tracked boxes of all blocks; an update counts in both */
+} dsv4_stage_time;
+
+/* Fills out[0 .. n), n = dsv4_graph_info.n_stages, in program order; times are 0 without a traced run. Describes every block again:
+ * not for measured code. Fails with DSV4_E_NO_MEMORY only. */
+DSV4_MUST_CHECK dsv4_status dsv4_exec_stage_times(const dsv4_exec *exec, dsv4_stage_time *out, dsv4_error *err);
 
 /* Writes the last run as Chrome/Perfetto trace JSON: a lane per worker, a slice per block named after its stage, arrows along the
  * edges. Opens in ui.perfetto.dev and chrome://tracing. Replaces path whole or not at all. */

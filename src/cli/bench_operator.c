@@ -61,7 +61,7 @@ static dsv4_status open_copies(copies *c, const dsv4_op *op, const dsv4_config *
         c->launch[i].shared_pool = i > 0 ? c->launch[0].pool : NULL;
         status = launch_open(&c->launch[i], op, config, options, io, err);
         if (status == DSV4_OK) {
-            dsv4_exec_run(c->launch[i].exec, 0);
+            status = dsv4_exec_run(c->launch[i].exec, 0, err);
         }
         progress_report(&bar, (double)(i + 1) / c->n);
     }
@@ -100,16 +100,18 @@ static uint64_t find_checksum(const dsv4_op *op, const dsv4_tensor_list *io)
     return hash;
 }
 
-static void time_rounds(const copies *c, double *samples, int rounds)
+static dsv4_status time_rounds(const copies *c, double *samples, int rounds, dsv4_error *err)
 {
+    dsv4_status status = DSV4_OK;
     progress bar = progress_begin("bench");
-    for (int i = 0; i < rounds; i++) {
+    for (int i = 0; i < rounds && status == DSV4_OK; i++) {
         double begin_s = clock_s();
-        dsv4_exec_run(c->launch[i % c->n].exec, 0);
+        status = dsv4_exec_run(c->launch[i % c->n].exec, 0, err);
         samples[i] = clock_s() - begin_s;
         progress_report(&bar, (double)(i + 1) / rounds);
     }
     progress_end(&bar);
+    return status;
 }
 
 static void print_report(const copies *c, bench_times t, int rounds, double gb_per_s, const char *checksum)
@@ -159,7 +161,9 @@ dsv4_status bench_operator(const dsv4_op *op, const dsv4_config *config, const l
     }
     if (status == DSV4_OK) {
         clear_outputs(op, io);
-        time_rounds(&c, samples, rounds);
+        status = time_rounds(&c, samples, rounds, err);
+    }
+    if (status == DSV4_OK) {
         report(&c, bench_times_of(samples, rounds), rounds, find_checksum(op, io), results);
     }
     close_copies(&c);

@@ -74,8 +74,7 @@ dsv4_status launch_run(launch *l, const launch_options *options, uint64_t seed, 
     if (options->verify) {
         return dsv4_graph_verify(l->graph, seed, NULL, err);
     }
-    dsv4_exec_run(l->exec, 0);
-    return DSV4_OK;
+    return dsv4_exec_run(l->exec, 0, err);
 }
 
 /* ---- comparing ---------------------------------------------------------------------------------------------------------- */

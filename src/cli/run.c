@@ -165,24 +165,28 @@ static dsv4_status run_golden(const dsv4_op *op, const dsv4_config *config, cons
 
 /* Replays until warm, then until a run is within 5 % of the fastest so far: what else the machine does shows less. The trace is of
  * that run. */
-static dsv4_exec_summary replay_undisturbed(const launch *l)
+static dsv4_status replay_undisturbed(const launch *l, dsv4_exec_summary *s, dsv4_error *err)
 {
-    dsv4_exec_summary s = {0};
     double fastest_s = INFINITY;
-    for (int i = 0; i < MAX_RUNS; i++) {
-        dsv4_exec_run(l->exec, 0);
-        s = dsv4_exec_get_summary(l->exec);
-        fastest_s = s.makespan_s < fastest_s ? s.makespan_s : fastest_s;
-        if (i >= WARM_RUNS && s.makespan_s <= 1.05 * fastest_s) {
+    dsv4_status status = DSV4_OK;
+    for (int i = 0; i < MAX_RUNS && status == DSV4_OK; i++) {
+        status = dsv4_exec_run(l->exec, 0, err);
+        *s = dsv4_exec_get_summary(l->exec);
+        fastest_s = s->makespan_s < fastest_s ? s->makespan_s : fastest_s;
+        if (i >= WARM_RUNS && s->makespan_s <= 1.05 * fastest_s) {
             break;
         }
     }
-    return s;
+    return status;
 }
 
 static dsv4_status report_times(const launch *l, const run_options *o, json_t *results, dsv4_error *err)
 {
-    dsv4_exec_summary s = replay_undisturbed(l);
+    dsv4_exec_summary s = {0};
+    dsv4_status status = replay_undisturbed(l, &s, err);
+    if (status != DSV4_OK) {
+        return status;
+    }
     dsv4_graph_info info = dsv4_graph_get_info(l->graph);
     cli_print("  time %.3f ms warm, busy share %.1f %%; workers %d, blocks %lld, edges %lld, blocks on the longest path %lld\n",
               s.makespan_s * 1e3, s.busy_share * 100, (int)s.n_workers, (long long)info.n_blocks, (long long)info.n_edges,
@@ -193,7 +197,7 @@ static dsv4_status report_times(const launch *l, const run_options *o, json_t *r
     if (o->trace == NULL) {
         return DSV4_OK;
     }
-    dsv4_status status = dsv4_exec_write_trace(l->exec, o->trace, err);
+    status = dsv4_exec_write_trace(l->exec, o->trace, err);
     if (status == DSV4_OK) {
         cli_print("  trace %s (open it in ui.perfetto.dev or chrome://tracing)\n", o->trace);
     }

@@ -4,12 +4,14 @@
 
 #include "base/memory.h"
 
-/* Nominal rates of one core, for priorities alone: what matters is which of two paths is longer. Memory and arithmetic overlap. */
+/* Nominal rates of one core, for priorities alone: what matters is which of two paths is longer. Memory and arithmetic overlap. An
+ * untracked box may be a whole cache of which the block touches a row, so it does not count. */
 static double nominal_cost_ns(const dsv4_describe *d)
 {
     double bytes = 0;
     for (int64_t i = 0; i < d->touches.n; i++) {
-        bytes += (double)(d->touches.items[i].span.n * d->touches.items[i].span.len);
+        const rt_touch *t = &d->touches.items[i];
+        bytes += (t->mode & DSV4_UNTRACKED) != 0 ? 0 : (double)(t->span.n * t->span.len);
     }
     double memory = bytes / 16, arithmetic = d->work.flops_bf16 / 150 + d->work.ops_i8 / 600 + d->work.vector_ops / 8;
     return 50 + (memory > arithmetic ? memory : arithmetic);

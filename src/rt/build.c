@@ -62,7 +62,9 @@ void *dsv4_graph_memory(dsv4_graph *g, size_t n_bytes)
     void *memory = arena_alloc(&g->memory, n_bytes);
     if (memory == NULL) {
         fail_memory(g, "a builder's data");
+        return NULL;
     }
+    g->memory_bytes += (int64_t)n_bytes;
     return memory;
 }
 
@@ -130,8 +132,49 @@ dsv4_view dsv4_graph_alloc(dsv4_graph *g, const char *name, int64_t rows, int64_
         return 0;
     }
     *data = dsv4_graph_memory(g, (size_t)n_bytes);
+    g->between_bytes += n_bytes;
     return *data == NULL ? 0 : dsv4_graph_view(g, name, *data, rows, cols, elem_bytes, (size_t)row_bytes);
 }
+
+/* ---- verdicts -------------------------------------------------------------------------------------------------------- */
+
+dsv4_view dsv4_graph_verdict_view(dsv4_graph *g, const dsv4_error **verdicts)
+{
+    if (g->verdicts == NULL) {
+        void *memory;
+        dsv4_view view = dsv4_graph_alloc(g, "verdicts", DSV4_MAX_VERDICTS, (int64_t)sizeof(dsv4_error), 1, &memory);
+        g->verdicts = memory;
+        g->verdict_view = view;
+    }
+    *verdicts = g->verdicts;
+    return g->verdict_view;
+}
+
+dsv4_verdict_slot dsv4_graph_verdict(dsv4_graph *g)
+{
+    const dsv4_error *all;
+    dsv4_graph_verdict_view(g, &all);
+    if (g->n_verdicts == DSV4_MAX_VERDICTS && building(g)) {
+        dsv4_fail(&g->error, DSV4_E_GRAPH, "graph %s: more than %d verdicts", g->name, DSV4_MAX_VERDICTS);
+    }
+    if (!building(g)) {
+        return (dsv4_verdict_slot){0};
+    }
+    g->n_verdicts++;
+    return (dsv4_verdict_slot){&g->verdicts[g->n_verdicts - 1], g->n_verdicts - 1};
+}
+
+dsv4_status rt_graph_find_refusal(const dsv4_graph *g, dsv4_error *err)
+{
+    for (int64_t i = 0; i < g->n_verdicts; i++) {
+        if (g->verdicts[i].status != DSV4_OK) {
+            return dsv4_fail(err, g->verdicts[i].status, "%s", g->verdicts[i].text);
+        }
+    }
+    return DSV4_OK;
+}
+
+/* ---- stages and declared edges ---------------------------------------------------------------------------------------- */
 
 static dsv4_stage add_stage(dsv4_graph *g, const dsv4_stage_desc *desc)
 {
@@ -233,5 +276,6 @@ void dsv4_graph_manual_end(dsv4_graph *g)
 dsv4_graph_info dsv4_graph_get_info(const dsv4_graph *g)
 {
     int64_t n_joins = g->sealed ? g->n_tasks - g->n_blocks : 0;
-    return (dsv4_graph_info){g->stages.n, g->n_blocks, n_joins, g->n_edges, g->n_boxes, g->longest_path};
+    return (dsv4_graph_info){g->stages.n, g->n_blocks,     n_joins,         g->n_edges,
+                             g->n_boxes,  g->longest_path, g->memory_bytes, g->between_bytes};
 }

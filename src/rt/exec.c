@@ -205,10 +205,10 @@ static void work(void *context, int worker)
     }
 }
 
-void dsv4_exec_run(dsv4_exec *x, uint64_t shuffle)
+dsv4_status dsv4_exec_run(dsv4_exec *x, uint64_t shuffle, dsv4_error *err)
 {
     if (x->n_runnable == 0) {
-        return;
+        return DSV4_OK;
     }
     x->shuffle = shuffle;
     atomic_store(&x->remaining, x->n_runnable);
@@ -225,6 +225,7 @@ void dsv4_exec_run(dsv4_exec *x, uint64_t shuffle)
         }
     }
     rt_pool_run(x->pool, work, x);
+    return rt_graph_find_refusal(x->g, err);
 }
 
 /* ---- set-up -------------------------------------------------------------------------------------------------------------- */

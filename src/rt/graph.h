@@ -3,7 +3,8 @@
  * build.c      fills the first half                     describe.c   turns a block into spans
  * accesses.c   gathers the boxes of all blocks          infer.c      boxes -> edges
  * seal.c       edges -> tasks in priority order         exec.c       replays the second half
- * trace.c      writes the last replay as a swimlane     verify_*.c   find wrong declarations
+ * trace.c      writes the last replay as a swimlane     trace_stages.c  sums it up by stage
+ * verify_*.c   find wrong declarations
  *
  * TASK IDS   While sealing, blocks are numbered in program order and joins follow: the id of block b of stage s is
  *            stage[s].first_block + b. Sealed tasks are numbered by priority: 0 is the first to start. Joins come last. */
@@ -74,6 +75,10 @@ struct dsv4_graph {
     rt_declared_vec declared;
     int64_t n_blocks;
     size_t scratch_bytes; /* largest of the stages */
+    int64_t memory_bytes, between_bytes;
+    dsv4_error *verdicts; /* [DSV4_MAX_VERDICTS], NULL until asked for */
+    dsv4_view verdict_view;
+    int64_t n_verdicts;
 
     rt_task *tasks; /* [n_tasks], blocks by priority, then joins */
     int32_t *after; /* [n_edges] successors, ascending task number within one task */
@@ -97,6 +102,9 @@ void rt_describe_deinit(dsv4_describe *d);
 
 /* DSV4_OK for a sealed graph that can be used, DSV4_E_GRAPH before the seal and after a change behind it. */
 DSV4_MUST_CHECK dsv4_status rt_graph_check_sealed(const dsv4_graph *g, dsv4_error *err);
+
+/* The first refusal among the verdicts of the last run, else DSV4_OK. */
+DSV4_MUST_CHECK dsv4_status rt_graph_find_refusal(const dsv4_graph *g, dsv4_error *err);
 
 /* "qkv.q_proj block 3" - for messages. Returns text. */
 char *rt_block_text(const dsv4_graph *g, int32_t stage, int64_t block, char *text, size_t size);

@@ -12,7 +12,7 @@
 
 typedef struct toucher {
     int32_t task, box; /* sealed number */
-    bool writes;
+    int mode;
 } toucher;
 
 typedef struct conflict {
@@ -69,7 +69,7 @@ static bool collect_touchers(checking *c, dsv4_describe *d)
         for (int64_t i = 0; i < d->touches.n; i++) {
             const rt_touch *touch = &d->touches.items[i];
             int32_t box = rt_boxset_add(&c->boxes, touch->view, &touch->span);
-            if (box == RT_NONE || !vec_push(&c->touchers, ((toucher){(int32_t)t, box, (touch->mode & DSV4_WRITE) != 0}))) {
+            if (box == RT_NONE || !vec_push(&c->touchers, ((toucher){(int32_t)t, box, touch->mode}))) {
                 return false;
             }
         }
@@ -102,6 +102,12 @@ static bool sort_touchers(checking *c)
     return true;
 }
 
+/* One writes. The order of two untracked accesses is their author's: their boxes may be larger than what the blocks touch. */
+static bool may_conflict(int mode, int other)
+{
+    return ((mode | other) & DSV4_WRITE) != 0 && (mode & other & DSV4_UNTRACKED) == 0;
+}
+
 /* Every pair of a box's blocks with another's that conflicts. */
 static bool pair_up(checking *c, int32_t box, int32_t other)
 {
@@ -110,7 +116,7 @@ static bool pair_up(checking *c, int32_t box, int32_t other)
         for (int64_t j = c->first_toucher[other]; j < c->first_toucher[other + 1]; j++) {
             const toucher *b = &c->touchers.items[j];
             int32_t pa = c->position[a->task], pb = c->position[b->task];
-            if (pa != pb && (a->writes || b->writes)) {
+            if (pa != pb && may_conflict(a->mode, b->mode)) {
                 uint64_t first = (uint64_t)(pa < pb ? pa : pb), second = (uint64_t)(pa < pb ? pb : pa);
                 if (!vec_push(&c->keys, first << 32 | second)) {
                     return false;
@@ -159,7 +165,7 @@ static void describe_conflict(const checking *c, int32_t one, int32_t two, dsv4_
     for (int64_t i = 0; ok && i < a.touches.n; i++) {
         for (int64_t j = 0; ok && j < b.touches.n; j++) {
             const rt_touch *ta = &a.touches.items[i], *tb = &b.touches.items[j];
-            if (((ta->mode | tb->mode) & DSV4_WRITE) != 0 && rt_span_overlaps(&ta->span, &tb->span)) {
+            if (may_conflict(ta->mode, tb->mode) && rt_span_overlaps(&ta->span, &tb->span)) {
                 dsv4_fail(
                     out, DSV4_E_GRAPH, "graph %s: unordered conflict: %s %s, %s %s, and no edge orders them", g->name,
                     rt_block_text(g, a.stage, a.block, block_a, sizeof block_a), rt_touch_text(g, ta, touch_a, sizeof touch_a),

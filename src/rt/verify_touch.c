@@ -402,5 +402,8 @@ dsv4_status dsv4_graph_verify(dsv4_graph *g, uint64_t seed, int64_t *n_findings,
     if (n_findings != NULL) {
         *n_findings = found.n;
     }
-    return status == DSV4_OK && found.n > 0 ? dsv4_fail(err, DSV4_E_GRAPH, "%s", found.first.text) : status;
+    if (status == DSV4_OK && found.n > 0) {
+        status = dsv4_fail(err, DSV4_E_GRAPH, "%s", found.first.text);
+    }
+    return status == DSV4_OK ? rt_graph_find_refusal(g, err) : status;
 }

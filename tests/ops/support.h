@@ -146,7 +146,7 @@ static inline void run_sealed(const sealed *s, dsv4_pool *pool)
     dsv4_error err = {0};
     require_ok(dsv4_exec_create(s->graph, pool, false, &exec, &err), &err);
     spoil_outputs(s);
-    dsv4_exec_run(exec, 0);
+    assert_int_equal(dsv4_exec_run(exec, 0, NULL), DSV4_OK);
     dsv4_exec_destroy(exec);
 }
 

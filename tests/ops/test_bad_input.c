@@ -265,7 +265,7 @@ static void test_right_output_is_used(void **state)
     assert_ptr_equal(get_tensor(&c.io, "x_normed").data, memory);
     require_ok(dsv4_graph_seal(g, DSV4_DEPS_BLOCK, &err), &err);
     require_ok(dsv4_exec_create(g, pool, false, &exec, &err), &err);
-    dsv4_exec_run(exec, 0);
+    assert_int_equal(dsv4_exec_run(exec, 0, NULL), DSV4_OK);
     assert_true(memory[0] != 0 && memory[3 * 256 - 1] != 0);
     dsv4_exec_destroy(exec);
     dsv4_pool_destroy(pool);

@@ -120,7 +120,7 @@ static void check_orders(const expectation *e, int64_t T, dsv4_op_options option
     for (uint64_t order = 1; order <= N_ORDERS; order++) {
         char what[64];
         spoil_outputs(&s);
-        dsv4_exec_run(exec, order);
+        assert_int_equal(dsv4_exec_run(exec, order, NULL), DSV4_OK);
         snprintf(what, sizeof what, "%d threads, random order %d", n_threads, (int)order);
         assert_same_rows(&s, &e->reference, 0, what);
     }

@@ -72,7 +72,7 @@ static const char *replay(const dsv4_graph *g, dsv4_pool *pool, uint64_t shuffle
     dsv4_exec *x;
     assert_int_equal(dsv4_exec_create(g, pool, false, &x, NULL), DSV4_OK);
     atomic_store(&n_logged, 0);
-    dsv4_exec_run(x, shuffle);
+    assert_int_equal(dsv4_exec_run(x, shuffle, NULL), DSV4_OK);
     log_text[2 * atomic_load(&n_logged)] = '\0';
     dsv4_exec_destroy(x);
     return log_text;
@@ -572,7 +572,7 @@ static void test_shuffle_is_reproducible(void **state)
     static const uint64_t seeds[] = {5, 6, 5};
     for (int i = 0; i < 3; i++) {
         atomic_store(&n_logged, 0);
-        dsv4_exec_run(x, seeds[i]);
+        assert_int_equal(dsv4_exec_run(x, seeds[i], NULL), DSV4_OK);
         memcpy(logs[i], log_text, 16);
         logs[i][16] = '\0';
     }

@@ -220,7 +220,7 @@ static void check_threads(int n_threads, bool trace)
     dsv4_exec *x = create_exec(g, pool, trace);
     for (uint64_t i = 0; i < N_REPLAYS; i++) {
         now = initial;
-        dsv4_exec_run(x, i); /* 0: in the order of priorities */
+        assert_int_equal(dsv4_exec_run(x, i, NULL), DSV4_OK); /* 0: in the order of priorities */
         assert_memory_equal(&now, &expected, sizeof now);
     }
     dsv4_exec_destroy(x);
@@ -300,9 +300,9 @@ static void test_replay_allocates_nothing(void **state)
             dsv4_pool *pool = create_pool(n_threads);
             dsv4_exec *x = create_exec(g, pool, trace == 1);
             before = atomic_load(&n_allocations);
-            dsv4_exec_run(x, 0);
-            dsv4_exec_run(x, 1);
-            dsv4_exec_run(x, 0);
+            assert_int_equal(dsv4_exec_run(x, 0, NULL), DSV4_OK);
+            assert_int_equal(dsv4_exec_run(x, 1, NULL), DSV4_OK);
+            assert_int_equal(dsv4_exec_run(x, 0, NULL), DSV4_OK);
             assert_int_equal(atomic_load(&n_allocations) - before, 0);
             dsv4_exec_destroy(x);
             dsv4_pool_destroy(pool);
@@ -352,7 +352,7 @@ static void check_quick_replays(int n_threads, int n_replays)
     dsv4_exec *x = create_exec(g, pool, false);
     for (int i = 0; i < n_replays; i++) {
         atomic_store(&n_run, 0);
-        dsv4_exec_run(x, 0);
+        assert_int_equal(dsv4_exec_run(x, 0, NULL), DSV4_OK);
         assert_int_equal(atomic_load(&n_run), 5 + 6 + 7);
         int64_t pause_us = pauses_us[(size_t)i % (sizeof pauses_us / sizeof *pauses_us)];
         if (pause_us > 0) {
@@ -399,7 +399,7 @@ static void test_two_graphs_share_a_pool(void **state)
     }
     for (uint64_t i = 0; i < N_REPLAYS; i++) {
         now = initial;
-        dsv4_exec_run(x[i % 2], i / 2);
+        assert_int_equal(dsv4_exec_run(x[i % 2], i / 2, NULL), DSV4_OK);
         assert_memory_equal(&now, &expected[i % 2], sizeof now);
     }
     for (int i = 0; i < 2; i++) {

@@ -196,8 +196,8 @@ static swimlanes trace_run(dsv4_deps deps)
     dsv4_graph *g = build(deps);
     dsv4_exec *x;
     assert_int_equal(dsv4_exec_create(g, pool, true, &x, NULL), DSV4_OK);
-    dsv4_exec_run(x, 0);
-    dsv4_exec_run(x, 0); /* the last one counts */
+    assert_int_equal(dsv4_exec_run(x, 0, NULL), DSV4_OK);
+    assert_int_equal(dsv4_exec_run(x, 0, NULL), DSV4_OK); /* the last one counts */
     swimlanes t = write_and_read(x);
     dsv4_exec_destroy(x);
     dsv4_graph_destroy(g);
@@ -384,7 +384,7 @@ static void test_summary(void **state)
     assert_int_equal(dsv4_exec_create(g, pool, true, &x, NULL), DSV4_OK);
     assert_int_equal(dsv4_exec_get_summary(x).n_blocks, 0);
     double before_s = clock_s();
-    dsv4_exec_run(x, 0);
+    assert_int_equal(dsv4_exec_run(x, 0, NULL), DSV4_OK);
     double elapsed_s = clock_s() - before_s;
     dsv4_exec_summary s = dsv4_exec_get_summary(x);
     assert_int_equal(s.n_blocks, 2 * N_ROWS + N_READERS);
@@ -404,7 +404,7 @@ static void test_nothing_to_write(void **state)
         dsv4_error err = {0};
         assert_int_equal(dsv4_exec_create(g, pool, trace == 1, &x, NULL), DSV4_OK);
         if (trace == 0) { /* runs untraced; the other one never runs */
-            dsv4_exec_run(x, 0);
+            assert_int_equal(dsv4_exec_run(x, 0, NULL), DSV4_OK);
         }
         remove(TRACE_PATH);
         assert_int_equal(dsv4_exec_write_trace(x, TRACE_PATH, &err), DSV4_E_USAGE);
@@ -424,7 +424,7 @@ static void test_unwritable_path(void **state)
     dsv4_exec *x;
     dsv4_error err = {0};
     assert_int_equal(dsv4_exec_create(g, pool, true, &x, NULL), DSV4_OK);
-    dsv4_exec_run(x, 0);
+    assert_int_equal(dsv4_exec_run(x, 0, NULL), DSV4_OK);
     assert_int_equal(dsv4_exec_write_trace(x, TEST_TEMPORARY "/no such folder/t.json", &err), DSV4_E_IO);
     assert_non_null(strstr(err.text, "no such folder"));
     dsv4_exec_destroy(x);

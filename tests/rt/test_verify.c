@@ -109,7 +109,7 @@ static void check(dsv4_block_fn *run, dsv4_describe_fn *describe, int64_t n_expe
     dsv4_exec *x;
     assert_int_equal(dsv4_exec_create(g, pool, false, &x, NULL), DSV4_OK);
     now = initial;
-    dsv4_exec_run(x, 0);
+    assert_int_equal(dsv4_exec_run(x, 0, NULL), DSV4_OK);
     struct buffers replayed = now;
     for (uint64_t seed = 1; seed <= 20; seed++) {
         verify_once(g, seed, n_expected, block, what);
@@ -340,6 +340,26 @@ static void test_unordered_conflict(void **state)
     dsv4_graph_destroy(g);
 }
 
+static void describe_copy_anywhere(const void *arg, int64_t block, dsv4_describe *d)
+{
+    (void)arg;
+    dsv4_reads(d, 0, block, block + 1, 0, N);
+    dsv4_touch(d, DSV4_WRITE | DSV4_UNTRACKED, 1, (dsv4_box){0, N, 0, N});
+}
+
+/* Blocks whose rows are known only when they run declare all rows that they may touch; that these meet is no finding. */
+static void test_untracked_boxes_larger_than_what_is_touched(void **state)
+{
+    (void)state;
+    dsv4_graph *g = dsv4_graph_create("verified");
+    dsv4_graph_view(g, "mid", now.mid, N, N, 1, N);
+    dsv4_graph_view(g, "out", now.out, N, N, 1, N);
+    dsv4_graph_stage(g, &(dsv4_stage_desc){"v.case", N, run_copy, describe_copy_anywhere, NULL, N, DSV4_VECTOR});
+    assert_int_equal(dsv4_graph_seal(g, DSV4_DEPS_BLOCK, NULL), DSV4_OK);
+    verify_once(g, 3, 0, "", "");
+    dsv4_graph_destroy(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -355,6 +375,7 @@ int main(void)
         cmocka_unit_test(test_scratch_read_before_written),
         cmocka_unit_test(test_undeclared_reads_that_count_together),
         cmocka_unit_test(test_unordered_conflict),
+        cmocka_unit_test(test_untracked_boxes_larger_than_what_is_touched),
     };
     return cmocka_run_group_tests(tests, create_pool, destroy_pool);
 }
