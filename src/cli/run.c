@@ -156,7 +156,7 @@ static dsv4_status run_golden(const dsv4_op *op, const dsv4_config *config, cons
         return dsv4_fail(err, DSV4_E_UNSUPPORTED, "%s: has no golden reference", op->name);
     }
     progress bar = progress_begin("golden");
-    dsv4_status status = reference->run(config, io, expected, &bar, err);
+    dsv4_status status = reference->run(config, &(dsv4_numerics){0}, io, expected, &bar, err);
     progress_end(&bar);
     return status;
 }

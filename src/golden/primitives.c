@@ -8,8 +8,9 @@
 
 _Static_assert(FLT_EVAL_METHOD == 0, "a float expression must round to FP32 at every operation");
 
-/* A block of a product: its sums (32 KB of double) stay in the cache while a strip of w is read once for all rows. */
-enum { BLOCK_ROWS = 16, BLOCK_COLS = 256 };
+/* A block of a product: its sums (32 KB of double) stay in the cache while a strip of w is read once for all rows, some terms at a
+ * time. */
+enum { BLOCK_ROWS = 16, BLOCK_COLS = 256, BLOCK_TERMS = 16 };
 
 void golden_widen(const uint16_t *x, int64_t n, float *y)
 {
@@ -25,7 +26,7 @@ void golden_round(const float *x, int64_t n, uint16_t *y)
     }
 }
 
-static float inverse_rms(const float *x, int64_t n, float eps)
+float golden_inverse_rms(const float *x, int64_t n, float eps)
 {
     double sum = 0.0;
     for (int64_t i = 0; i < n; i++) {
@@ -38,7 +39,7 @@ static float inverse_rms(const float *x, int64_t n, float eps)
 
 void golden_rms(float *x, int64_t n, float eps)
 {
-    const float inv = inverse_rms(x, n, eps);
+    const float inv = golden_inverse_rms(x, n, eps);
     for (int64_t i = 0; i < n; i++) {
         x[i] = x[i] * inv;
     }
@@ -66,35 +67,78 @@ float golden_q8(const float *x, int64_t n, int8_t *q)
     return 1.0f / sq;
 }
 
+static void rotate_pair(float *pair, float c, float s)
+{
+    const float even = pair[0], odd = pair[1];
+    pair[0] = even * c - odd * s;
+    pair[1] = even * s + odd * c;
+}
+
 void golden_rotate(float *x, int64_t n_rope, const uint16_t *cos, const uint16_t *sin)
 {
     for (int64_t j = 0; j < n_rope / 2; j++) {
-        const float c = num_f32_from_bf16(cos[j]), s = num_f32_from_bf16(sin[j]);
-        const float even = x[2 * j], odd = x[2 * j + 1];
-        x[2 * j] = even * c - odd * s;
-        x[2 * j + 1] = even * s + odd * c;
+        rotate_pair(x + 2 * j, num_f32_from_bf16(cos[j]), num_f32_from_bf16(sin[j]));
     }
 }
 
-static int64_t smaller(int64_t a, int64_t b)
+void golden_rotate_f32(float *x, int64_t n_rope, const float *cos, const float *sin)
 {
-    return a < b ? a : b;
+    for (int64_t j = 0; j < n_rope / 2; j++) {
+        rotate_pair(x + 2 * j, cos[j], sin[j]);
+    }
 }
 
-/* y[rows, cols] of a product with k terms; x, w and y point at the block and have rows of k, n and n elements. BF16 products are
+float golden_dot(const float *x, const float *y, int64_t n)
+{
+    double sum = 0.0;
+    for (int64_t i = 0; i < n; i++) {
+        sum += (double)x[i] * y[i];
+    }
+    return (float)sum;
+}
+
+float golden_exp(float x)
+{
+    return (float)exp(x);
+}
+
+float golden_sigmoid(float x)
+{
+    return 1.0f / (1.0f + golden_exp(-x));
+}
+
+/* Element (i, c) of w[k, n] lies at w[i * term_stride + c * column_stride]. */
+typedef struct bf16_matrix {
+    const uint16_t *w;
+    int64_t term_stride, column_stride;
+} bf16_matrix;
+
+/* tile = w widened, terms [i0, i0 + terms) of its first cols columns. */
+static void widen_tile(const bf16_matrix *w, int64_t i0, int64_t terms, int64_t cols, double tile[][BLOCK_COLS])
+{
+    for (int64_t c = 0; c < cols; c++) {
+        const uint16_t *column = w->w + i0 * w->term_stride + c * w->column_stride;
+        for (int64_t i = 0; i < terms; i++) {
+            tile[i][c] = num_f32_from_bf16(column[i * w->term_stride]);
+        }
+    }
+}
+
+/* y[rows, cols] of a product with k terms; x, w and y point at the block, rows of x and y have k and n elements. BF16 products are
  * exact in double. */
-static void matmul_bf16_block(const uint16_t *x, const uint16_t *w, int64_t rows, int64_t cols, int64_t k, int64_t n, float *y)
+static void matmul_bf16_block(const uint16_t *x, const bf16_matrix *w, int64_t rows, int64_t cols, int64_t k, int64_t n, float *y)
 {
     double sums[BLOCK_ROWS][BLOCK_COLS] = {{0.0}};
-    double w_row[BLOCK_COLS];
-    for (int64_t i = 0; i < k; i++) {
-        for (int64_t c = 0; c < cols; c++) {
-            w_row[c] = num_f32_from_bf16(w[i * n + c]);
-        }
+    double tile[BLOCK_TERMS][BLOCK_COLS];
+    for (int64_t i0 = 0; i0 < k; i0 += BLOCK_TERMS) {
+        const int64_t terms = golden_min(k - i0, BLOCK_TERMS);
+        widen_tile(w, i0, terms, cols, tile);
         for (int64_t r = 0; r < rows; r++) {
-            const double factor = num_f32_from_bf16(x[r * k + i]);
-            for (int64_t c = 0; c < cols; c++) {
-                sums[r][c] += factor * w_row[c];
+            for (int64_t i = 0; i < terms; i++) {
+                const double factor = num_f32_from_bf16(x[r * k + i0 + i]);
+                for (int64_t c = 0; c < cols; c++) {
+                    sums[r][c] += factor * tile[i][c];
+                }
             }
         }
     }
@@ -105,13 +149,24 @@ static void matmul_bf16_block(const uint16_t *x, const uint16_t *w, int64_t rows
     }
 }
 
-void golden_matmul_bf16(const uint16_t *x, const uint16_t *w, int64_t m, int64_t k, int64_t n, float *y)
+static void matmul_bf16(const uint16_t *x, const bf16_matrix *w, int64_t m, int64_t k, int64_t n, float *y)
 {
-    for (int64_t r = 0; r < m; r += BLOCK_ROWS) {
-        for (int64_t c = 0; c < n; c += BLOCK_COLS) {
-            matmul_bf16_block(x + r * k, w + c, smaller(m - r, BLOCK_ROWS), smaller(n - c, BLOCK_COLS), k, n, y + r * n + c);
+    for (int64_t c = 0; c < n; c += BLOCK_COLS) {
+        const bf16_matrix strip = {w->w + c * w->column_stride, w->term_stride, w->column_stride};
+        for (int64_t r = 0; r < m; r += BLOCK_ROWS) {
+            matmul_bf16_block(x + r * k, &strip, golden_min(m - r, BLOCK_ROWS), golden_min(n - c, BLOCK_COLS), k, n, y + r * n + c);
         }
     }
+}
+
+void golden_matmul_bf16(const uint16_t *x, const uint16_t *w, int64_t m, int64_t k, int64_t n, float *y)
+{
+    matmul_bf16(x, &(bf16_matrix){w, n, 1}, m, k, n, y);
+}
+
+void golden_matmul_bf16_transposed(const uint16_t *x, const uint16_t *w, int64_t m, int64_t k, int64_t n, float *y)
+{
+    matmul_bf16(x, &(bf16_matrix){w, 1, k}, m, k, n, y);
 }
 
 /* Likewise for INT8; rows of w are w_stride elements apart. */
@@ -142,7 +197,7 @@ void golden_matmul_i8(const int8_t *x, const int8_t *w, int64_t w_stride, int64_
 {
     for (int64_t r = 0; r < m; r += BLOCK_ROWS) {
         for (int64_t c = 0; c < n; c += BLOCK_COLS) {
-            matmul_i8_block(x + r * k, w + c, w_stride, smaller(m - r, BLOCK_ROWS), smaller(n - c, BLOCK_COLS), k, n,
+            matmul_i8_block(x + r * k, w + c, w_stride, golden_min(m - r, BLOCK_ROWS), golden_min(n - c, BLOCK_COLS), k, n,
                             y + r * n + c);
         }
     }

@@ -43,10 +43,12 @@ static dsv4_status find_inputs(qkv *op, const dsv4_tensor_list *in, dsv4_error *
         [GAMMA_CKV] = {"gamma_ckv", DSV4_BF16, 1, {op->hd}},
     };
     const void *data[N_IN];
-    const dsv4_status status = golden_need(in, want, N_IN, data, &op->T, err);
+    golden_extents extents = {0};
+    const dsv4_status status = golden_need(in, want, N_IN, data, &extents, err);
     if (status != DSV4_OK) {
         return status;
     }
+    op->T = extents.T;
     op->x = data[X];
     op->wq_a = data[WQ_A];
     op->wq_b = data[WQ_B];
@@ -69,7 +71,7 @@ static dsv4_status make_outputs(qkv *op, dsv4_tensor_list *out, dsv4_error *err)
         [QR_SCALE] = {"qr_scale", DSV4_F32, 2, {GOLDEN_T, 1}},
     };
     void *data[N_OUT];
-    const dsv4_status status = golden_make(out, make, N_OUT, op->T, data, err);
+    const dsv4_status status = golden_make(out, make, N_OUT, &(golden_extents){.T = op->T}, data, err);
     if (status != DSV4_OK) {
         return status;
     }
@@ -137,9 +139,10 @@ static void run_tokens(const qkv *op, progress *p)
     }
 }
 
-dsv4_status golden_qkv_proj_rope(const dsv4_config *config, const dsv4_tensor_list *in, dsv4_tensor_list *out, progress *p,
-                                 dsv4_error *err)
+dsv4_status golden_qkv_proj_rope(const dsv4_config *config, const dsv4_numerics *numerics, const dsv4_tensor_list *in,
+                                 dsv4_tensor_list *out, progress *p, dsv4_error *err)
 {
+    (void)numerics;
     qkv op = {
         .D = config->hidden_size,
         .QL = config->q_lora_rank,
@@ -149,7 +152,7 @@ dsv4_status golden_qkv_proj_rope(const dsv4_config *config, const dsv4_tensor_li
         .eps = (float)config->rms_norm_eps,
     };
     arena scratch = {0};
-    dsv4_status status = golden_check_rope_dim(config, err);
+    dsv4_status status = golden_check_rope_dim(config, "head_dim", config->head_dim, err);
     if (status == DSV4_OK) {
         status = find_inputs(&op, in, err);
     }

@@ -8,9 +8,10 @@
 #include "golden/operators.h"
 #include "golden/primitives.h"
 
-dsv4_status golden_rmsnorm(const dsv4_config *config, const dsv4_tensor_list *in, dsv4_tensor_list *out, progress *p,
-                           dsv4_error *err)
+dsv4_status golden_rmsnorm(const dsv4_config *config, const dsv4_numerics *numerics, const dsv4_tensor_list *in,
+                           dsv4_tensor_list *out, progress *p, dsv4_error *err)
 {
+    (void)numerics;
     enum { X, NORM_W, N_IN };
     const int64_t D = config->hidden_size;
     const golden_tensor want[N_IN] = {
@@ -20,11 +21,11 @@ dsv4_status golden_rmsnorm(const dsv4_config *config, const dsv4_tensor_list *in
     const golden_tensor make = {"x_normed", DSV4_BF16, 2, {GOLDEN_T, D}};
     const void *data[N_IN];
     void *made;
-    int64_t T;
+    golden_extents extents = {0};
     arena scratch = {0};
-    dsv4_status status = golden_need(in, want, N_IN, data, &T, err);
+    dsv4_status status = golden_need(in, want, N_IN, data, &extents, err);
     if (status == DSV4_OK) {
-        status = golden_make(out, &make, 1, T, &made, err);
+        status = golden_make(out, &make, 1, &extents, &made, err);
     }
     if (status != DSV4_OK) {
         return status;
@@ -34,6 +35,7 @@ dsv4_status golden_rmsnorm(const dsv4_config *config, const dsv4_tensor_list *in
     if (row == NULL) {
         return dsv4_fail(err, DSV4_E_NO_MEMORY, "rmsnorm: no memory for a row of %" PRId64 " elements", D);
     }
+    const int64_t T = extents.T;
     const uint16_t *x = data[X];
     uint16_t *x_normed = made;
     for (int64_t t = 0; t < T; t++) {

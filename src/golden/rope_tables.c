@@ -67,7 +67,7 @@ static dsv4_status read_scalars(const dsv4_tensor_list *in, int32_t *compress_ra
 {
     const golden_tensor want[2] = {{"compress_ratio", DSV4_I32, 0, {0}}, {"max_seq_len", DSV4_I32, 0, {0}}};
     const void *data[2];
-    const dsv4_status status = golden_need(in, want, 2, data, NULL, err);
+    const dsv4_status status = golden_need(in, want, 2, data, &(golden_extents){0}, err);
     if (status != DSV4_OK) {
         return status;
     }
@@ -83,12 +83,13 @@ static dsv4_status read_scalars(const dsv4_tensor_list *in, int32_t *compress_ra
     return DSV4_OK;
 }
 
-dsv4_status golden_rope_tables(const dsv4_config *config, const dsv4_tensor_list *in, dsv4_tensor_list *out, progress *p,
-                               dsv4_error *err)
+dsv4_status golden_rope_tables(const dsv4_config *config, const dsv4_numerics *numerics, const dsv4_tensor_list *in,
+                               dsv4_tensor_list *out, progress *p, dsv4_error *err)
 {
+    (void)numerics;
     const int64_t R = config->qk_rope_head_dim;
     int32_t compress_ratio, n;
-    dsv4_status status = golden_check_rope_dim(config, err);
+    dsv4_status status = golden_check_rope_dim(config, "head_dim", config->head_dim, err);
     if (status == DSV4_OK) {
         status = read_scalars(in, &compress_ratio, &n, err);
     }
@@ -98,7 +99,7 @@ dsv4_status golden_rope_tables(const dsv4_config *config, const dsv4_tensor_list
 
     const golden_tensor make[2] = {{"freqs_cos", DSV4_BF16, 2, {n, R}}, {"freqs_sin", DSV4_BF16, 2, {n, R}}};
     void *made[2];
-    status = golden_make(out, make, 2, 0, made, err);
+    status = golden_make(out, make, 2, &(golden_extents){0}, made, err);
     if (status != DSV4_OK) {
         return status;
     }

@@ -62,12 +62,18 @@ static inline dsv4_tensor rows_of(const dsv4_tensor *t, int64_t row0, int64_t ro
     return part;
 }
 
-static inline void run_golden(const char *op, const dsv4_config *config, const dsv4_tensor_list *in, dsv4_tensor_list *out)
+static inline void run_golden_as(const char *op, const dsv4_config *config, dsv4_compat compat, const dsv4_tensor_list *in,
+                                 dsv4_tensor_list *out)
 {
     dsv4_error err = {0};
     const golden *g = golden_find(op);
     assert_non_null(g);
-    require_ok(g->run(config, in, out, NULL, &err), &err);
+    require_ok(g->run(config, &(dsv4_numerics){.compat = compat}, in, out, NULL, &err), &err);
+}
+
+static inline void run_golden(const char *op, const dsv4_config *config, const dsv4_tensor_list *in, dsv4_tensor_list *out)
+{
+    run_golden_as(op, config, DSV4_CORRECT, in, out);
 }
 
 /* Elements whose bytes differ, of two tensors of one dtype and shape without gaps. */

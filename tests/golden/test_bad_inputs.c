@@ -8,7 +8,7 @@ static void assert_refused(const char *op, const dsv4_config *config, const dsv4
     dsv4_error err = {0};
     const golden *g = golden_find(op);
     assert_non_null(g);
-    assert_int_equal(g->run(config, in, &out, NULL, &err), status);
+    assert_int_equal(g->run(config, &(dsv4_numerics){0}, in, &out, NULL, &err), status);
     assert_int_equal(err.status, status);
     assert_string_equal(err.text, text);
     assert_int_equal(out.n, 0);

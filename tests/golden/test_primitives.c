@@ -102,13 +102,38 @@ static void test_i8_products_are_exact(void **state)
     }
 }
 
+/* Shapes with a remainder in every blocked direction. */
+static void test_transposed_product(void **state)
+{
+    (void)state;
+    enum { M = 17, K = 35, N = 259 };
+    static uint16_t x[M * K], w[K * N], transposed[N * K];
+    static float y[M * N], y_transposed[M * N];
+    for (int i = 0; i < M * K; i++) {
+        x[i] = num_bf16_from_f32((float)(i * 37 % 101 - 50) / 16.0f);
+    }
+    for (int i = 0; i < K; i++) {
+        for (int c = 0; c < N; c++) {
+            w[i * N + c] = transposed[c * K + i] = num_bf16_from_f32((float)((i * 53 + c * 29) % 97 - 48) / 8.0f);
+        }
+    }
+    golden_matmul_bf16(x, w, M, K, N, y);
+    golden_matmul_bf16_transposed(x, transposed, M, K, N, y_transposed);
+    assert_memory_equal(y, y_transposed, sizeof y);
+    double last = 0.0;
+    for (int i = 0; i < K; i++) {
+        last += (double)num_f32_from_bf16(x[(M - 1) * K + i]) * num_f32_from_bf16(w[i * N + N - 1]);
+    }
+    assert_true(y[M * N - 1] == (float)last);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_q8_rounds_ties_to_even),   cmocka_unit_test(test_q8_factor_is_reciprocal_times_127),
         cmocka_unit_test(test_q8_floor_of_amax),         cmocka_unit_test(test_round_is_ties_to_even),
         cmocka_unit_test(test_bf16_sum_is_rounded_once), cmocka_unit_test(test_rms_sum_is_rounded_once),
-        cmocka_unit_test(test_i8_products_are_exact),
+        cmocka_unit_test(test_i8_products_are_exact),    cmocka_unit_test(test_transposed_product),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,7 +17,7 @@ static dsv4_tensor_list run_golden(const dsv4_op *op, const dsv4_config *config,
     dsv4_error err = {0};
     const golden *g = golden_find(dsv4_op_name(op));
     assert_non_null(g);
-    require_ok(g->run(config, in, &out, NULL, &err), &err);
+    require_ok(g->run(config, &(dsv4_numerics){0}, in, &out, NULL, &err), &err);
     return out;
 }
 

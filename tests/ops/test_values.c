@@ -36,7 +36,7 @@ static void assert_golden_bits(const sealed *s, const dsv4_config *config)
 {
     dsv4_tensor_list out = {0};
     dsv4_error err = {0};
-    require_ok(golden_find(dsv4_op_name(s->op))->run(config, &s->io, &out, NULL, &err), &err);
+    require_ok(golden_find(dsv4_op_name(s->op))->run(config, &(dsv4_numerics){0}, &s->io, &out, NULL, &err), &err);
     for (size_t i = 0; i < out.n; i++) {
         const dsv4_tensor got = get_tensor(&s->io, out.items[i].name);
         if (count_bit_mismatches(&got, &out.items[i].tensor) != 0) {
