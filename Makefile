@@ -2,8 +2,9 @@
 PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 30
 DSV4 := build/release/dsv4
-# cppcheck cannot follow "ok = p != NULL" (nullPointerOutOfMemory) nor arrays of no dimension (uninitvar).
-CPPCHECK_OFF := nullPointerOutOfMemory uninitvar normalCheckLevelMaxBranches
+# cppcheck cannot follow "ok = p != NULL" (nullPointerOutOfMemory) nor arrays of no dimension (uninitvar); parts of a worker's scratch
+# are cut from bytes (invalidPointerCast).
+CPPCHECK_OFF := nullPointerOutOfMemory uninitvar normalCheckLevelMaxBranches invalidPointerCast
 # ThreadSanitizer needs address space layout randomisation off where the kernel randomises more bits than it knows.
 NO_ASLR := $(shell setarch -R true 2>/dev/null && echo setarch -R)
 CHECKS := check-format check-layers check-static check-warnings check-asan check-tsan check-fuzz check-install
@@ -14,7 +15,7 @@ CHECKS := check-format check-layers check-static check-warnings check-asan check
 
 help:
 	@echo 'make             build build/release/dsv4 and the library'
-	@echo 'make run         build, check the test vectors, run one operator and write its trace'
+	@echo 'make run         build, check the test vectors, run one attention layer and write its trace'
 	@echo 'make test        build and run every test'
 	@echo 'make bench       measure the runtime against its peers'
 	@echo 'make format      lay out the C files by .clang-format'
@@ -37,7 +38,8 @@ build: setup build/release/build.ninja
 
 run: build
 	$(DSV4) check tests/vectors/*.safetensors
-	$(DSV4) run qkv_proj_rope --preset flash --mode decode --trace build/qkv_proj_rope.trace.json
+	$(DSV4) run attention --preset flash --mode decode --compress-ratio 4 --batch 4 --seq 2 --start-pos 8192 \
+	  --trace build/attention_csa.trace.json
 
 test: build
 	ctest --preset release

@@ -22,7 +22,7 @@ typedef enum dsv4_mode { DSV4_DECODE, DSV4_PREFILL } dsv4_mode; /* chooses defau
 
 typedef struct dsv4_op_options {
     dsv4_mode mode;
-    const char *numerics;    /* NULL or "w8a8" */
+    dsv4_numerics numerics;  /* zeros: the defaults */
     const char *isa;         /* microkernel row; NULL: the DSV4_ISA environment variable, else the best of the machine */
     const char *const *sets; /* tiles by name: "n_tile=256" */
     size_t n_sets;

@@ -13,10 +13,11 @@ typedef struct bench_times {
 bench_times bench_times_of(double *samples, int n);
 
 /* Times `rounds` >= 1 replays of the operator, rotating among copies of its graph whose packed weights together exceed the
- * last-level caches several times (it says so when memory does not allow that). Prints its lines and adds "bench" to results.
- * Outputs in io end as after a run. */
+ * last-level caches several times (it says so when memory does not allow that). Prints its lines and adds "bench" to results. io is
+ * what launch_isolate made of pristine, with or without outputs; it ends as after one run. */
 DSV4_MUST_CHECK dsv4_status bench_operator(const dsv4_op *op, const dsv4_config *config, const launch_options *options,
-                                           dsv4_tensor_list *io, int rounds, json_t *results, dsv4_error *err);
+                                           const dsv4_tensor_list *pristine, dsv4_tensor_list *io, int rounds, json_t *results,
+                                           dsv4_error *err);
 
 /* `dsv4 bench rt`: the runtime against OpenMP on n_threads threads (0: one per physical core). Prints its tables and fills results.
  * DSV4_E_MISMATCH if a contender did not run every block. */

@@ -3,6 +3,7 @@
  * Every dimension comes from the file: its config, and the shapes of its inputs. */
 #include <string.h>
 
+#include "cli/compare.h"
 #include "cli/launch.h"
 #include "dsv4/safetensors.h"
 
@@ -10,8 +11,17 @@
 typedef struct vector {
     const dsv4_op *op;
     dsv4_config config;
+    dsv4_numerics numerics;
     dsv4_tensor_list io, expected;
 } vector;
+
+/* A file that does not say how it was computed is the reference implementation's. */
+static dsv4_status read_numerics(const char *path, const dsv4_safetensors *st, vector *v, dsv4_error *err)
+{
+    const numerics_words words = {dsv4_safetensors_metadata(st, "compat"), dsv4_safetensors_metadata(st, "act_scale")};
+    v->numerics.compat = DSV4_REFERENCE;
+    return numerics_read(&words, &v->numerics, err) == DSV4_OK ? DSV4_OK : cli_blame(path, err);
+}
 
 static dsv4_status load_vector(const char *path, vector *v, dsv4_error *err)
 {
@@ -28,6 +38,9 @@ static dsv4_status load_vector(const char *path, vector *v, dsv4_error *err)
         status = cli_blame(path, err);
     } else {
         status = dsv4_config_parse(path, config, strlen(config), &v->config, err);
+    }
+    if (status == DSV4_OK) {
+        status = read_numerics(path, st, v, err);
     }
     if (status == DSV4_OK) {
         status = dsv4_safetensors_load(st, "in.", &v->io, err);
@@ -62,7 +75,7 @@ static dsv4_status check_expected(const vector *v, dsv4_error *err)
     for (size_t i = 0; i < v->op->n_tensors && status == DSV4_OK; i++) {
         const op_tensor *row = &v->op->tensors[i];
         const dsv4_tensor *t = dsv4_tensor_list_find(&v->expected, row->name);
-        if (row->direction != OP_IN && t != NULL) {
+        if (op_is_output(row) && t != NULL) {
             status = check_shape(row, t, &dims, err);
             n_expected++;
         }
@@ -74,18 +87,27 @@ static dsv4_status check_expected(const vector *v, dsv4_error *err)
     return status;
 }
 
+/* The operator updates in place what was loaded. */
 static dsv4_status run_vector(const char *path, vector *v, const launch_options *options, json_t *outputs, bool *pass,
                               dsv4_error *err)
 {
     launch l = {0};
-    dsv4_status status = launch_open(&l, v->op, &v->config, options, &v->io, err);
+    char numerics[80];
+    launch_options own = *options;
+    own.op.mode = op_mode_of(v->op, OP_ANY);
+    own.op.numerics = v->numerics;
+    dsv4_status status = numerics_read(&own.numerics, &own.op.numerics, err);
     if (status == DSV4_OK) {
-        status = launch_run(&l, options, 1, err);
+        status = launch_open(&l, v->op, &v->config, &own, &v->io, err);
     }
     if (status == DSV4_OK) {
-        cli_print("%s  %s, threads %d%s\n", path, v->op->name, dsv4_pool_n_threads(l.pool),
-                  options->verify ? ", declarations verified" : "");
-        status = launch_compare(v->op, &v->io, &v->expected, outputs, pass, err);
+        status = launch_run(&l, &own, 1, err);
+    }
+    if (status == DSV4_OK) {
+        cli_print("%s  %s, threads %d%s%s\n", path, v->op->name, dsv4_pool_n_threads(l.pool),
+                  launch_numerics_text(&own.op.numerics, DSV4_REFERENCE, numerics, sizeof numerics),
+                  own.verify ? ", declarations verified" : "");
+        status = compare_outputs(v->op, &v->config, &v->io, &v->expected, outputs, pass, err);
     }
     launch_close(&l);
     return status;

@@ -1,7 +1,8 @@
 #include "cli/launch.h"
 
-#include <math.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- options ----------------------------------------------------------------------------------------------------------- */
@@ -10,6 +11,28 @@ static dsv4_status store_deps(const cli_option *self, void *field, const char *t
 {
     (void)self;
     return dsv4_deps_parse(text, field, err);
+}
+
+static dsv4_status store_numerics(const cli_option *self, void *field, const char *text, dsv4_error *err)
+{
+    (void)field;
+    return strcmp(text, "w8a8") == 0
+               ? DSV4_OK
+               : dsv4_fail(err, DSV4_E_UNSUPPORTED, "--%s: \"%s\" is not available, expected w8a8", self->name, text);
+}
+
+static dsv4_status store_compat(const cli_option *self, void *field, const char *text, dsv4_error *err)
+{
+    dsv4_numerics read = {0};
+    dsv4_status status = numerics_read(&(numerics_words){.compat = text}, &read, err);
+    return status == DSV4_OK ? cli_store_text(self, field, text, err) : status;
+}
+
+static dsv4_status store_act_scale(const cli_option *self, void *field, const char *text, dsv4_error *err)
+{
+    dsv4_numerics read = {0};
+    dsv4_status status = numerics_read(&(numerics_words){.act_scale = text}, &read, err);
+    return status == DSV4_OK ? cli_store_text(self, field, text, err) : status;
 }
 
 static dsv4_status store_set(const cli_option *self, void *field, const char *text, dsv4_error *err)
@@ -27,11 +50,85 @@ const cli_option launch_option_table[] = {
     {"deps", "block|stage|tensor", "what a block waits for: blocks, whole stages or tensors (default block)", store_deps,
      offsetof(launch_options, deps), 0, 0},
     {"set", "NAME=VALUE", "change a tile (see dsv4 list OP); may be repeated", store_set, 0, 0, 0},
-    {"numerics", "w8a8", "which arithmetic (default w8a8)", cli_store_text, offsetof(launch_options, op.numerics), 0, 0},
+    {"numerics", "w8a8", "which arithmetic (default w8a8)", store_numerics, 0, 0, 0},
+    {"compat", "reference|correct", "index by first tokens as the reference does, or by each token's own position", store_compat,
+     offsetof(launch_options, numerics.compat), 0, 0},
+    {"act-scale", "group|row|block", "what shares an INT8 scale in front of wo_b (default group)", store_act_scale,
+     offsetof(launch_options, numerics.act_scale), 0, 0},
     {"verify", NULL, "look for touches that blocks do not declare, in random order (slow)", cli_store_flag,
      offsetof(launch_options, verify), 0, 0},
     {.name = NULL},
 };
+
+dsv4_status launch_store_mode(const cli_option *self, void *field, const char *text, dsv4_error *err)
+{
+    if (strcmp(text, "decode") != 0 && strcmp(text, "prefill") != 0) {
+        return dsv4_fail(err, DSV4_E_USAGE, "--%s: got \"%s\", expected decode or prefill", self->name, text);
+    }
+    *(int *)field = text[0] == 'd' ? DSV4_DECODE : DSV4_PREFILL;
+    return DSV4_OK;
+}
+
+dsv4_status launch_store_compress_ratio(const cli_option *self, void *field, const char *text, dsv4_error *err)
+{
+    if (strcmp(text, "0") != 0 && strcmp(text, "4") != 0 && strcmp(text, "128") != 0) {
+        return dsv4_fail(err, DSV4_E_USAGE, "--%s: got \"%s\", expected 0, 4 or 128", self->name, text);
+    }
+    *(int *)field = atoi(text);
+    return DSV4_OK;
+}
+
+char *launch_numerics_text(const dsv4_numerics *numerics, dsv4_compat usual, char *text, size_t size)
+{
+    char compat[32] = "", act_scale[32] = "";
+    if (numerics->compat != usual) {
+        snprintf(compat, sizeof compat, ", compat %s", numerics_compat_word(numerics->compat));
+    }
+    if (numerics->act_scale != DSV4_SCALE_GROUP) {
+        snprintf(act_scale, sizeof act_scale, ", act-scale %s", numerics_act_scale_word(numerics->act_scale));
+    }
+    snprintf(text, size, "%s%s", compat, act_scale);
+    return text;
+}
+
+/* ---- state ------------------------------------------------------------------------------------------------------------- */
+
+static dsv4_status copy_tensor(const char *name, const dsv4_tensor *t, dsv4_tensor_list *io, dsv4_error *err)
+{
+    dsv4_tensor copy;
+    dsv4_status status = dsv4_tensor_list_alloc(io, name, t->dtype, t->n_dims, t->shape, &copy, err);
+    if (status == DSV4_OK && dsv4_tensor_bytes(t) > 0) {
+        memcpy(copy.data, t->data, dsv4_tensor_bytes(t));
+    }
+    return status;
+}
+
+dsv4_status launch_isolate(const dsv4_op *op, const dsv4_tensor_list *pristine, dsv4_tensor_list *io, dsv4_error *err)
+{
+    dsv4_status status = DSV4_OK;
+    for (size_t i = 0; i < op->n_tensors && status == DSV4_OK; i++) {
+        const op_tensor *row = &op->tensors[i];
+        const dsv4_tensor *t = dsv4_tensor_list_find(pristine, row->name);
+        if (op_is_input(row) && t != NULL) {
+            status = op_is_output(row) ? copy_tensor(row->name, t, io, err) : dsv4_tensor_list_put(io, row->name, t, err);
+        }
+    }
+    return status;
+}
+
+void launch_restore(const dsv4_op *op, const dsv4_tensor_list *pristine, dsv4_tensor_list *io)
+{
+    for (size_t i = 0; i < op->n_tensors; i++) {
+        const op_tensor *row = &op->tensors[i];
+        const dsv4_tensor *t = dsv4_tensor_list_find(io, row->name), *was = dsv4_tensor_list_find(pristine, row->name);
+        size_t n_bytes = !op_is_output(row) || t == NULL ? 0 : dsv4_tensor_bytes(t);
+        if (n_bytes > 0 && op_is_input(row)) {
+            memcpy(t->data, was->data, n_bytes);
+        } else if (n_bytes > 0) {
+            memset(t->data, 0, n_bytes);
+        }
+    }
+}
 
 /* ---- running ----------------------------------------------------------------------------------------------------------- */
 
@@ -75,67 +172,4 @@ dsv4_status launch_run(launch *l, const launch_options *options, uint64_t seed, 
         return dsv4_graph_verify(l->graph, seed, NULL, err);
     }
     return dsv4_exec_run(l->exec, 0, err);
-}
-
-/* ---- comparing ---------------------------------------------------------------------------------------------------------- */
-
-/* Row-major index as "[3, 17, 500]". */
-static const char *index_text(const dsv4_tensor *t, int64_t index, char *text, size_t size)
-{
-    int64_t at[DSV4_MAX_DIMS] = {0};
-    for (int d = t->n_dims - 1; d >= 0; d--) {
-        at[d] = index % t->shape[d];
-        index /= t->shape[d];
-    }
-    dsv4_tensor position = *t; /* its shape is printed in place of the tensor's */
-    memcpy(position.shape, at, sizeof at);
-    return dsv4_tensor_shape_text(&position, text, size);
-}
-
-static void print_result(const op_tensor *row, const dsv4_tensor *t, const cmp_result *r)
-{
-    char rule[128], where[128];
-    cli_print("  %s %-12s %lld of %lld over tolerance (%lld allowed), ", r->pass ? "PASS" : "FAIL", row->name, (long long)r->n_bad,
-              (long long)r->n, (long long)r->n_allowed);
-    if (r->worst_index >= 0) {
-        cli_print("worst error %.3g at %s: got %.6g, expected %.6g", r->worst, index_text(t, r->worst_index, where, sizeof where),
-                  r->worst_actual, r->worst_expected);
-    } else {
-        cli_print("all equal");
-    }
-    cli_print("%s%s\n", r->pass ? "" : "; tolerance ", r->pass ? "" : cmp_rule_text(&row->rule, rule, sizeof rule));
-}
-
-static json_t *result_json(const op_tensor *row, const cmp_result *r)
-{
-    json_t *worst = isfinite(r->worst) ? json_real(r->worst) : json_null();
-    return json_pack("{s:s, s:b, s:I, s:I, s:I, s:o, s:I}", "name", row->name, "pass", r->pass, "n", (json_int_t)r->n, "bad",
-                     (json_int_t)r->n_bad, "allowed", (json_int_t)r->n_allowed, "worst", worst, "worst_index",
-                     (json_int_t)r->worst_index);
-}
-
-dsv4_status launch_compare(const dsv4_op *op, const dsv4_tensor_list *actual, const dsv4_tensor_list *expected, json_t *outputs,
-                           bool *pass, dsv4_error *err)
-{
-    *pass = true;
-    for (size_t i = 0; i < op->n_tensors; i++) {
-        const op_tensor *row = &op->tensors[i];
-        const dsv4_tensor *a = dsv4_tensor_list_find(actual, row->name), *e = dsv4_tensor_list_find(expected, row->name);
-        cmp_result result;
-        if (row->direction == OP_IN) {
-            continue;
-        }
-        if (e == NULL) {
-            cli_print("  SKIP %-12s nothing to compare with\n", row->name);
-            continue;
-        }
-        dsv4_status status = cmp_tensors(row->name, a, e, &row->rule, &result, err);
-        if (status != DSV4_OK) {
-            return status;
-        }
-        print_result(row, a, &result);
-        json_array_append_new(outputs, result_json(row, &result));
-        *pass = *pass && result.pass;
-    }
-    return DSV4_OK;
 }

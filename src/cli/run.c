@@ -5,38 +5,24 @@
 #include <string.h>
 
 #include "cli/bench.h"
+#include "cli/compare.h"
+#include "cli/inputs.h"
 #include "cli/launch.h"
-#include "cli/machine.h"
+#include "cli/stages.h"
 #include "dsv4/safetensors.h"
 #include "golden/golden.h"
 
 typedef struct run_options {
     launch_options launch;
-    const char *preset, *inputs, *save, *trace;
-    long long batch, seq, start_pos, compress_ratio, seed, rounds; /* batch, seq, rounds: 0 where not given */
+    inputs_request inputs;
+    const char *save, *trace;
+    int mode, ratio;  /* OP_ANY: not given */
+    long long rounds; /* 0: not given */
 } run_options;
 
 enum { DEFAULT_ROUNDS = 20, WARM_RUNS = 5, MAX_RUNS = 40 };
 
 /* ---- options ----------------------------------------------------------------------------------------------------------- */
-
-static dsv4_status store_mode(const cli_option *self, void *field, const char *text, dsv4_error *err)
-{
-    if (strcmp(text, "decode") != 0 && strcmp(text, "prefill") != 0) {
-        return dsv4_fail(err, DSV4_E_USAGE, "--%s: got \"%s\", expected decode or prefill", self->name, text);
-    }
-    *(dsv4_mode *)field = text[0] == 'd' ? DSV4_DECODE : DSV4_PREFILL;
-    return DSV4_OK;
-}
-
-static dsv4_status store_compress_ratio(const cli_option *self, void *field, const char *text, dsv4_error *err)
-{
-    if (strcmp(text, "0") != 0 && strcmp(text, "4") != 0 && strcmp(text, "128") != 0) {
-        return dsv4_fail(err, DSV4_E_USAGE, "--%s: got \"%s\", expected 0, 4 or 128", self->name, text);
-    }
-    *(long long *)field = atoi(text);
-    return DSV4_OK;
-}
 
 static dsv4_status store_rounds(const cli_option *self, void *field, const char *text, dsv4_error *err)
 {
@@ -44,19 +30,31 @@ static dsv4_status store_rounds(const cli_option *self, void *field, const char 
     return text == NULL ? DSV4_OK : cli_store_number(self, field, text, err);
 }
 
+static dsv4_status store_index_cache(const cli_option *self, void *field, const char *text, dsv4_error *err)
+{
+    if (strcmp(text, "bf16") != 0 && strcmp(text, "int8") != 0) {
+        return dsv4_fail(err, DSV4_E_USAGE, "--%s: got \"%s\", expected bf16 or int8", self->name, text);
+    }
+    *(bool *)field = text[0] == 'i';
+    return DSV4_OK;
+}
+
 #define FIELD(name) offsetof(run_options, name)
 
 static const cli_option options_table[] = {
-    {"preset", "flash|pro|tiny", "dimensions (default flash)", cli_store_text, FIELD(preset), 0, 0},
-    {"mode", "decode|prefill", "chooses the default sizes and tiles (default decode)", store_mode, FIELD(launch.op.mode), 0, 0},
-    {"batch", "B", "requests (default 4 in decode, 1 in prefill)", cli_store_number, FIELD(batch), 1, 1 << 20},
-    {"seq", "S", "tokens of each request (default 2 in decode, 128 in prefill)", cli_store_number, FIELD(seq), 1, 1 << 20},
-    {"start-pos", "P", "first position, for operators that know positions (none of these yet)", cli_store_number, FIELD(start_pos),
-     0, 1 << 28},
-    {"compress-ratio", "R", "0, 4 or 128, for rope_tables (default 0)", store_compress_ratio, FIELD(compress_ratio), 0, 0},
-    {"seed", "N", "seed of the drawn inputs (default 0)", cli_store_number, FIELD(seed), 0, INT64_MAX},
-    {"inputs", "F.safetensors", "take the in.* tensors and the config, thus all sizes, from a file", cli_store_text, FIELD(inputs),
-     0, 0},
+    {"preset", "flash|pro|tiny", "dimensions (default flash)", cli_store_text, FIELD(inputs.preset), 0, 0},
+    {"mode", "decode|prefill", "chooses the form of OP, sizes and tiles (default decode)", launch_store_mode, FIELD(mode), 0, 0},
+    {"compress-ratio", "R", "0, 4 or 128: chooses the form of OP (default 4; for rope_tables 0)", launch_store_compress_ratio,
+     FIELD(ratio), 0, 0},
+    {"batch", "B", "requests (default 4 in decode, 1 in prefill)", cli_store_number, FIELD(inputs.batch), 1, 1 << 20},
+    {"seq", "S", "tokens of each request (default 2 in decode, sliding_window in prefill)", cli_store_number, FIELD(inputs.seq), 1,
+     1 << 20},
+    {"start-pos", "P", "first position of every request (default: positions that reach every case)", cli_store_number,
+     FIELD(inputs.start_pos), 0, (1 << 28) - (1 << 20)},
+    {"index-cache", "bf16|int8", "form of the index cache (default bf16)", store_index_cache, FIELD(inputs.quantised_index), 0, 0},
+    {"seed", "N", "seed of the drawn inputs (default 0)", cli_store_number, FIELD(inputs.seed), 0, INT64_MAX},
+    {"inputs", "F.safetensors", "take the in.* tensors and the config, thus all sizes, from a file", cli_store_text,
+     FIELD(inputs.path), 0, 0},
     {"save", "F.safetensors", "write inputs and outputs as a vector file, for dsv4 check", cli_store_file, FIELD(save), 0, 0},
     {"bench", "[ROUNDS]", "time ROUNDS replays over weights larger than the caches (default 20)", store_rounds, FIELD(rounds), 1,
      1000000},
@@ -64,99 +62,25 @@ static const cli_option options_table[] = {
     {.name = NULL},
 };
 
-/* ---- inputs ------------------------------------------------------------------------------------------------------------ */
-
-static dsv4_status load_inputs(const char *path, dsv4_config *config, dsv4_tensor_list *io, dsv4_error *err)
+/* What the options and the form of the operator decide together. */
+static dsv4_status settle_options(run_options *o, const dsv4_op *op, dsv4_error *err)
 {
-    dsv4_safetensors *st = NULL;
-    dsv4_status status = dsv4_safetensors_open(path, &st, err);
-    if (status != DSV4_OK) {
-        return status;
-    }
-    const char *text = dsv4_safetensors_metadata(st, "config");
-    if (text != NULL) {
-        status = dsv4_config_parse(path, text, strlen(text), config, err);
-    }
-    if (status == DSV4_OK) {
-        status = dsv4_safetensors_load(st, "in.", io, err);
-    }
-    dsv4_safetensors_close(st);
-    return status;
-}
-
-/* Dimensions of a drawn call. */
-static op_dims chosen_dims(const run_options *o, const dsv4_config *config)
-{
-    bool decode = o->launch.op.mode == DSV4_DECODE;
-    long long batch = o->batch > 0 ? o->batch : decode ? 4 : 1, seq = o->seq > 0 ? o->seq : decode ? 2 : 128;
-    op_dims dims = op_dims_of_config(config);
-    dims.of[OP_T] = batch * seq;
-    dims.of[OP_N] = config->max_position_embeddings;
-    dims.of[OP_ratio] = o->compress_ratio;
-    return dims;
-}
-
-/* Refuses what would exhaust the machine: a file's scalars and the options may ask for any size. Outputs are there twice, the
- * operator's and the golden's. */
-static dsv4_status check_memory(const dsv4_op *op, const op_dims *dims, dsv4_error *err)
-{
-    double need = 0, free_bytes = (double)machine_free_bytes();
-    for (size_t i = 0; i < op->n_tensors; i++) {
-        const op_tensor *row = &op->tensors[i];
-        int n_dims = 0;
-        int64_t extents[DSV4_MAX_DIMS];
-        double n_bytes = (double)dsv4_dtype_bytes(row->dtype) * (row->direction == OP_OUT ? 2 : 1);
-        dsv4_status status = op_eval_shape(row->shape, dims, &n_dims, extents, err);
-        if (status != DSV4_OK) {
-            return status;
-        }
-        for (int d = 0; d < n_dims; d++) {
-            n_bytes *= (double)extents[d];
-        }
-        need += n_bytes;
-    }
-    return need <= free_bytes ? DSV4_OK
-                              : dsv4_fail(err, DSV4_E_NO_MEMORY, "%s: its tensors take %.3g GB, expected at most the free %.3g GB",
-                                          op->name, need / 1e9, free_bytes / 1e9);
-}
-
-static dsv4_status check_loaded(const run_options *o, const dsv4_op *op, const dsv4_config *config, const dsv4_tensor_list *io,
-                                dsv4_error *err)
-{
-    op_dims dims = op_dims_of_config(config);
-    dsv4_status status = op_bind(op, io, &dims, err);
-    if (status == DSV4_OK) {
-        status = check_memory(op, &dims, err);
-    }
-    return status == DSV4_OK ? DSV4_OK : cli_blame(o->inputs, err);
-}
-
-static dsv4_status get_inputs(const run_options *o, const dsv4_op *op, dsv4_config *config, dsv4_tensor_list *io, dsv4_error *err)
-{
-    dsv4_status status = dsv4_config_preset(o->preset != NULL ? o->preset : "flash", config, err);
-    if (status != DSV4_OK) {
-        return status;
-    }
-    if (o->inputs != NULL) {
-        status = load_inputs(o->inputs, config, io, err);
-        return status == DSV4_OK ? check_loaded(o, op, config, io, err) : status;
-    }
-    op_dims dims = chosen_dims(o, config);
-    status = check_memory(op, &dims, err);
-    return status == DSV4_OK ? op_draw_inputs(op, &dims, (uint64_t)o->seed, io, err) : status;
+    o->inputs.mode = o->launch.op.mode = op_mode_of(op, o->mode);
+    o->inputs.ratio = op_ratio_of(op, o->ratio);
+    return numerics_read(&o->launch.numerics, &o->launch.op.numerics, err);
 }
 
 /* ---- the golden --------------------------------------------------------------------------------------------------------- */
 
-static dsv4_status run_golden(const dsv4_op *op, const dsv4_config *config, const dsv4_tensor_list *io, dsv4_tensor_list *expected,
-                              dsv4_error *err)
+static dsv4_status run_golden(const dsv4_op *op, const dsv4_config *config, const dsv4_numerics *numerics,
+                              const dsv4_tensor_list *inputs, dsv4_tensor_list *expected, dsv4_error *err)
 {
     const golden *reference = golden_find(op->name);
     if (reference == NULL) {
         return dsv4_fail(err, DSV4_E_UNSUPPORTED, "%s: has no golden reference", op->name);
     }
     progress bar = progress_begin("golden");
-    dsv4_status status = reference->run(config, &(dsv4_numerics){0}, io, expected, &bar, err);
+    dsv4_status status = reference->run(config, numerics, inputs, expected, &bar, err);
     progress_end(&bar);
     return status;
 }
@@ -191,11 +115,16 @@ static dsv4_status report_times(const launch *l, const run_options *o, json_t *r
     cli_print("  time %.3f ms warm, busy share %.1f %%; workers %d, blocks %lld, edges %lld, blocks on the longest path %lld\n",
               s.makespan_s * 1e3, s.busy_share * 100, (int)s.n_workers, (long long)info.n_blocks, (long long)info.n_edges,
               (long long)info.longest_path);
-    json_object_update_new(results, json_pack("{s:f, s:f, s:I, s:I, s:I, s:I}", "time_s", s.makespan_s, "busy_share", s.busy_share,
-                                              "workers", (json_int_t)s.n_workers, "blocks", (json_int_t)info.n_blocks, "edges",
-                                              (json_int_t)info.n_edges, "longest_path", (json_int_t)info.longest_path));
-    if (o->trace == NULL) {
-        return DSV4_OK;
+    cli_print("  memory %.1f MB packed weights, %.1f MB between stages\n", (double)(info.memory_bytes - info.between_bytes) * 1e-6,
+              (double)info.between_bytes * 1e-6);
+    json_object_update_new(results,
+                           json_pack("{s:f, s:f, s:I, s:I, s:I, s:I, s:I, s:I}", "time_s", s.makespan_s, "busy_share", s.busy_share,
+                                     "workers", (json_int_t)s.n_workers, "blocks", (json_int_t)info.n_blocks, "edges",
+                                     (json_int_t)info.n_edges, "longest_path", (json_int_t)info.longest_path, "memory_bytes",
+                                     (json_int_t)info.memory_bytes, "between_bytes", (json_int_t)info.between_bytes));
+    status = stages_report(l->exec, l->graph, results, err);
+    if (status != DSV4_OK || o->trace == NULL) {
+        return status;
     }
     status = dsv4_exec_write_trace(l->exec, o->trace, err);
     if (status == DSV4_OK) {
@@ -206,34 +135,41 @@ static dsv4_status report_times(const launch *l, const run_options *o, json_t *r
 
 /* ---- saving -------------------------------------------------------------------------------------------------------------- */
 
-/* The tensors of one direction, borrowed. */
-static dsv4_status select_tensors(const dsv4_op *op, const dsv4_tensor_list *io, bool outputs, dsv4_tensor_list *out,
+/* The tensors of one direction that are there, borrowed. */
+static dsv4_status select_tensors(const dsv4_op *op, const dsv4_tensor_list *list, op_use direction, dsv4_tensor_list *out,
                                   dsv4_error *err)
 {
     dsv4_status status = DSV4_OK;
     for (size_t i = 0; i < op->n_tensors && status == DSV4_OK; i++) {
-        if ((op->tensors[i].direction != OP_IN) == outputs) {
-            status = dsv4_tensor_list_put(out, op->tensors[i].name, dsv4_tensor_list_find(io, op->tensors[i].name), err);
+        const dsv4_tensor *t = dsv4_tensor_list_find(list, op->tensors[i].name);
+        if ((op->tensors[i].use & (int)direction) != 0 && t != NULL) {
+            status = dsv4_tensor_list_put(out, op->tensors[i].name, t, err);
         }
     }
     return status;
 }
 
-static dsv4_status save(const char *path, const dsv4_op *op, const dsv4_config *config, const dsv4_tensor_list *io, dsv4_error *err)
+/* io holds the outputs of one run. */
+static dsv4_status save(const run_options *o, const dsv4_op *op, const dsv4_config *config, const dsv4_tensor_list *inputs,
+                        const dsv4_tensor_list *io, dsv4_error *err)
 {
     char *config_text = dsv4_config_format(config);
     dsv4_tensor_list in = {0}, out = {0};
-    dsv4_status status = config_text == NULL ? dsv4_fail(err, DSV4_E_NO_MEMORY, "%s: no memory for the config", path) : DSV4_OK;
+    dsv4_status status = config_text == NULL ? dsv4_fail(err, DSV4_E_NO_MEMORY, "%s: no memory for the config", o->save) : DSV4_OK;
     if (status == DSV4_OK) {
-        status = select_tensors(op, io, false, &in, err);
+        status = select_tensors(op, inputs, OP_IN, &in, err);
     }
     if (status == DSV4_OK) {
-        status = select_tensors(op, io, true, &out, err);
+        status = select_tensors(op, io, OP_OUT, &out, err);
     }
     if (status == DSV4_OK) {
-        const char *metadata[][2] = {{"kernel", op->name}, {"config", config_text}};
+        const dsv4_numerics *n = &o->launch.op.numerics;
+        const char *metadata[][2] = {{"kernel", op->name},
+                                     {"config", config_text},
+                                     {"compat", numerics_compat_word(n->compat)},
+                                     {"act_scale", numerics_act_scale_word(n->act_scale)}};
         dsv4_safetensors_part parts[] = {{"in.", &in}, {"out.", &out}};
-        status = dsv4_safetensors_write(path, metadata, 2, parts, 2, err);
+        status = dsv4_safetensors_write(o->save, metadata, sizeof metadata / sizeof *metadata, parts, 2, err);
     }
     free(config_text);
     dsv4_tensor_list_deinit(&in);
@@ -247,7 +183,7 @@ static dsv4_status save(const char *path, const dsv4_op *op, const dsv4_config *
 typedef struct run_state {
     const dsv4_op *op;
     dsv4_config config;
-    dsv4_tensor_list io, expected;
+    dsv4_tensor_list inputs, io, expected; /* as drawn or loaded; what the operator works on; the golden's outputs */
     launch launch;
     bool pass;
 } run_state;
@@ -255,40 +191,68 @@ typedef struct run_state {
 /* Fills outputs and expectations. Errors name the file of the inputs. */
 static dsv4_status compute(run_state *s, const run_options *o, dsv4_error *err)
 {
-    dsv4_status status = launch_open(&s->launch, s->op, &s->config, &o->launch, &s->io, err);
+    dsv4_status status = launch_isolate(s->op, &s->inputs, &s->io, err);
     if (status == DSV4_OK) {
-        status = launch_run(&s->launch, &o->launch, (uint64_t)o->seed, err);
+        status = launch_open(&s->launch, s->op, &s->config, &o->launch, &s->io, err);
     }
     if (status == DSV4_OK) {
-        status = run_golden(s->op, &s->config, &s->io, &s->expected, err);
+        status = launch_run(&s->launch, &o->launch, (uint64_t)o->inputs.seed, err);
     }
-    return status != DSV4_OK && o->inputs != NULL ? cli_blame(o->inputs, err) : status;
+    if (status == DSV4_OK) {
+        status = run_golden(s->op, &s->config, &o->launch.op.numerics, &s->inputs, &s->expected, err);
+    }
+    return status != DSV4_OK && o->inputs.path != NULL ? cli_blame(o->inputs.path, err) : status;
 }
 
-static dsv4_status execute(run_state *s, const run_options *o, json_t *results, dsv4_error *err)
+/* Whether the config of a preset was given more positions. */
+static bool is_raised(const run_state *s, const run_options *o)
+{
+    dsv4_config preset;
+    return o->inputs.path == NULL && dsv4_config_preset(s->config.name, &preset, NULL) == DSV4_OK &&
+           preset.max_position_embeddings < s->config.max_position_embeddings;
+}
+
+static void tell_what_ran(const run_state *s, const run_options *o, json_t *results)
+{
+    const dsv4_numerics *n = &o->launch.op.numerics;
+    const char *mode = o->launch.op.mode == DSV4_DECODE ? "decode" : "prefill";
+    long long positions = (long long)s->config.max_position_embeddings;
+    json_t *start = o->inputs.start_pos != OP_UNKNOWN ? json_integer(o->inputs.start_pos) : json_null();
+    char numerics[80];
+    json_object_update_new(results, json_pack("{s:s, s:s, s:I, s:o, s:s, s:s}", "config", s->config.name, "mode", mode,
+                                              "max_position_embeddings", (json_int_t)positions, "start_pos", start, "compat",
+                                              numerics_compat_word(n->compat), "act_scale", numerics_act_scale_word(n->act_scale)));
+    cli_print("%s %s %s%s%s\n", s->op->name, s->config.name, mode, launch_numerics_text(n, DSV4_CORRECT, numerics, sizeof numerics),
+              o->launch.verify ? ", declarations verified" : "");
+    if (is_raised(s, o)) {
+        cli_print("  max_position_embeddings raised to %lld, the end of the call\n", positions);
+    }
+}
+
+static dsv4_status execute(run_state *s, run_options *o, json_t *results, dsv4_error *err)
 {
     json_t *outputs = json_array();
     json_object_set_new(results, "outputs", outputs);
-    dsv4_status status = get_inputs(o, s->op, &s->config, &s->io, err);
+    dsv4_status status = settle_options(o, s->op, err);
+    if (status == DSV4_OK) {
+        status = inputs_get(&o->inputs, s->op, &s->config, &s->inputs, err);
+    }
     if (status == DSV4_OK) {
         status = compute(s, o, err);
     }
     if (status != DSV4_OK) {
         return status;
     }
-    const char *mode = o->launch.op.mode == DSV4_DECODE ? "decode" : "prefill";
-    json_object_update_new(
-        results, json_pack("{s:s, s:s, s:I}", "config", s->config.name, "mode", mode, "start_pos", (json_int_t)o->start_pos));
-    cli_print("%s %s %s%s\n", s->op->name, s->config.name, mode, o->launch.verify ? ", declarations verified" : "");
-    status = launch_compare(s->op, &s->io, &s->expected, outputs, &s->pass, err);
+    tell_what_ran(s, o, results);
+    status = compare_outputs(s->op, &s->config, &s->io, &s->expected, outputs, &s->pass, err);
+    if (status == DSV4_OK && o->save != NULL) {
+        status = save(o, s->op, &s->config, &s->inputs, &s->io, err);
+    }
     if (status == DSV4_OK) {
         status = report_times(&s->launch, o, results, err);
     }
     if (status == DSV4_OK && o->rounds > 0) {
-        status = bench_operator(s->op, &s->config, &o->launch, &s->io, (int)o->rounds, results, err);
-    }
-    if (status == DSV4_OK && o->save != NULL) {
-        status = save(o->save, s->op, &s->config, &s->io, err);
+        status = bench_operator(s->op, &s->config, &o->launch, &s->inputs, &s->io, (int)o->rounds, results, err);
     }
     return status;
 }
@@ -297,6 +261,7 @@ static int finish(run_state *s, json_t *results, dsv4_status status, dsv4_error 
 {
     launch_close(&s->launch);
     dsv4_tensor_list_deinit(&s->io);
+    dsv4_tensor_list_deinit(&s->inputs);
     dsv4_tensor_list_deinit(&s->expected);
     if (status == DSV4_OK) {
         json_object_set_new(results, "pass", json_boolean(s->pass));
@@ -309,7 +274,7 @@ static int finish(run_state *s, json_t *results, dsv4_status status, dsv4_error 
 
 static int run(const cli_command *self, int argc, char **argv)
 {
-    run_options options = {0};
+    run_options options = {.inputs = {.start_pos = OP_UNKNOWN}, .mode = OP_ANY, .ratio = OP_ANY};
     run_state state = {0};
     dsv4_error err = {0};
     int first = 0, code = cli_parse(self, argc, argv, &options, &first);
@@ -320,7 +285,7 @@ static int run(const cli_command *self, int argc, char **argv)
         dsv4_fail(&err, DSV4_E_USAGE, "run: got %d operators, expected one; see dsv4 list", argc - first);
         return cli_fail(&err);
     }
-    if (dsv4_op_find(argv[first], &state.op, &err) != DSV4_OK) {
+    if (op_choose(argv[first], options.mode, options.ratio, &state.op, &err) != DSV4_OK) {
         return cli_fail(&err);
     }
     json_t *results = json_pack("{s:s}", "op", state.op->name);

@@ -25,6 +25,15 @@ op_dims op_dims_of_config(const dsv4_config *config)
     dims.of[OP_hd] = config->head_dim;
     dims.of[OP_R] = config->qk_rope_head_dim;
     dims.of[OP_QL] = config->q_lora_rank;
+    dims.of[OP_OL] = config->o_lora_rank;
+    dims.of[OP_G] = config->o_groups;
+    dims.of[OP_W] = config->sliding_window;
+    dims.of[OP_M] = config->hc_mult;
+    dims.of[OP_IH] = config->index_n_heads;
+    dims.of[OP_ID] = config->index_head_dim;
+    dims.of[OP_KT] = config->index_topk;
+    dims.of[OP_tile] = config->attn_tile;
+    dims.of[OP_SL] = config->max_position_embeddings < 4 ? OP_UNKNOWN : config->max_position_embeddings / 4;
     return dims;
 }
 
@@ -47,25 +56,43 @@ const char *op_symbol_meaning(int symbol)
 /* Value of one factor at *text, a number or a symbol, and moves behind it; OP_UNKNOWN for an unbound symbol. */
 static int64_t eval_factor(const char **text, const op_dims *dims)
 {
-    size_t n = strcspn(*text, "*,");
+    size_t n = strcspn(*text, "*/+,");
     int symbol = op_find_symbol(*text, n);
     int64_t value = symbol < OP_N_SYMBOLS ? dims->of[symbol] : strtoll(*text, NULL, 10);
     *text += n;
     return value;
 }
 
-/* Value of one extent such as "H*hd", and moves behind it; OP_UNKNOWN if a symbol is unbound or the product overflows. */
-static int64_t eval_extent(const char **text, const op_dims *dims)
+/* Value of a product such as "H*hd/G", and moves behind it; OP_UNKNOWN if a symbol is unbound or the product overflows. */
+static int64_t eval_product(const char **text, const op_dims *dims)
 {
-    int64_t product = 1;
-    bool known = true;
-    for (;; (*text)++) {
+    int64_t product = eval_factor(text, dims);
+    bool known = product != OP_UNKNOWN;
+    while (**text == '*' || **text == '/') {
+        bool divides = *(*text)++ == '/';
         int64_t factor = eval_factor(text, dims);
-        known = known && factor != OP_UNKNOWN && !__builtin_mul_overflow(product, factor, &product);
-        if (**text != '*') {
-            return known ? product : OP_UNKNOWN;
+        known = known && factor != OP_UNKNOWN && !(divides && factor < 1);
+        if (known && divides) {
+            product = product / factor + (product % factor != 0);
+        } else {
+            known = known && !__builtin_mul_overflow(product, factor, &product);
         }
     }
+    return known ? product : OP_UNKNOWN;
+}
+
+/* Value of one extent such as "W+KT", and moves behind it; OP_UNKNOWN likewise. */
+static int64_t eval_extent(const char **text, const op_dims *dims)
+{
+    int64_t sum = eval_product(text, dims);
+    while (**text == '+') {
+        (*text)++;
+        int64_t product = eval_product(text, dims);
+        if (sum == OP_UNKNOWN || product == OP_UNKNOWN || __builtin_add_overflow(sum, product, &sum)) {
+            sum = OP_UNKNOWN;
+        }
+    }
+    return sum;
 }
 
 dsv4_status op_eval_shape(const char *shape, const op_dims *dims, int *n_dims, int64_t *extents, dsv4_error *err)
@@ -108,8 +135,9 @@ dsv4_status op_check_tensor(const op_tensor *row, const dsv4_tensor *t, const op
         return dsv4_fail(err, DSV4_E_SHAPE, "tensor %s: got %s %s, expected %s [%s]", row->name, dsv4_dtype_name(t->dtype), got,
                          dsv4_dtype_name(row->dtype), row->shape);
     }
-    bool same = t->dtype == row->dtype && t->n_dims == wanted.n_dims &&
-                memcmp(t->shape, wanted.shape, (size_t)t->n_dims * sizeof *t->shape) == 0;
+    bool dtype_fits = t->dtype == row->dtype || ((row->use & OP_OR_I8) != 0 && t->dtype == DSV4_I8);
+    bool same =
+        dtype_fits && t->n_dims == wanted.n_dims && memcmp(t->shape, wanted.shape, (size_t)t->n_dims * sizeof *t->shape) == 0;
     if (!same) {
         return dsv4_fail(err, DSV4_E_SHAPE, "tensor %s: got %s %s, expected %s %s = [%s]", row->name, dsv4_dtype_name(t->dtype),
                          got, dsv4_dtype_name(row->dtype), dsv4_tensor_shape_text(&wanted, expected, sizeof expected), row->shape);
@@ -147,6 +175,9 @@ static dsv4_status check_dims(const dsv4_op *op, const op_dims *dims, dsv4_error
 /* Checks one input and binds what it decides. */
 static dsv4_status bind_input(const dsv4_op *op, const op_tensor *row, const dsv4_tensor *t, op_dims *dims, dsv4_error *err)
 {
+    if (t == NULL && (row->use & OP_OPTIONAL) != 0) {
+        return DSV4_OK;
+    }
     if (t == NULL) {
         return dsv4_fail(err, DSV4_E_NOT_FOUND, "%s: input %s is missing, expected %s [%s]", op->name, row->name,
                          dsv4_dtype_name(row->dtype), row->shape);
@@ -161,39 +192,9 @@ dsv4_status op_bind(const dsv4_op *op, const dsv4_tensor_list *io, op_dims *dims
     dsv4_status status = check_dims(op, dims, err);
     for (size_t i = 0; i < op->n_tensors && status == DSV4_OK; i++) {
         const op_tensor *row = &op->tensors[i];
-        if (row->direction != OP_OUT) {
+        if (op_is_input(row)) {
             status = bind_input(op, row, dsv4_tensor_list_find(io, row->name), dims, err);
         }
     }
     return status == DSV4_OK ? check_dims(op, dims, err) : status;
-}
-
-dsv4_status op_draw_inputs(const dsv4_op *op, const op_dims *dims, uint64_t seed, dsv4_tensor_list *list, dsv4_error *err)
-{
-    dsv4_status status = DSV4_OK;
-    for (size_t i = 0; i < op->n_tensors && status == DSV4_OK; i++) {
-        const op_tensor *row = &op->tensors[i];
-        int n_dims = 0;
-        int64_t extents[DSV4_MAX_DIMS];
-        if (row->direction == OP_OUT) {
-            continue;
-        }
-        status = op_eval_shape(row->shape, dims, &n_dims, extents, err);
-        if (status == DSV4_OK) {
-            status = dsv4_tensor_list_alloc(list, row->name, row->dtype, n_dims, extents, NULL, err);
-        }
-    }
-    for (size_t i = 0; i < op->n_tensors && status == DSV4_OK; i++) {
-        const op_tensor *row = &op->tensors[i];
-        fix_rule rule = row->fixture;
-        if (row->direction == OP_OUT || rule.kind == FIX_NONE) {
-            continue;
-        }
-        if (row->symbol != NULL) {
-            rule.a = (double)dims->of[op_find_symbol(row->symbol, strlen(row->symbol))];
-        }
-        dsv4_tensor *scale = rule.scale_name != NULL ? dsv4_tensor_list_find(list, rule.scale_name) : NULL;
-        status = fix_fill(row->name, &rule, seed, dsv4_tensor_list_find(list, row->name), scale, err);
-    }
-    return status;
 }

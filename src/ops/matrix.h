@@ -4,17 +4,26 @@
 
 #include "ops/op.h"
 
-/* A row-major matrix and its view. */
+/* A row-major matrix and its view; rows lie ld elements apart. */
 typedef struct op_matrix {
     void *data;
-    int64_t rows, cols;
+    int64_t rows, cols, ld;
     dsv4_view view;
 } op_matrix;
+
+/* Stands for a matrix that is not there. */
+extern const op_matrix op_no_matrix;
 
 /* View of a tensor as a matrix: the last n_col_dims dimensions are columns. */
 op_matrix op_matrix_of(const op_context *c, const char *name, const dsv4_tensor *t, int n_col_dims);
 
-/* New memory of the graph. */
+/* The same of the tensor `name` of the operator's table. An optional tensor that is missing gives a matrix without data. */
+op_matrix op_matrix_named(const op_context *c, const char *name, int n_col_dims);
+
+/* Columns [col0, col0 + cols) of m, whose elements have elem_bytes. */
+op_matrix op_matrix_cols(const op_context *c, const char *name, op_matrix m, size_t elem_bytes, int64_t col0, int64_t cols);
+
+/* New memory of the graph, zeroed. */
 op_matrix op_matrix_new(const op_context *c, const char *name, int64_t rows, int64_t cols, dsv4_dtype dtype);
 
 #endif

@@ -6,16 +6,47 @@
 
 /* ---- operands ---------------------------------------------------------------------------------------------------------- */
 
-op_weight op_weight_pack(const op_context *c, const char *name, const dsv4_tensor *w)
+op_weight_source op_weight_of(const dsv4_tensor *w)
 {
-    int64_t k = w->shape[0], n = w->shape[1];
-    bool is_bf16 = w->dtype == DSV4_BF16;
-    size_t n_bytes = is_bf16 ? uk_pack_bf16_bytes(k, n) : uk_pack_i8_bytes(k, n);
-    void *memory = dsv4_graph_memory(c->g, n_bytes);
+    return (op_weight_source){w->data, w->dtype, w->shape[0], w->shape[1], w->shape[1], 1};
+}
+
+op_weight_source op_weight_of_transposed(const dsv4_tensor *w)
+{
+    return (op_weight_source){w->data, w->dtype, w->shape[1], w->shape[0], 1, w->shape[1]};
+}
+
+static size_t packed_bytes(const op_weight_source *w)
+{
+    switch (w->dtype) {
+    case DSV4_BF16:
+        return uk_pack_bf16_bytes(w->k, w->n);
+    case DSV4_F32:
+        return uk_pack_f32_bytes(w->k, w->n);
+    default:
+        return uk_pack_i8_bytes(w->k, w->n);
+    }
+}
+
+static uk_packed pack(const op_weight_source *w, void *memory)
+{
+    switch (w->dtype) {
+    case DSV4_BF16:
+        return uk_pack_bf16(w->data, w->k, w->n, w->stride_k, w->stride_n, memory);
+    case DSV4_F32:
+        return uk_pack_f32(w->data, w->k, w->n, w->stride_k, w->stride_n, memory);
+    default:
+        return uk_pack_i8(w->data, w->k, w->n, w->stride_k, w->stride_n, memory);
+    }
+}
+
+op_weight op_weight_pack(const op_context *c, const char *name, op_weight_source w)
+{
+    void *memory = dsv4_graph_memory(c->g, packed_bytes(&w));
     if (memory == NULL) {
         return (op_weight){0};
     }
-    op_weight packed = {is_bf16 ? uk_pack_bf16(w->data, k, n, n, 1, memory) : uk_pack_i8(w->data, k, n, n, 1, memory), 0};
+    op_weight packed = {pack(&w, memory), w.dtype, 0};
     packed.view = dsv4_graph_view(c->g, name, memory, packed.packed.n_panels, packed.packed.panel_bytes, 1,
                                   (size_t)packed.packed.panel_bytes);
     return packed;
@@ -97,7 +128,7 @@ static void describe_bf16(const void *arg, int64_t block, dsv4_describe *d)
 {
     const project *p = arg;
     project_tile tile = tile_of(p, block);
-    describe_operands(p, &tile, UK_PANEL * (int64_t)sizeof(uint16_t), d);
+    describe_operands(p, &tile, UK_PANEL * (int64_t)dsv4_dtype_bytes(p->w.dtype), d);
     dsv4_costs(d, (dsv4_work){.flops_bf16 = multiply_adds(&tile)});
 }
 
@@ -110,8 +141,13 @@ static void chunk_bf16(const project *p, const project_tile *tile, int64_t chunk
     for (int64_t panel = tile->panel.begin; panel < tile->panel.end; panel++) {
         for (int64_t t = tile->t.begin; t < tile->t.end; t += UK_MAX_ROWS) {
             int m = (int)smaller(tile->t.end - t, UK_MAX_ROWS);
-            p->uk->gemm_bf16(m, width, x + (t - tile->t.begin) * width, width, uk_panel_bf16(&p->w.packed, panel, k.begin),
-                             sums + t * ld + panel * UK_PANEL, ld, add);
+            const float *a = x + (t - tile->t.begin) * width;
+            float *y = sums + t * ld + panel * UK_PANEL;
+            if (p->w.dtype == DSV4_BF16) {
+                p->uk->gemm_bf16(m, width, a, width, uk_panel_bf16(&p->w.packed, panel, k.begin), y, ld, add);
+            } else {
+                p->uk->gemm_f32(m, width, a, width, uk_panel_f32(&p->w.packed, panel, k.begin), y, ld, add);
+            }
         }
     }
 }
@@ -124,7 +160,7 @@ static void run_bf16(const void *arg, int64_t block, void *scratch)
     for (int64_t chunk = tile.chunk.begin; chunk < tile.chunk.end; chunk++) {
         tile_range k = tile_at(chunk, OP_SUM_CHUNK, p->x.cols);
         for (int64_t t = tile.t.begin; t < tile.t.end; t++) {
-            p->uk->widen_bf16(k.end - k.begin, (const uint16_t *)p->x.data + t * p->x.cols + k.begin,
+            p->uk->widen_bf16(k.end - k.begin, (const uint16_t *)p->x.data + t * p->x.ld + k.begin,
                               x + (t - tile.t.begin) * (k.end - k.begin));
         }
         chunk_bf16(p, &tile, chunk, k, x);
@@ -188,7 +224,7 @@ static void run_i8(const void *arg, int64_t block, void *scratch)
     int64_t row = biased_row(p), ld = p->y.sums.cols;
     for (int64_t t = tile.t.begin; t < tile.t.end; t++) {
         uint8_t *biased = x + (t - tile.t.begin) * row;
-        p->uk->bias_i8(p->x.cols, (const int8_t *)p->x.data + t * p->x.cols, biased);
+        p->uk->bias_i8(p->x.cols, (const int8_t *)p->x.data + t * p->x.ld, biased);
         memset(biased + p->x.cols, 0, (size_t)(row - p->x.cols));
     }
     for (int64_t panel = tile.panel.begin; panel < tile.panel.end; panel++) {

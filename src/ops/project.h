@@ -15,11 +15,23 @@
 /* A packed weight and its view: row p is panel p, columns are bytes. */
 typedef struct op_weight {
     uk_packed packed;
+    dsv4_dtype dtype;
     dsv4_view view;
 } op_weight;
 
-/* Packs w [K, N] row-major (BF16 or I8) into memory of the graph. */
-op_weight op_weight_pack(const op_context *c, const char *name, const dsv4_tensor *w);
+/* A weight of k inputs and n outputs as it lies in memory: element (k, n) is data[k*stride_k + n*stride_n]. */
+typedef struct op_weight_source {
+    const void *data;
+    dsv4_dtype dtype; /* BF16, F32 or I8 */
+    int64_t k, n, stride_k, stride_n;
+} op_weight_source;
+
+/* Sources of a tensor [K, N], and of one [N, K]. */
+op_weight_source op_weight_of(const dsv4_tensor *w);
+op_weight_source op_weight_of_transposed(const dsv4_tensor *w);
+
+/* Packs into memory of the graph. */
+op_weight op_weight_pack(const op_context *c, const char *name, op_weight_source w);
 
 /* The result of a product of n_rows rows: partial p of row t is row p*n_rows + t of sums, columns padded to whole panels. Row t is
  * the sum of its partials in ascending p. */
@@ -32,7 +44,7 @@ typedef struct op_project_tiles {
     int64_t t_tile, n_tile, k_split; /* n_tile a multiple of UK_PANEL; k_split at most the number of chunks of k */
 } op_project_tiles;
 
-/* x BF16 [T, K], w BF16: sums FP32. */
+/* x BF16 [T, K], w BF16 or F32: sums FP32. */
 op_product op_project_bf16(const op_context *c, const char *stage, op_matrix x, op_weight w, op_project_tiles tiles);
 
 /* dst[0..end-begin) = columns [begin, end) of row t of y: its partials added in ascending order. */

@@ -19,10 +19,8 @@
  * NUMERICS  f32; products and squares summed in chunks of 512 (ops/chunk.h), so no tile changes a bit; INT8 product exact; rounded
  *           to bf16 once, last. */
 #include "ops/chunk.h"
-#include "ops/project.h"
+#include "ops/qkv.h"
 #include "ops/rms.h"
-
-enum { X, WQ_A, WQ_B, WQ_B_SCALE, WKV, ROPE_COS, ROPE_SIN, GAMMA_CQ, GAMMA_CKV, Q, KV, QR, QR_SCALE };
 
 static const op_tensor tensors[] = {
     {"x", DSV4_BF16, OP_IN, "T,D", "normalised hidden", {FIX_UNIFORM, -1, 1, NULL}, NULL, {0}},
@@ -55,8 +53,10 @@ static const op_tile tiles[] = {
 
 typedef struct qkv {
     const uk_table *uk;
-    op_matrix q, kv, qr, qr_scale;                  /* outputs */
-    op_matrix q_scale, cos, sin, gamma_q, gamma_kv; /* inputs besides x and the weights */
+    op_matrix q, kv, qr, qr_scale;        /* outputs */
+    op_matrix q_scale, gamma_q, gamma_kv; /* inputs besides x and the weights */
+    op_turns turns;
+    op_matrix turn_rows;
     op_product qr_sums, kv_sums, acc;
     op_matrix a, sums, amax;
     op_part_grid a_grid;
@@ -152,25 +152,6 @@ static void run_qr_quant(const void *arg, int64_t block, void *scratch)
 
 /* ---- heads --------------------------------------------------------------------------------------------------------------- */
 
-/* Widens the R/2 cosines and then the R/2 sines of token t to turn[0..R). */
-static void load_turn(const qkv *o, int64_t t, float *turn)
-{
-    o->uk->widen_bf16(o->R / 2, (const uint16_t *)o->cos.data + t * o->R, turn);
-    o->uk->widen_bf16(o->R / 2, (const uint16_t *)o->sin.data + t * o->R, turn + o->R / 2);
-}
-
-/* Rotates the last R of a row of hd values. */
-static void rotate_row(const qkv *o, const float *turn, float *row)
-{
-    o->uk->rotate(o->R / 2, turn, turn + o->R / 2, row + o->hd - o->R);
-}
-
-static void reads_turns(const qkv *o, tile_range t, dsv4_describe *d)
-{
-    dsv4_reads(d, o->cos.view, t.begin, t.end, 0, o->R / 2);
-    dsv4_reads(d, o->sin.view, t.begin, t.end, 0, o->R / 2);
-}
-
 typedef struct head_tile {
     tile_range t, head;
 } head_tile;
@@ -189,7 +170,7 @@ static void describe_q_head(const void *arg, int64_t block, dsv4_describe *d)
     dsv4_reads(d, o->acc.sums.view, tile.t.begin, tile.t.end, begin, end);
     dsv4_reads(d, o->qr_scale.view, tile.t.begin, tile.t.end, 0, 1);
     dsv4_reads(d, o->q_scale.view, 0, 1, begin, end);
-    reads_turns(o, tile.t, d);
+    op_turns_reads_by(d, &o->turns, &o->turn_rows, tile.t.begin, tile.t.end, o->R);
     dsv4_writes(d, o->q.view, tile.t.begin, tile.t.end, begin, end);
     dsv4_costs(d, (dsv4_work){.vector_ops = 6.0 * (double)((tile.t.end - tile.t.begin) * (end - begin))});
 }
@@ -201,11 +182,11 @@ static void run_q_head(const void *arg, int64_t block, void *scratch)
     float *turn = scratch, *row = turn + o->R;
     for (int64_t t = tile.t.begin; t < tile.t.end; t++) {
         const int32_t *acc = (const int32_t *)o->acc.sums.data + t * o->acc.sums.cols;
-        load_turn(o, t, turn);
+        op_turns_load(o->uk, &o->turns, op_turns_row(&o->turn_rows, t), o->R, turn);
         for (int64_t col = tile.head.begin * o->hd; col < tile.head.end * o->hd; col += o->hd) {
             o->uk->dequant_i32(o->hd, acc + col, *at(&o->qr_scale, t, 0), at(&o->q_scale, 0, col), row);
             o->uk->scale(o->hd, row, op_row_inverse_rms(o->uk, row, o->hd, o->eps), row);
-            rotate_row(o, turn, row);
+            op_turn_row(o->uk, turn, o->R, o->hd, row);
             o->uk->narrow_bf16(o->hd, row, (uint16_t *)o->q.data + t * o->q.cols + col);
         }
     }
@@ -217,7 +198,7 @@ static void describe_kv_head(const void *arg, int64_t block, dsv4_describe *d)
     tile_range t = tile_at(block, o->norm_t_tile, o->kv.rows);
     op_product_reads(d, &o->kv_sums, t.begin, t.end, 0, o->hd);
     dsv4_reads(d, o->gamma_kv.view, 0, 1, 0, o->hd);
-    reads_turns(o, t, d);
+    op_turns_reads_by(d, &o->turns, &o->turn_rows, t.begin, t.end, o->R);
     dsv4_writes(d, o->kv.view, t.begin, t.end, 0, o->hd);
     dsv4_costs(d, (dsv4_work){.vector_ops = (double)((t.end - t.begin) * o->hd * (o->kv_sums.n_partials + 5))});
 }
@@ -228,79 +209,99 @@ static void run_kv_head(const void *arg, int64_t block, void *scratch)
     tile_range tile = tile_at(block, o->norm_t_tile, o->kv.rows);
     float *turn = scratch, *row = turn + o->R;
     for (int64_t t = tile.begin; t < tile.end; t++) {
-        load_turn(o, t, turn);
+        op_turns_load(o->uk, &o->turns, op_turns_row(&o->turn_rows, t), o->R, turn);
         op_product_row(o->uk, &o->kv_sums, t, 0, o->hd, row);
         o->uk->scale_gamma(o->hd, row, op_row_inverse_rms(o->uk, row, o->hd, o->eps), o->gamma_kv.data, row);
-        rotate_row(o, turn, row);
+        op_turn_row(o->uk, turn, o->R, o->hd, row);
         o->uk->narrow_bf16(o->hd, row, (uint16_t *)o->kv.data + t * o->hd);
     }
 }
 
 /* ---- graph --------------------------------------------------------------------------------------------------------------- */
 
-static dsv4_status check(const op_context *c, dsv4_error *err)
+dsv4_status op_qkv_check(const op_context *c, dsv4_error *err)
 {
     int64_t R = c->dims.of[OP_R], hd = c->dims.of[OP_hd];
     if (R % 2 != 0 || R > hd) {
-        return dsv4_fail(err, DSV4_E_VALUE, "qkv_proj_rope: qk_rope_head_dim=%lld, rule: even and at most head_dim=%lld",
+        return dsv4_fail(err, DSV4_E_VALUE, "%s: qk_rope_head_dim=%lld, rule: even and at most head_dim=%lld", c->op->name,
                          (long long)R, (long long)hd);
     }
     if (c->dims.of[OP_QL] > 65536) {
-        return dsv4_fail(err, DSV4_E_VALUE, "qkv_proj_rope: q_lora_rank=%lld, rule q_lora_rank <= 65536: INT32 sums must be exact",
-                         (long long)c->dims.of[OP_QL]);
+        return dsv4_fail(err, DSV4_E_VALUE, "%s: q_lora_rank=%lld, rule q_lora_rank <= 65536: INT32 sums must be exact",
+                         c->op->name, (long long)c->dims.of[OP_QL]);
     }
     return DSV4_OK;
 }
 
-static void gather(qkv *o, const op_context *c)
+static void init(qkv *o, const op_context *c, const op_qkv_args *a)
 {
-    o->uk = c->uk;
-    o->q = op_matrix_of(c, "q", &c->tensor[Q], 2);
-    o->kv = op_matrix_of(c, "kv", &c->tensor[KV], 1);
-    o->qr = op_matrix_of(c, "qr", &c->tensor[QR], 1);
-    o->qr_scale = op_matrix_of(c, "qr_scale", &c->tensor[QR_SCALE], 1);
-    o->q_scale = op_matrix_of(c, "wq_b_scale", &c->tensor[WQ_B_SCALE], 1);
-    o->cos = op_matrix_of(c, "rope_cos", &c->tensor[ROPE_COS], 1);
-    o->sin = op_matrix_of(c, "rope_sin", &c->tensor[ROPE_SIN], 1);
-    o->gamma_q = op_matrix_of(c, "gamma_cq", &c->tensor[GAMMA_CQ], 1);
-    o->gamma_kv = op_matrix_of(c, "gamma_ckv", &c->tensor[GAMMA_CKV], 1);
-    int64_t T = c->dims.of[OP_T], QL = c->dims.of[OP_QL], chunks = op_chunks(QL);
+    int64_t T = a->x.rows, QL = a->qr.cols, chunks = op_chunks(QL);
+    *o = (qkv){.uk = c->uk,
+               .q = a->q,
+               .kv = a->kv,
+               .qr = a->qr,
+               .qr_scale = a->qr_scale,
+               .q_scale = a->wq_b_scale,
+               .gamma_q = a->gamma_cq,
+               .gamma_kv = a->gamma_ckv,
+               .turns = a->turns,
+               .turn_rows = a->turn_rows,
+               .a_grid = {T, QL, a->tiles.norm_t_tile, a->tiles.norm_parts},
+               .H = c->dims.of[OP_H],
+               .hd = c->dims.of[OP_hd],
+               .R = c->dims.of[OP_R],
+               .eps = (float)c->config->rms_norm_eps,
+               .norm_t_tile = a->tiles.norm_t_tile,
+               .head_t_tile = a->tiles.head_t_tile,
+               .head_group = a->tiles.head_group};
     o->a = op_matrix_new(c, "qkv.a", T, QL, DSV4_F32);
     o->sums = op_matrix_new(c, "qkv.sums", T, chunks, DSV4_F32);
     o->amax = op_matrix_new(c, "qkv.amax", T, chunks, DSV4_F32);
-    o->a_grid = (op_part_grid){T, QL, c->tile[NORM_T_TILE], c->tile[NORM_PARTS]};
-    o->H = c->dims.of[OP_H];
-    o->hd = c->dims.of[OP_hd];
-    o->R = c->dims.of[OP_R];
-    o->eps = (float)c->config->rms_norm_eps;
-    o->norm_t_tile = c->tile[NORM_T_TILE];
-    o->head_t_tile = c->tile[HEAD_T_TILE];
-    o->head_group = c->tile[HEAD_GROUP];
 }
 
-static void build(const op_context *c)
+void op_qkv_add(const op_context *c, const op_qkv_args *a)
 {
     qkv *o = dsv4_graph_memory(c->g, sizeof *o);
     if (o == NULL) {
         return;
     }
-    gather(o, c);
-    op_matrix x = op_matrix_of(c, "x", &c->tensor[X], 1);
-    op_weight wq_a = op_weight_pack(c, "wq_a", &c->tensor[WQ_A]), wkv = op_weight_pack(c, "wkv", &c->tensor[WKV]);
-    op_weight wq_b = op_weight_pack(c, "wq_b", &c->tensor[WQ_B]);
-    op_project_tiles low_rank = {c->tile[T_TILE], c->tile[N_TILE], c->tile[K_SPLIT]};
-    int64_t T = c->dims.of[OP_T], norm_blocks = op_part_blocks(&o->a_grid), kv_blocks = tile_count(T, o->norm_t_tile);
+    init(o, c, a);
+    op_weight wq_a = op_weight_pack(c, "wq_a", op_weight_of(&a->wq_a)), wkv = op_weight_pack(c, "wkv", op_weight_of(&a->wkv));
+    op_weight wq_b = op_weight_pack(c, "wq_b", op_weight_of(&a->wq_b));
+    int64_t T = a->x.rows, norm_blocks = op_part_blocks(&o->a_grid), kv_blocks = tile_count(T, o->norm_t_tile);
     int64_t head_blocks = tile_count(T, o->head_t_tile) * tile_count(o->H, o->head_group);
     size_t row_bytes = (size_t)(o->R + o->hd) * sizeof(float);
 
-    o->qr_sums = op_project_bf16(c, "qkv.qr_proj", x, wq_a, low_rank);
-    o->kv_sums = op_project_bf16(c, "qkv.kv_proj", x, wkv, low_rank);
+    o->qr_sums = op_project_bf16(c, "qkv.qr_proj", a->x, wq_a, a->tiles.low_rank);
+    o->kv_sums = op_project_bf16(c, "qkv.kv_proj", a->x, wkv, a->tiles.low_rank);
     dsv4_graph_stage(c->g, &(dsv4_stage_desc){"qkv.qr_sum", norm_blocks, run_qr_sum, describe_qr_sum, o, 0, DSV4_VECTOR});
     dsv4_graph_stage(c->g, &(dsv4_stage_desc){"qkv.qr_norm", norm_blocks, run_qr_norm, describe_qr_norm, o, 0, DSV4_VECTOR});
     dsv4_graph_stage(c->g, &(dsv4_stage_desc){"qkv.qr_quant", norm_blocks, run_qr_quant, describe_qr_quant, o, 0, DSV4_VECTOR});
-    o->acc = op_project_i8(c, "qkv.q_proj", o->qr, wq_b, c->tile[T_TILE], c->tile[Q_N_TILE]);
+    o->acc = op_project_i8(c, "qkv.q_proj", o->qr, wq_b, a->tiles.low_rank.t_tile, a->tiles.q_n_tile);
     dsv4_graph_stage(c->g, &(dsv4_stage_desc){"qkv.q_head", head_blocks, run_q_head, describe_q_head, o, row_bytes, DSV4_VECTOR});
     dsv4_graph_stage(c->g, &(dsv4_stage_desc){"qkv.kv_head", kv_blocks, run_kv_head, describe_kv_head, o, row_bytes, DSV4_VECTOR});
+}
+
+static void build(const op_context *c)
+{
+    op_qkv_add(c, &(op_qkv_args){.x = op_matrix_named(c, "x", 1),
+                                 .wq_a = op_tensor_named(c, "wq_a"),
+                                 .wq_b = op_tensor_named(c, "wq_b"),
+                                 .wkv = op_tensor_named(c, "wkv"),
+                                 .wq_b_scale = op_matrix_named(c, "wq_b_scale", 1),
+                                 .gamma_cq = op_matrix_named(c, "gamma_cq", 1),
+                                 .gamma_ckv = op_matrix_named(c, "gamma_ckv", 1),
+                                 .turns = op_turns_named(c, "rope_cos", "rope_sin"),
+                                 .q = op_matrix_named(c, "q", 2),
+                                 .kv = op_matrix_named(c, "kv", 1),
+                                 .qr = op_matrix_named(c, "qr", 1),
+                                 .qr_scale = op_matrix_named(c, "qr_scale", 1),
+                                 .tiles = {.low_rank = {c->tile[T_TILE], c->tile[N_TILE], c->tile[K_SPLIT]},
+                                           .q_n_tile = c->tile[Q_N_TILE],
+                                           .norm_t_tile = c->tile[NORM_T_TILE],
+                                           .norm_parts = c->tile[NORM_PARTS],
+                                           .head_t_tile = c->tile[HEAD_T_TILE],
+                                           .head_group = c->tile[HEAD_GROUP]}});
 }
 
 const dsv4_op op_qkv_proj_rope = {
@@ -310,6 +311,6 @@ const dsv4_op op_qkv_proj_rope = {
     .n_tensors = sizeof tensors / sizeof *tensors,
     .tiles = tiles,
     .n_tiles = sizeof tiles / sizeof *tiles,
-    .check = check,
+    .check = op_qkv_check,
     .build = build,
 };

@@ -5,11 +5,10 @@
  * STAGES    rmsnorm.sum    [t_tile x part]  x          -> sums   blocks: T/t_tile * parts
  *           rmsnorm.apply  [t_tile x part]  x, sums, w -> y      blocks: T/t_tile * parts
  * NUMERICS  f32; sum of squares by chunks of 512 (ops/chunk.h), one rounding to bf16 at the end. */
-#include "ops/chunk.h"
-#include "ops/matrix.h"
-#include "ops/rms.h"
+#include "ops/rmsnorm.h"
 
-enum { X, NORM_W, X_NORMED };
+#include "ops/chunk.h"
+#include "ops/rms.h"
 
 static const op_tensor tensors[] = {
     {"x", DSV4_BF16, OP_IN, "T,D", "rows", {FIX_NORMAL, -0.5, 1, NULL}, NULL, {0}},
@@ -78,24 +77,29 @@ static void run_apply(const void *arg, int64_t block, void *scratch)
     }
 }
 
-static void build(const op_context *c)
+void op_rmsnorm_add(const op_context *c, const op_rmsnorm_args *a)
 {
     norm *n = dsv4_graph_memory(c->g, sizeof *n);
     if (n == NULL) {
         return;
     }
-    int64_t T = c->dims.of[OP_T], D = c->dims.of[OP_D];
-    n->uk = c->uk;
-    n->x = op_matrix_of(c, "x", &c->tensor[X], 1);
-    n->w = op_matrix_of(c, "norm_w", &c->tensor[NORM_W], 1);
-    n->y = op_matrix_of(c, "x_normed", &c->tensor[X_NORMED], 1);
+    int64_t T = a->x.rows, D = a->x.cols;
+    *n = (norm){.uk = c->uk, .x = a->x, .w = a->w, .y = a->y, .eps = (float)c->config->rms_norm_eps};
     n->sums = op_matrix_new(c, "rmsnorm.sums", T, op_chunks(D), DSV4_F32);
-    n->eps = (float)c->config->rms_norm_eps;
-    n->grid = (op_part_grid){T, D, c->tile[T_TILE], c->tile[NORM_PARTS]};
+    n->grid = (op_part_grid){T, D, a->t_tile, a->parts};
     int64_t n_blocks = op_part_blocks(&n->grid);
     size_t row_bytes = (size_t)D * sizeof(float);
     dsv4_graph_stage(c->g, &(dsv4_stage_desc){"rmsnorm.sum", n_blocks, run_sum, describe_sum, n, row_bytes, DSV4_VECTOR});
     dsv4_graph_stage(c->g, &(dsv4_stage_desc){"rmsnorm.apply", n_blocks, run_apply, describe_apply, n, row_bytes, DSV4_VECTOR});
+}
+
+static void build(const op_context *c)
+{
+    op_rmsnorm_add(c, &(op_rmsnorm_args){.x = op_matrix_named(c, "x", 1),
+                                         .w = op_matrix_named(c, "norm_w", 1),
+                                         .y = op_matrix_named(c, "x_normed", 1),
+                                         .t_tile = c->tile[T_TILE],
+                                         .parts = c->tile[NORM_PARTS]});
 }
 
 const dsv4_op op_rmsnorm = {

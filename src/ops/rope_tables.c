@@ -8,8 +8,8 @@
  * NUMERICS  f32 frequencies and angles (FP32 product of position and frequency), one rounding to bf16. */
 #include <math.h>
 
-#include "base/numbers.h"
 #include "ops/matrix.h"
+#include "ops/rope.h"
 #include "ops/tile.h"
 
 enum { COMPRESS_RATIO, MAX_SEQ_LEN, FREQS_COS, FREQS_SIN };
@@ -29,8 +29,6 @@ static const op_tensor tensors[] = {
 };
 
 enum { N_TILE };
-
-enum { MAX_POSITIONS = 1 << 24 };
 
 static const op_tile tiles[] = {
     {"n_tile", "rows of a block", 64, 64, 1, NULL, NULL},
@@ -72,6 +70,13 @@ static float frequency_of(const dsv4_config *config, bool compressed, int64_t j)
     return f / (float)config->rope_factor * (1.0f - share) + f * share;
 }
 
+void op_rope_frequencies(const dsv4_config *config, int64_t ratio, float *frequency)
+{
+    for (int64_t j = 0; j < config->qk_rope_head_dim / 2; j++) {
+        frequency[j] = frequency_of(config, ratio != 0, j);
+    }
+}
+
 static void describe_rows(const void *arg, int64_t block, dsv4_describe *d)
 {
     const tables *a = arg;
@@ -90,9 +95,8 @@ static void run_rows(const void *arg, int64_t block, void *scratch)
     for (int64_t p = n.begin; p < n.end; p++) {
         uint16_t *cos_row = (uint16_t *)a->cos.data + p * R, *sin_row = (uint16_t *)a->sin.data + p * R;
         for (int64_t j = 0; j < half; j++) {
-            float angle = (float)p * a->frequency[j];
-            cos_row[j] = cos_row[j + half] = num_bf16_from_f32((float)cos(angle));
-            sin_row[j] = sin_row[j + half] = num_bf16_from_f32((float)sin(angle));
+            cos_row[j] = cos_row[j + half] = op_rope_cos(p, a->frequency[j]);
+            sin_row[j] = sin_row[j + half] = op_rope_sin(p, a->frequency[j]);
         }
     }
 }
@@ -103,9 +107,9 @@ static dsv4_status check(const op_context *c, dsv4_error *err)
         return dsv4_fail(err, DSV4_E_VALUE, "rope_tables: qk_rope_head_dim=%lld, rule qk_rope_head_dim %% 2 == 0",
                          (long long)c->dims.of[OP_R]);
     }
-    if (c->dims.of[OP_N] > MAX_POSITIONS) {
+    if (c->dims.of[OP_N] > OP_ROPE_MAX_POSITIONS) {
         return dsv4_fail(err, DSV4_E_VALUE, "rope_tables: max_seq_len=%lld, expected at most %d: positions must be exact in FP32",
-                         (long long)c->dims.of[OP_N], MAX_POSITIONS);
+                         (long long)c->dims.of[OP_N], OP_ROPE_MAX_POSITIONS);
     }
     return DSV4_OK;
 }
@@ -118,9 +122,7 @@ static void build(const op_context *c)
     if (a == NULL || frequency == NULL) {
         return;
     }
-    for (int64_t j = 0; j < half; j++) {
-        frequency[j] = frequency_of(c->config, c->dims.of[OP_ratio] != 0, j);
-    }
+    op_rope_frequencies(c->config, c->dims.of[OP_ratio], frequency);
     a->frequency = frequency;
     a->cos = op_matrix_of(c, "freqs_cos", &c->tensor[FREQS_COS], 1);
     a->sin = op_matrix_of(c, "freqs_sin", &c->tensor[FREQS_SIN], 1);

@@ -41,7 +41,7 @@ static float relative_difference(float a, float e, const limits *l)
 /* Python's round(budget * n), at most n. */
 static int64_t allowed_points(const cmp_rule *rule, int64_t n)
 {
-    if (rule->kind != CMP_RATIO && rule->kind != CMP_RELDIFF) {
+    if (rule->kind == CMP_EXACT || rule->kind == CMP_TOPK) {
         return 0;
     }
     assert(rule->budget >= 0);
@@ -72,6 +72,7 @@ static bool is_bad(const point *p, cmp_kind kind, const limits *l, float *relati
     const float a = (float)p->a, e = (float)p->e;
     switch (kind) {
     case CMP_EXACT:
+    case CMP_TOPK:
         return !p->same_bits;
     case CMP_ALLCLOSE:
         return !tensor_is_close(a, e, l->atol, l->rtol);
@@ -105,8 +106,8 @@ static void track_worst(cmp_result *r, int64_t i, const point *p, bool bad)
 
 static bool passes(const cmp_result *r, cmp_kind kind, const limits *l, float relative)
 {
-    if (kind == CMP_EXACT || kind == CMP_ALLCLOSE) {
-        return r->n_bad == 0;
+    if (kind == CMP_EXACT || kind == CMP_TOPK || kind == CMP_ALLCLOSE) {
+        return r->n_bad <= r->n_allowed;
     }
     if (r->n_not_finite > 0 || r->n_bad > r->n_allowed) {
         return false;
@@ -126,7 +127,7 @@ static dsv4_status check_alike(const char *name, const dsv4_tensor *actual, cons
         return dsv4_fail(err, DSV4_E_SHAPE, "tensor '%s': shape %s, expected %s", name, dsv4_tensor_shape_text(actual, a, sizeof a),
                          dsv4_tensor_shape_text(expected, e, sizeof e));
     }
-    if (kind == CMP_EXACT && actual->dtype != expected->dtype) {
+    if ((kind == CMP_EXACT || kind == CMP_TOPK) && actual->dtype != expected->dtype) {
         return dsv4_fail(err, DSV4_E_SHAPE, "tensor '%s': dtype %s, expected %s", name, dsv4_dtype_name(actual->dtype),
                          dsv4_dtype_name(expected->dtype));
     }
@@ -164,18 +165,25 @@ char *cmp_rule_text(const cmp_rule *rule, char *text, size_t size)
     if (rule->hard > 0) {
         snprintf(hard, sizeof hard, ", none of them %g or more", rule->hard);
     }
+    char allowed[48] = "";
+    if (rule->budget > 0) {
+        snprintf(allowed, sizeof allowed, ", up to %.4g %% bad", 100 * rule->budget);
+    }
     switch (rule->kind) {
     case CMP_EXACT:
         snprintf(text, size, "same bits");
         break;
     case CMP_ALLCLOSE:
-        snprintf(text, size, "|a-e| <= %.8g + %.8g*|e|", rule->atol, rule->rtol);
+        snprintf(text, size, "|a-e| <= %.8g + %.8g*|e|%s", rule->atol, rule->rtol, allowed);
         break;
     case CMP_RATIO:
         snprintf(text, size, "|a-e| <= %.8g + %.8g*|e|, up to %.4g %% bad", rule->atol, rule->rtol, 100 * rule->budget);
         break;
     case CMP_RELDIFF:
         snprintf(text, size, "relative difference <= %.8g, up to %.4g %% bad%s", rule->atol, 100 * rule->budget, hard);
+        break;
+    case CMP_TOPK:
+        snprintf(text, size, "scores descend and are those of e within %.8g + %.8g*|score|", rule->atol, rule->rtol);
         break;
     }
     return text;

@@ -10,16 +10,17 @@
 
 typedef enum cmp_kind {
     CMP_EXACT,    /* same dtype, same bits */
-    CMP_ALLCLOSE, /* every point: |a-e| <= atol + rtol*|e| */
+    CMP_ALLCLOSE, /* bad = count(not |a-e| <= atol + rtol*|e|); bad <= round-half-even(budget*N), SPEC 7: budget 0 */
     CMP_RATIO,    /* RA: bad = count(|a-e| > atol + rtol*|e|); bad <= round-half-even(budget*N) */
     CMP_RELDIFF,  /* RR: d = |a-e|, r = d < atol ? d : d / (max(|a|, |e|, 2^-14/atol) + 1e-9), bad = count(r > atol);
                      bad <= round-half-even(budget*N), and every bad r < hard */
+    CMP_TOPK,     /* lists of chosen rows: cmp_topk_rows with atol and rtol; for cmp_tensors, which knows no scores, EXACT */
 } cmp_kind;
 
 typedef struct cmp_rule {
     cmp_kind kind;
     double atol, rtol;
-    double budget; /* share of bad points allowed, RATIO and RELDIFF */
+    double budget; /* share of bad points allowed; EXACT and TOPK have none */
     double hard;   /* RELDIFF: largest allowed relative difference of a bad point; 0 = infinite */
 } cmp_rule;
 

@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2034
-# Read by the tests of the program, which are all called with: PROGRAM MAKE_BAD_FILES JSON_GET VECTORS
+# Read by the tests of the program, which are all called with: PROGRAM MAKE_BAD_FILES JSON_GET CHANGE_FILE VECTORS
 # Runs the program and looks at its exit code, stdout and stderr; counts what held and what did not.
 set -euo pipefail
 export LC_ALL=C
@@ -7,7 +7,8 @@ export LC_ALL=C
 program=$(realpath "$1")
 make_bad_files=$(realpath "$2")
 json_get=$(realpath "$3")
-vectors=$(realpath "$4")
+change_file=$(realpath "$4")
+vectors=$(realpath "$5")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"

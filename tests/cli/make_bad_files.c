@@ -12,7 +12,8 @@
 
 #define FIELDS_BUT_HIDDEN                                                                                                     \
     "`num_attention_heads`:2,`head_dim`:4,`qk_rope_head_dim`:4,`q_lora_rank`:4,`o_lora_rank`:4,`o_groups`:1,"                 \
-    "`sliding_window`:4,`index_n_heads`:2,`index_head_dim`:4,`index_topk`:2,`hc_mult`:1,`max_position_embeddings`:4,"         \
+    "`sliding_window`:4,`index_n_heads`:2,`index_head_dim`:4,`index_topk`:2,`hc_mult`:1,`hc_sinkhorn_iters`:2,"               \
+    "`hc_eps`:1e-6,`max_position_embeddings`:4,"                                                                              \
     "`original_max_position_embeddings`:4,`rms_norm_eps`:1e-6,`rope_theta`:1e4,`compress_rope_theta`:1.6e5,`rope_factor`:16," \
     "`beta_fast`:32,`beta_slow`:1"
 #define CONFIG(hidden) "'config':'{`hidden_size`:" hidden "," FIELDS_BUT_HIDDEN "}'"
@@ -69,7 +70,11 @@ static const bad_file files[] = {
     {.name = "no_metadata", .header = "{" NORM_W "," X "," OUT "}"},
     {.name = "no_kernel", .header = JOIN("'__metadata__':{" CONFIG("8") "}", NORM_W, X, OUT)},
     {.name = "no_config", .header = JOIN("'__metadata__':{'kernel':'rmsnorm'}", NORM_W, X, OUT)},
-    {.name = "kernel_unknown", .header = JOIN(METADATA("decode_indexer", CONFIG("8")), NORM_W, X, OUT)},
+    {.name = "kernel_unknown", .header = JOIN(METADATA("decode_nonsense", CONFIG("8")), NORM_W, X, OUT)},
+    {.name = "compat_unknown", .header = JOIN(METADATA("rmsnorm", "'compat':'newest'," CONFIG("8")), NORM_W, X, OUT)},
+    {.name = "act_scale_unknown", .header = JOIN(METADATA("rmsnorm", "'act_scale':''," CONFIG("8")), NORM_W, X, OUT)},
+    {.name = "correct_by_row",
+     .header = JOIN(METADATA("rmsnorm", "'compat':'correct','act_scale':'row'," CONFIG("8")), NORM_W, X, OUT)},
     {.name = "config_garbage", .header = JOIN(METADATA("rmsnorm", "'config':'garbage'"), NORM_W, X, OUT)},
     {.name = "config_empty", .header = JOIN(METADATA("rmsnorm", "'config':''"), NORM_W, X, OUT)},
     {.name = "config_array", .header = JOIN(METADATA("rmsnorm", "'config':'[]'"), NORM_W, X, OUT)},

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# usage: test_bench.sh PROGRAM MAKE_BAD_FILES JSON_GET VECTORS
+# usage: test_bench.sh PROGRAM MAKE_BAD_FILES JSON_GET CHANGE_FILE VECTORS
 # `bench rt` runs to its end, checks its own counters, and reports every contender. How fast it is, is not tested.
 # shellcheck source-path=SCRIPTDIR
 source "$(dirname "$0")/expect.sh"

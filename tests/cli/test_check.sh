@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# usage: test_check.sh PROGRAM MAKE_BAD_FILES JSON_GET VECTORS
+# usage: test_check.sh PROGRAM MAKE_BAD_FILES JSON_GET CHANGE_FILE VECTORS
 # `dsv4 check`: files that agree, files that differ, files that cannot be used; alone and together.
 # shellcheck source-path=SCRIPTDIR
 source "$(dirname "$0")/expect.sh"
@@ -29,6 +29,16 @@ for option in '--threads 1' '--threads 3' '--deps stage' '--deps tensor' '--veri
 done
 accepts check --verify good.safetensors
 prints 'declarations verified'
+
+# ---- which numerics: the options', else the file's, else the reference implementation's
+accepts check correct_by_row.safetensors
+prints ' rmsnorm, threads [0-9]+, compat correct, act-scale row$'
+accepts check correct_by_row.safetensors --compat reference
+prints ' rmsnorm, threads [0-9]+, act-scale row$'
+accepts check correct_by_row.safetensors --act-scale group
+prints ' rmsnorm, threads [0-9]+, compat correct$'
+accepts check good.safetensors --compat correct --act-scale block
+prints ' rmsnorm, threads [0-9]+, compat correct, act-scale block$'
 
 # ---- differs
 run check differs.safetensors
@@ -87,7 +97,9 @@ bad name_not_utf8 'header byte'
 bad no_metadata 'no "kernel"'
 bad no_kernel 'no "kernel"'
 bad no_config 'no "config"'
-bad kernel_unknown 'got "decode_indexer", expected one of .*rmsnorm'
+bad kernel_unknown 'got "decode_nonsense", expected one of .*rmsnorm'
+bad compat_unknown 'compat: got "newest", expected reference or correct'
+bad act_scale_unknown 'act_scale: got "", expected group, row or block'
 bad metadata_number '__metadata__'
 bad metadata_array '__metadata__'
 bad config_garbage 'config'
@@ -123,9 +135,7 @@ bad rope_ratio_negative 'compress_ratio: got -1'
 run check good.safetensors --set head_group=2
 exits 2
 complains 'good\.safetensors: .*head_group.* is unknown, expected one of t_tile'
-run check good.safetensors --numerics official
-exits 2
-complains 'good\.safetensors: .*official'
+refuses 'numerics: "official" is not available' check good.safetensors --numerics official
 
 # ---- several files: a bad one does not keep the others from being checked
 run check good.safetensors truncated.safetensors differs.safetensors rope_good.safetensors
@@ -142,6 +152,50 @@ run check good.safetensors -- --verify
 exits 2
 complains '--verify: cannot open'
 
+# ---- state: updated in place, compared where the file expects it; a refused step changes nothing and is told in one line
+indexer=$vectors/decode_indexer_pos34.safetensors
+accepts check "$indexer"
+prints '^  PASS topk_idxs '
+prints '^  PASS idx_kv_cache '
+prints '^  SKIP inner_compress_state +nothing to compare with$'
+accepts check "$indexer" --verify
+"$change_file" "$indexer" refused.safetensors in.idx_block_table 0 999
+for way in '' --verify; do
+    # shellcheck disable=SC2086
+    run check refused.safetensors $way
+    exits 2
+    complains 'refused\.safetensors: .*idx_block_table.*999'
+    prints_nothing_like 'PASS|FAIL'
+done
+"$change_file" "$indexer" late.safetensors in.position_ids 0 -1
+run check late.safetensors "$indexer"
+exits 2
+complains 'late\.safetensors: .*position_ids.*-1'
+prints '^checked 2: 1 pass, 0 mismatch, 1 bad$'
+
+# ---- lists of chosen rows: judged by the scores they point at; without scores by their order alone
+"$change_file" "$indexer" other_choice.safetensors out.topk_idxs 7 16
+run check other_choice.safetensors
+exits 1
+prints '^  FAIL topk_idxs .*tolerance scores descend and are those of e '
+"$change_file" other_choice.safetensors no_scores.safetensors out.score
+accepts check no_scores.safetensors
+prints '^  SKIP score '
+prints '^  PASS topk_idxs '
+
+# ---- a prefill chunk that is not full: only the rows of valid tokens are compared
+chunk=$vectors/prefill_attention_swa_pos16_n13.safetensors
+accepts check "$chunk"
+prints '^  PASS x_out +[0-9]+ of 13312 over ' # 13 tokens of 4 streams of 256
+"$change_file" "$chunk" derived.safetensors in.ori_slot_mapping
+accepts check derived.safetensors
+prints '^  PASS x_out '
+"$change_file" "$vectors/prefill_attention_hca_pos112.safetensors" all_valid.safetensors in.num_tokens
+accepts check all_valid.safetensors
+prints '^  PASS x_out +[0-9]+ of 16384 over '
+"$change_file" "$chunk" nowhere.safetensors in.position_ids
+bad nowhere 'input position_ids is missing'
+
 # ---- the reference's vectors, with every instruction set
 for isa in scalar avx2 avx512; do
     export DSV4_ISA=$isa
@@ -152,7 +206,7 @@ for isa in scalar avx2 avx512; do
     fi
     exits 0
     prints ' 0 mismatch, 0 bad$'
-    prints_nothing_like 'FAIL|SKIP'
+    prints_nothing_like 'FAIL'
 done
 
 finish

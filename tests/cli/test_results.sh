@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# usage: test_results.sh PROGRAM MAKE_BAD_FILES JSON_GET VECTORS
+# usage: test_results.sh PROGRAM MAKE_BAD_FILES JSON_GET CHANGE_FILE VECTORS
 # Results for machines (--json, --trace), and what happens when results cannot be written.
 # shellcheck source-path=SCRIPTDIR
 source "$(dirname "$0")/expect.sh"
@@ -10,6 +10,11 @@ accepts run qkv_proj_rope --preset tiny --json -
 has_json out qkv_proj_rope op
 has_json out tiny config
 has_json out decode mode
+has_json out correct compat
+has_json out group act_scale
+has_json out null start_pos
+has_json out qkv.qr_proj stages 0 name
+has_json out 69632 stages 0 read_bytes # 8 rows of 256 and a matrix of 256 by 128, BF16
 has_json out true pass
 has_json out kv outputs 1 name
 has_json out true outputs 1 pass
@@ -37,8 +42,10 @@ has_json results.json 1 workers
 has_json results.json true pass
 has_json results.json 2 longest_path
 accepts list --json list.json
-prints '^rmsnorm +decode prefill  '
+prints '^rmsnorm +any +any +RMS normalisation of rows$'
 has_json list.json qkv_proj_rope 2 name
+has_json list.json null 2 family
+has_json list.json any 2 mode
 
 # ---- verdicts and errors of several files
 cp good.safetensors $'caf\xe9.safetensors'

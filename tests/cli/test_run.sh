@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# usage: test_run.sh PROGRAM MAKE_BAD_FILES JSON_GET VECTORS
+# usage: test_run.sh PROGRAM MAKE_BAD_FILES JSON_GET CHANGE_FILE VECTORS
 # `dsv4 run`: every operator, size and way to run it; saved results are the same bytes however they were computed.
 # shellcheck source-path=SCRIPTDIR
 source "$(dirname "$0")/expect.sh"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# usage: test_usage.sh PROGRAM MAKE_BAD_FILES JSON_GET VECTORS
+# usage: test_usage.sh PROGRAM MAKE_BAD_FILES JSON_GET CHANGE_FILE VECTORS
 # Help, listings, and everything that can be wrong on the command line.
 # shellcheck source-path=SCRIPTDIR
 source "$(dirname "$0")/expect.sh"
@@ -17,7 +17,8 @@ for name in list run check bench; do
     holds 'the help fits 110 columns' [ "$(wc -L <out)" -le 110 ]
 done
 accepts run --help
-for option in preset mode batch seq start-pos compress-ratio seed threads numerics deps set inputs save bench trace; do
+for option in preset mode batch seq start-pos compress-ratio seed threads numerics compat act-scale index-cache deps set \
+    inputs save bench trace; do
     prints "^  --$option "
 done
 accepts run nonsense --help --batch 0
@@ -38,7 +39,8 @@ for name in list run check bench; do
 done
 refuses 'option --verify=1 takes no value' run rmsnorm --verify=1
 refuses 'option --se is unknown or ambiguous' run rmsnorm --se 3
-for option in preset mode batch seq compress-ratio seed threads numerics deps set inputs save trace json; do
+for option in preset mode batch seq start-pos compress-ratio seed threads numerics compat act-scale index-cache deps set inputs \
+    save trace json; do
     refuses "option --$option needs a value" run rmsnorm "--$option"
 done
 
@@ -50,6 +52,8 @@ for option in batch seq threads; do
 done
 refuses '--threads: got "1025", expected .* to 1024' run rmsnorm --preset tiny --threads 1025
 refuses '--batch: got "1048577", expected' run rmsnorm --preset tiny --batch 1048577
+refuses '--start-pos: got "-1", expected' run rmsnorm --start-pos -1
+refuses '--start-pos: got "267386881", expected .* to 267386880' run rmsnorm --start-pos 267386881
 refuses '--seed: got "-1", expected' run rmsnorm --seed -1
 refuses '--bench: got "0", expected' run rmsnorm --bench 0
 refuses '--bench: got "many", expected' run rmsnorm --bench=many
@@ -62,8 +66,12 @@ refuses 'rounds: got "0", expected' bench rt --rounds 0
 refuses 'preset .huge. is unknown, expected flash, pro or tiny' run rmsnorm --preset huge
 refuses '--mode: got "training", expected decode or prefill' run rmsnorm --mode training
 refuses 'deps: got "none", expected block, stage or tensor' run rmsnorm --deps none
-refuses 'numerics "official" is not available, expected w8a8' run rmsnorm --preset tiny --numerics official
-refuses 'numerics "fp64" is not available' run rmsnorm --preset tiny --numerics fp64
+refuses 'numerics: "official" is not available, expected w8a8' run rmsnorm --preset tiny --numerics official
+refuses 'compat: got "newest", expected reference or correct' run rmsnorm --compat newest
+refuses 'act_scale: got "column", expected group, row or block' check x.safetensors --act-scale column
+refuses 'index-cache: got "fp4", expected bf16 or int8' run rmsnorm --index-cache fp4
+refuses 'rmsnorm: has no index cache, got --index-cache int8' run rmsnorm --index-cache int8
+refuses 'numerics: "fp64" is not available' run rmsnorm --preset tiny --numerics fp64
 refuses 'got "nonsense", expected one of .*rmsnorm' run nonsense
 refuses 'got "nonsense", expected one of .*rmsnorm' list nonsense
 refuses 'got 0 operators, expected one' run
@@ -103,7 +111,7 @@ DSV4_ISA=nonsense refuses "DSV4_ISA .nonsense.*scalar" run rmsnorm --preset tiny
 # ---- listings
 accepts list
 for op in rope_tables rmsnorm qkv_proj_rope; do
-    prints "^$op +decode prefill  "
+    prints "^$op +any +any +[a-zA-Z]"
 done
 accepts list qkv_proj_rope
 prints '^  wq_b +in +I8 +\[QL,H\*hd\] '

@@ -355,11 +355,11 @@ static void test_replays_follow_their_inputs(void **state)
     sealed all = run_rows(op, &config, &in, 0, 0, (dsv4_op_options){0}, pool);
     for (size_t i = 0; i < op->n_tensors; i++) {
         const op_tensor *row = &op->tensors[i];
-        if (row->direction == OP_IN && is_per_token(row)) {
+        if (!op_is_output(row) && is_per_token(row)) {
             require_ok(dsv4_tensor_list_alloc(&now, row->name, row->dtype, 2, (int64_t[]){4, get_tensor(&in, row->name).shape[1]},
                                               NULL, &err),
                        &err);
-        } else if (row->direction == OP_IN) {
+        } else if (!op_is_output(row)) {
             put_tensor(&now, row->name, get_tensor(&in, row->name));
         }
     }

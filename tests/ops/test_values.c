@@ -100,7 +100,7 @@ static void test_equal_rows(void **state)
     dsv4_tensor_list in = draw_inputs(op, &config, T, 0);
     (void)state;
     for (size_t i = 0; i < op->n_tensors; i++) {
-        if (op->tensors[i].direction == OP_IN && is_per_token(&op->tensors[i])) {
+        if (!op_is_output(&op->tensors[i]) && is_per_token(&op->tensors[i])) {
             const dsv4_tensor t = get_tensor(&in, op->tensors[i].name), row0 = rows_of(t, 0, 1);
             for (int64_t row = 1; row < T; row++) {
                 memcpy(rows_of(t, row, 1).data, t.data, dsv4_tensor_bytes(&row0));
@@ -190,7 +190,7 @@ static void check_wild_row(const char *name, uint16_t bits, dsv4_op_options opti
     sealed wild = run_rows(op, &config, &in, 0, 0, options, pool);
     for (size_t i = 0; i < op->n_tensors; i++) {
         const char *output = op->tensors[i].name;
-        if (op->tensors[i].direction != OP_OUT) {
+        if (!op_is_output(&op->tensors[i])) {
             continue;
         }
         for (int64_t row = 0; row < T; row++) {

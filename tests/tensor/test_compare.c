@@ -357,6 +357,9 @@ static void rule_text(void **state)
     const cmp_rule hard = {CMP_RELDIFF, 3e-3, 0, 0.008, 1};
     assert_string_equal(cmp_rule_text(&hard, text, sizeof text),
                         "relative difference <= 0.003, up to 0.8 % bad, none of them 1 or more");
+    const cmp_rule chosen = {CMP_TOPK, 1e-4, 1.0 / 128, 0, 0};
+    assert_string_equal(cmp_rule_text(&chosen, text, sizeof text),
+                        "scores descend and are those of e within 0.0001 + 0.0078125*|score|");
 }
 
 /* ---- top-k ---- */
@@ -484,6 +487,27 @@ static void topk_rows_strides_and_tolerance(void **state)
     assert_false(r.pass);
 }
 
+/* Without their scores, lists of chosen rows must be the same. */
+static void topk_without_scores_is_exact(void **state)
+{
+    (void)state;
+    int32_t a[K] = {10, 11, 13}, e[K] = {10, 11, 12};
+    float f[K] = {10, 11, 13};
+    const dsv4_tensor actual = dsv4_tensor_make(DSV4_I32, 1, (const int64_t[]){K}, a);
+    const dsv4_tensor expected = dsv4_tensor_make(DSV4_I32, 1, (const int64_t[]){K}, e);
+    const dsv4_tensor floats = dsv4_tensor_make(DSV4_F32, 1, (const int64_t[]){K}, f);
+    const cmp_rule rule = {CMP_TOPK, 100, 1, 1, 0};
+    cmp_result r;
+    assert_int_equal(cmp_tensors("topk", &actual, &expected, &rule, &r, NULL), DSV4_OK);
+    assert_false(r.pass);
+    assert_int_equal(r.n_bad, 1);
+    assert_int_equal(r.worst_index, 2);
+    assert_int_equal(cmp_tensors("topk", &actual, &floats, &rule, &r, NULL), DSV4_E_SHAPE);
+    e[2] = 13;
+    assert_int_equal(cmp_tensors("topk", &actual, &expected, &rule, &r, NULL), DSV4_OK);
+    assert_true(r.pass);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -509,6 +533,7 @@ int main(void)
         cmocka_unit_test(pair_ignores_agreeing_positions),
         cmocka_unit_test(topk_reports_the_worst),
         cmocka_unit_test(topk_rows_strides_and_tolerance),
+        cmocka_unit_test(topk_without_scores_is_exact),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,6 +8,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/numbers.h"
 #include "tensor/fixture.h"
 
 static void fill(const char *name, fix_rule rule, uint64_t seed, dsv4_tensor *t, dsv4_tensor *scale)
@@ -138,6 +139,33 @@ static void streams_depend_on_seed_and_name_only(void **state)
     assert_memory_equal(a, longer, sizeof a); /* element i is draw i */
 }
 
+/* Any part of a stream has the values of the whole. */
+static void ranges_are_parts_of_the_whole(void **state)
+{
+    (void)state;
+    const fix_rule rules[] = {{FIX_NORMAL, 1, 2, NULL}, {FIX_UNIFORM, -1, 1, NULL}};
+    for (int i = 0; i < 2; i++) {
+        float whole[64], part[64];
+        uint16_t bits[64];
+        dsv4_tensor t = dsv4_tensor_make(DSV4_BF16, 1, (const int64_t[]){64}, bits);
+        dsv4_error err = {0};
+        fix_draw("x", &rules[i], 9, 0, 64, whole);
+        for (int first = 0; first < 6; first++) {
+            for (int n = 0; n < 6; n++) {
+                fix_draw("x", &rules[i], 9, first, n, part);
+                assert_memory_equal(part, whole + first, (size_t)n * sizeof *part);
+            }
+        }
+        memset(bits, 0, sizeof bits);
+        assert_int_equal(fix_fill_range("x", &rules[i], 9, &t, 7, 30, &err), DSV4_OK);
+        for (int e = 0; e < 64; e++) {
+            assert_int_equal(bits[e], e >= 7 && e < 37 ? num_bf16_from_f32(whole[e]) : 0);
+        }
+        assert_int_equal(fix_fill_range("x", &rules[i], 9, &t, 40, 25, &err), DSV4_E_SHAPE);
+        assert_int_equal(fix_fill_range("x", &rules[i], 9, &t, -1, 2, &err), DSV4_E_SHAPE);
+    }
+}
+
 /* ---- quantised weights ---- */
 
 enum { ROWS = 96, CHANNELS = 130 }; /* two full panels of channels and a rest */
@@ -198,6 +226,181 @@ static void quantised_channels_reach_127(void **state)
     }
 }
 
+/* Rows as channels: the transposed matrix quantised by columns. */
+static void rows_quantise_as_columns_do(void **state)
+{
+    (void)state;
+    static uint16_t w[ROWS * CHANNELS], turned[ROWS * CHANNELS];
+    static int8_t by_row[ROWS * CHANNELS], by_column[ROWS * CHANNELS];
+    float row_scales[ROWS], column_scales[ROWS];
+    dsv4_error err = {0};
+    dsv4_tensor tw = dsv4_tensor_make(DSV4_BF16, 2, (const int64_t[]){ROWS, CHANNELS}, w);
+    dsv4_tensor turned_w = dsv4_tensor_make(DSV4_BF16, 2, (const int64_t[]){CHANNELS, ROWS}, turned);
+    dsv4_tensor q = dsv4_tensor_make(DSV4_I8, 2, (const int64_t[]){ROWS, CHANNELS}, by_row);
+    dsv4_tensor turned_q = dsv4_tensor_make(DSV4_I8, 2, (const int64_t[]){CHANNELS, ROWS}, by_column);
+    dsv4_tensor row_scale = dsv4_tensor_make(DSV4_F32, 1, (const int64_t[]){ROWS}, row_scales);
+    dsv4_tensor column_scale = dsv4_tensor_make(DSV4_F32, 1, (const int64_t[]){ROWS}, column_scales);
+    const fix_rule normal = {FIX_NORMAL, 0, 0.3, NULL};
+    fill("w", normal, 4, &tw, NULL);
+    for (int r = 0; r < ROWS; r++) {
+        for (int c = 0; c < CHANNELS; c++) {
+            turned[c * ROWS + r] = w[r * CHANNELS + c];
+        }
+    }
+    assert_int_equal(fix_quantise("w", &turned_w, FIX_PER_COLUMN, &turned_q, &column_scale, &err), DSV4_OK);
+    assert_int_equal(fix_fill_weight("w", &normal, FIX_PER_ROW, 4, &q, &row_scale, &err), DSV4_OK);
+    assert_memory_equal(row_scales, column_scales, sizeof row_scales);
+    for (int i = 0; i < ROWS * CHANNELS; i++) {
+        assert_int_equal(by_row[i], by_column[i % CHANNELS * ROWS + i / CHANNELS]);
+        expect_near(by_row[i] * (double)row_scales[i / CHANNELS], (double)num_f32_from_bf16(w[i]),
+                    0.5001 * (double)row_scales[i / CHANNELS]);
+    }
+}
+
+/* Rows are quantised from FP32 draws. */
+static void quantised_rows_follow_their_draws(void **state)
+{
+    (void)state;
+    static float rows[ROWS * CHANNELS];
+    static int8_t q[ROWS * CHANNELS];
+    float scales[ROWS];
+    dsv4_error err = {0};
+    dsv4_tensor tq = dsv4_tensor_make(DSV4_I8, 2, (const int64_t[]){ROWS, CHANNELS}, q);
+    dsv4_tensor scale = dsv4_tensor_make(DSV4_F32, 2, (const int64_t[]){ROWS, 1}, scales);
+    const fix_rule uniform = {FIX_UNIFORM, 0, 1, NULL};
+    assert_int_equal(fix_fill_quantised_rows("qr", &uniform, 4, &tq, &scale, &err), DSV4_OK);
+    fix_draw("qr", &uniform, 4, 0, ROWS * CHANNELS, rows);
+    for (int i = 0; i < ROWS * CHANNELS; i++) {
+        const double step = (double)scales[i / CHANNELS];
+        assert_true(step > 0.9 / 127 && step <= 1.0001 / 127);
+        expect_near(q[i] * step, (double)rows[i], 0.5001 * step);
+    }
+}
+
+/* Largest magnitude of a block of w. */
+static float block_amax(const float *w, int64_t ld, int64_t rows, int64_t cols)
+{
+    float amax = 0;
+    for (int64_t k = 0; k < rows; k++) {
+        for (int64_t c = 0; c < cols; c++) {
+            amax = fmaxf(amax, fabsf(w[k * ld + c]));
+        }
+    }
+    return amax;
+}
+
+/* The MX8 weight of SPEC 8 in double, block by block, from the same streams: q * scale is it, up to one common factor and half a
+ * step. */
+static void mx8_weights_follow_their_draws(void **state)
+{
+    (void)state;
+    enum { IN = 200, OUT = 150, BLOCK = 128 };
+    static float w[IN * OUT];
+    static int8_t q[IN * OUT];
+    float scales[OUT], magnitude[OUT];
+    double squares = 0;
+    dsv4_error err = {0};
+    dsv4_tensor tq = dsv4_tensor_make(DSV4_I8, 2, (const int64_t[]){IN, OUT}, q);
+    dsv4_tensor scale = dsv4_tensor_make(DSV4_F32, 1, (const int64_t[]){OUT}, scales);
+    const fix_rule normal = {FIX_NORMAL, 0, 1, NULL};
+    assert_int_equal(fix_fill_mx8("w", "w_scale", 0.108, 0.56, 2, &tq, &scale, &err), DSV4_OK);
+    fix_draw("w", &normal, 2, 0, IN * OUT, w);
+    fix_draw("w_scale", &normal, 2, 0, OUT, magnitude);
+    for (int i = 0; i < IN * OUT; i++) {
+        w[i] *= expf(0.56f * magnitude[i % OUT]);
+    }
+    for (int k0 = 0; k0 < IN; k0 += BLOCK) {
+        for (int c0 = 0; c0 < OUT; c0 += BLOCK) {
+            const int rows = IN - k0 < BLOCK ? IN - k0 : BLOCK, cols = OUT - c0 < BLOCK ? OUT - c0 : BLOCK;
+            const double block_scale = exp2(ceil(log2((double)block_amax(w + k0 * OUT + c0, OUT, rows, cols) / 448)));
+            for (int i = 0; i < rows * cols; i++) {
+                float *element = &w[(k0 + i / cols) * OUT + c0 + i % cols];
+                const double x = (double)*element / block_scale, step = exp2(fmax(floor(log2(fabs(x))), -6) - 3);
+                *element = (float)(rint(x / step) * step * block_scale);
+            }
+        }
+    }
+    for (int i = 0; i < IN * OUT; i++) {
+        const double factor = (double)scales[0] * 127 / (double)block_amax(w, OUT, IN, 1), step = (double)scales[i % OUT];
+        expect_near(step * 127, factor * (double)block_amax(w + i % OUT, OUT, IN, 1), 1e-5 * step * 127);
+        expect_near(q[i] * step, factor * (double)w[i], 0.501 * step);
+        squares += pow(q[i] * step, 2) / (IN * OUT);
+    }
+    expect_near(sqrt(squares), 0.108, 0.108 * 1e-3);
+}
+
+/* ---- forms ---- */
+
+static void hadamard_is_orthogonal(void **state)
+{
+    (void)state;
+    static uint16_t bits[128 * 128];
+    dsv4_error err = {0};
+    for (int64_t n = 1; n <= 128; n *= 4) {
+        dsv4_tensor t = dsv4_tensor_make(DSV4_BF16, 2, (const int64_t[]){n, n}, bits);
+        assert_int_equal(fix_fill_hadamard("h", &t, &err), DSV4_OK);
+        for (int64_t i = 0; i < n; i++) {
+            for (int64_t j = 0; j < n; j++) {
+                double product = 0;
+                for (int64_t k = 0; k < n; k++) {
+                    product += dsv4_tensor_get(&t, i * n + k) * dsv4_tensor_get(&t, j * n + k);
+                }
+                expect_near(product, i == j, i == j ? 0.005 : 0); /* 1/sqrt(n) is rounded to BF16 */
+            }
+        }
+        /* [[H, H], [H, -H]] */
+        for (int64_t i = 0; i < n / 2; i++) {
+            for (int64_t j = 0; j < n / 2; j++) {
+                const double h = dsv4_tensor_get(&t, i * n + j);
+                assert_true(h == dsv4_tensor_get(&t, (i + n / 2) * n + j) && h == dsv4_tensor_get(&t, i * n + j + n / 2));
+                assert_true(h == -dsv4_tensor_get(&t, (i + n / 2) * n + j + n / 2));
+            }
+        }
+    }
+    dsv4_tensor odd = dsv4_tensor_make(DSV4_BF16, 2, (const int64_t[]){6, 6}, bits);
+    assert_int_equal(fix_fill_hadamard("h", &odd, &err), DSV4_E_SHAPE);
+}
+
+static void unit_rows_have_a_unit_rms(void **state)
+{
+    (void)state;
+    enum { N_ROWS = 20, COLS = 96 };
+    uint16_t bits[N_ROWS * COLS];
+    dsv4_error err = {0};
+    dsv4_tensor t = dsv4_tensor_make(DSV4_BF16, 4, (const int64_t[]){2, 10, 1, COLS}, bits);
+    assert_int_equal(fix_fill_unit_rows("kv", 3, &t, &err), DSV4_OK);
+    for (int r = 0; r < N_ROWS; r++) {
+        double squares = 0;
+        for (int c = 0; c < COLS; c++) {
+            squares += pow(dsv4_tensor_get(&t, r * COLS + c), 2);
+        }
+        expect_near(sqrt(squares / COLS), 1, 1e-3);
+    }
+}
+
+/* The parameters of four streams by their place, those of five by the place they repeat. */
+static void hyper_connections_have_their_sets(void **state)
+{
+    (void)state;
+    float values[35];
+    dsv4_error err = {0};
+    dsv4_tensor base = dsv4_tensor_make(DSV4_F32, 1, (const int64_t[]){24}, values);
+    dsv4_tensor wide = dsv4_tensor_make(DSV4_F32, 1, (const int64_t[]){35}, values);
+    dsv4_tensor scale = dsv4_tensor_make(DSV4_F32, 1, (const int64_t[]){3}, values);
+    dsv4_tensor head = dsv4_tensor_make(DSV4_F32, 1, (const int64_t[]){4}, values);
+    assert_int_equal(fix_fill_hc("hc_base", "swa", 4, 1, &base, &err), DSV4_OK);
+    assert_true(values[0] == 3.9083f && values[3] == -2.017f && values[4] == -2.4443f && values[23] == -1.2413f);
+    assert_int_equal(fix_fill_hc("hc_base", "hca", 5, 1, &wide, &err), DSV4_OK);
+    assert_true(values[4] == -3.3004f && values[5] == -3.8197f && values[10] == 2.362f && values[15] == -4.474f);
+    assert_int_equal(fix_fill_hc("hc_scale", "hca", 4, 1, &scale, &err), DSV4_OK);
+    assert_true(values[0] == .079046f && values[2] == .121901f);
+    assert_int_equal(fix_fill_hc("hc_head_base", "head", 4, 1, &head, &err), DSV4_OK);
+    assert_true(values[0] == 5.9166f && values[3] == -3.3124f);
+    assert_int_equal(fix_fill_hc("hc_base", "mla", 4, 1, &base, &err), DSV4_E_NOT_FOUND);
+    assert_int_equal(fix_fill_hc("hc_other", "swa", 4, 1, &base, &err), DSV4_E_SHAPE);
+    assert_int_equal(fix_fill_hc("hc_base", "swa", 3, 1, &base, &err), DSV4_E_SHAPE);
+}
+
 static void refuses_what_does_not_fit(void **state)
 {
     (void)state;
@@ -232,10 +435,21 @@ static void refuses_what_does_not_fit(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(uniform_fills_its_interval),           cmocka_unit_test(normal_has_its_moments),
-        cmocka_unit_test(integers_are_rounded_draws),           cmocka_unit_test(constants_and_zeros),
-        cmocka_unit_test(streams_depend_on_seed_and_name_only), cmocka_unit_test(quantised_weights_follow_their_bf16_draws),
-        cmocka_unit_test(quantised_channels_reach_127),         cmocka_unit_test(refuses_what_does_not_fit),
+        cmocka_unit_test(uniform_fills_its_interval),
+        cmocka_unit_test(normal_has_its_moments),
+        cmocka_unit_test(integers_are_rounded_draws),
+        cmocka_unit_test(constants_and_zeros),
+        cmocka_unit_test(streams_depend_on_seed_and_name_only),
+        cmocka_unit_test(ranges_are_parts_of_the_whole),
+        cmocka_unit_test(quantised_weights_follow_their_bf16_draws),
+        cmocka_unit_test(quantised_channels_reach_127),
+        cmocka_unit_test(rows_quantise_as_columns_do),
+        cmocka_unit_test(quantised_rows_follow_their_draws),
+        cmocka_unit_test(mx8_weights_follow_their_draws),
+        cmocka_unit_test(hadamard_is_orthogonal),
+        cmocka_unit_test(unit_rows_have_a_unit_rms),
+        cmocka_unit_test(hyper_connections_have_their_sets),
+        cmocka_unit_test(refuses_what_does_not_fit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

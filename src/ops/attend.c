@@ -1,0 +1,424 @@
+/* ops/attend.c - attention of every token over its own list of keys, block by block (SPEC 5.1).
+ *
+ * MATH      block i of a token and head:  s[k] = (q . kv[k]) hd^-1/2;  m_i = max_k s[k];  e[k] = exp(s[k] - m_i)
+ *           l_i = sum_k e[k];  o_i = sum_k bf(e[k]) kv[k]
+ *           merged in block order:  m' = max(m, m_i);  a = exp(m - m'), b = exp(m_i - m');  l = a l + b l_i;  o = a o + b o_i
+ *           out = o / (l + exp(sink - m)), 0 without any key; its last R elements rotated back; bf
+ *           A block without keys takes no part in the merge: l_i = o_i = 0 and an m_i far below would leave m, l and o alone.
+ * SHAPES    q bf16[T,H*hd]  keys i32[T,slots]  ring, overlay, compressed bf16[rows,hd]  sink f32[1,H]  ->  o bf16[T,H*hd]
+ *           scratch m, l f32[T*blocks,2*H], o_i f32[T*blocks,H*hd], where several blocks share a list
+ * STAGES    attn.core   [1 x head_group x key_blocks]  q, keys, cache rows -> o, or m, l, o_i per key block
+ *           attn.merge  [1 x head_group]               m, l, o_i -> o                                     where key_blocks < blocks
+ *           Which cache rows are read is known from the codes alone. Ring and compressed cache are read untracked, and ordered by
+ *           fences: rows of `fresh` are written before, `ring_reads` is read beside the ring.
+ * NUMERICS  f32; scores summed in chunks of 512 (ops/chunk.h); P rounded to bf16 for the second product, l from unrounded e; a
+ *           block's keys are summed in list order. key_blocks does not change a bit: blocks are merged one by one, always. */
+#include "ops/attend.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "ops/chunk.h"
+#include "ops/out_proj.h"
+
+/* Where the parts of a worker's scratch begin. */
+typedef struct layout {
+    size_t panels, keys, scores, rows, run, next, factors, turn, end;
+} layout;
+
+typedef struct attention {
+    const uk_table *uk;
+    op_attend a;
+    op_matrix o;          /* BF16 [T, H*hd] */
+    op_matrix stats, o_i; /* of key block i of token t in row t*n_blocks + i: m and l of all heads; no data: n_parts is 1 */
+    int64_t T, H, hd, R;
+    int64_t tile, n_blocks, n_parts; /* slots of a key block; key blocks of a list; blocks that share a list */
+    float scale;
+    layout at;
+} attention;
+
+/* Unnormalised attention of a head group over some keys: m, l [heads], o [heads, hd]. */
+typedef struct partial {
+    float *m, *l, *o;
+} partial;
+
+typedef struct workspace {
+    uint16_t *panels;      /* the group's heads, packed [hd, heads] */
+    float *keys;           /* [UK_MAX_ROWS, hd], widened */
+    float *scores;         /* [tile, score_cols] */
+    const uint16_t **rows; /* [tile]: the keys of a block */
+    partial run, next;     /* of the blocks so far; of the block at hand */
+    float *factors, *turn; /* [2, heads]; [R] */
+} workspace;
+
+/* What a block of attn.core owns. */
+typedef struct attend_tile {
+    int64_t t, head;
+    tile_range block; /* key blocks */
+} attend_tile;
+
+static int64_t smaller(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int64_t score_cols(const attention *o)
+{
+    return tile_count(o->a.tiles.head_group, UK_PANEL) * UK_PANEL;
+}
+
+static attend_tile tile_of(const attention *o, int64_t block)
+{
+    int64_t n_groups = o->H / o->a.tiles.head_group, rest = block / n_groups;
+    return (attend_tile){rest / o->n_parts, block % n_groups * o->a.tiles.head_group,
+                         tile_at(rest % o->n_parts, o->a.tiles.key_blocks, o->n_blocks)};
+}
+
+/* ---- scratch ------------------------------------------------------------------------------------------------------------ */
+
+static size_t reserve(size_t *end, int64_t n, size_t size)
+{
+    size_t begin = *end;
+    *end = (begin + (size_t)n * size + 63) / 64 * 64;
+    return begin;
+}
+
+static layout lay_out(const attention *o)
+{
+    int64_t heads = o->a.tiles.head_group, partial_floats = heads * (2 + o->hd);
+    layout at = {0};
+    at.panels = reserve(&at.end, score_cols(o) * o->hd, sizeof(uint16_t));
+    at.keys = reserve(&at.end, UK_MAX_ROWS * o->hd, sizeof(float));
+    at.scores = reserve(&at.end, o->tile * score_cols(o), sizeof(float));
+    at.rows = reserve(&at.end, o->tile, sizeof(const uint16_t *));
+    at.run = reserve(&at.end, partial_floats, sizeof(float));
+    at.next = reserve(&at.end, partial_floats, sizeof(float));
+    at.factors = reserve(&at.end, 2 * heads, sizeof(float));
+    at.turn = reserve(&at.end, o->R, sizeof(float));
+    return at;
+}
+
+static partial partial_in(float *memory, int64_t heads)
+{
+    return (partial){memory, memory + heads, memory + 2 * heads};
+}
+
+static workspace workspace_in(const attention *o, void *scratch)
+{
+    char *memory = scratch;
+    int64_t heads = o->a.tiles.head_group;
+    return (workspace){.panels = (uint16_t *)(memory + o->at.panels),
+                       .keys = (float *)(memory + o->at.keys),
+                       .scores = (float *)(memory + o->at.scores),
+                       .rows = (const uint16_t **)(memory + o->at.rows),
+                       .run = partial_in((float *)(memory + o->at.run), heads),
+                       .next = partial_in((float *)(memory + o->at.next), heads),
+                       .factors = (float *)(memory + o->at.factors),
+                       .turn = (float *)(memory + o->at.turn)};
+}
+
+/* Where key block `block` of a token leaves its result for attn.merge. l of a block with keys is not 0: its largest e is 1. */
+static partial partial_at(const attention *o, int64_t t, int64_t block, int64_t head)
+{
+    int64_t row = t * o->n_blocks + block;
+    float *m = (float *)o->stats.data + row * 2 * o->H + head;
+    return (partial){m, m + o->H, (float *)o->o_i.data + (row * o->H + head) * o->hd};
+}
+
+/* ---- one key block ------------------------------------------------------------------------------------------------------ */
+
+static const uint16_t *row_of(const op_matrix *m, int64_t row)
+{
+    return (const uint16_t *)m->data + row * m->ld;
+}
+
+static const uint16_t *key_row(const op_attend *a, int64_t code)
+{
+    if (code < a->ring.rows) {
+        return row_of(&a->ring, code);
+    }
+    code -= a->ring.rows;
+    return code < a->overlay.rows ? row_of(&a->overlay, code) : row_of(&a->compressed, code - a->overlay.rows);
+}
+
+/* rows = the keys of a block in list order; returns their number. */
+static int64_t gather_rows(const attention *o, int64_t t, int64_t block, const uint16_t **rows)
+{
+    const int32_t *codes = (const int32_t *)o->a.keys.data + t * o->a.keys.ld + block * o->tile;
+    int64_t n = 0;
+    for (int64_t slot = 0; slot < o->tile; slot++) {
+        if (codes[slot] >= 0) {
+            rows[n++] = key_row(&o->a, codes[slot]);
+        }
+    }
+    return n;
+}
+
+/* scores[k][head] = q . kv[k] of n keys. */
+static void score_keys(const attention *o, const workspace *w, const uk_packed *q, int64_t n)
+{
+    int64_t ld = score_cols(o);
+    for (int64_t k = 0; k < n; k += UK_MAX_ROWS) {
+        int m = (int)smaller(n - k, UK_MAX_ROWS);
+        for (int64_t i = 0; i < m; i++) {
+            o->uk->widen_bf16(o->hd, w->rows[k + i], w->keys + i * o->hd);
+        }
+        for (int64_t i = 0; i < q->n_panels * op_chunks(o->hd); i++) {
+            int64_t panel = i / op_chunks(o->hd), chunk = i % op_chunks(o->hd);
+            tile_range col = tile_at(chunk, OP_SUM_CHUNK, o->hd);
+            o->uk->gemm_bf16(m, col.end - col.begin, w->keys + col.begin, o->hd, uk_panel_bf16(q, panel, col.begin),
+                             w->scores + k * ld + panel * UK_PANEL, ld, chunk > 0);
+        }
+    }
+}
+
+/* out = attention over one key block; false, and out untouched, if it has no key. */
+static bool attend_block(const attention *o, const workspace *w, const uk_packed *q, int64_t t, int64_t block, const partial *out)
+{
+    int64_t heads = o->a.tiles.head_group, ld = score_cols(o), n = gather_rows(o, t, block, w->rows);
+    if (n == 0) {
+        return false;
+    }
+    score_keys(o, w, q, n);
+    o->uk->softmax(n, heads, o->scale, w->scores, ld, out->m, out->l);
+    for (int64_t h = 0; h < heads; h += UK_MAX_ROWS) {
+        int m = (int)smaller(heads - h, UK_MAX_ROWS);
+        o->uk->gemm_rows(m, n, o->hd, w->scores + h, ld, w->rows, out->o + h * o->hd, o->hd);
+    }
+    return true;
+}
+
+/* run = run and next, merged. */
+static void merge(const attention *o, const partial *next, const workspace *w)
+{
+    int64_t heads = o->a.tiles.head_group;
+    const partial *run = &w->run;
+    float *alpha = w->factors, *beta = alpha + heads;
+    for (int64_t h = 0; h < heads; h++) {
+        float m = run->m[h] > next->m[h] ? run->m[h] : next->m[h];
+        alpha[h] = run->m[h] - m;
+        beta[h] = next->m[h] - m;
+        run->m[h] = m;
+    }
+    o->uk->exp(2 * heads, w->factors, w->factors);
+    for (int64_t h = 0; h < heads; h++) {
+        run->l[h] = alpha[h] * run->l[h] + beta[h] * next->l[h];
+        o->uk->blend(o->hd, alpha[h], beta[h], next->o + h * o->hd, run->o + h * o->hd);
+    }
+}
+
+/* ---- a finished head group ---------------------------------------------------------------------------------------------- */
+
+static void describe_finish(const attention *o, const attend_tile *tile, dsv4_describe *d)
+{
+    const op_attend *a = &o->a;
+    int64_t end = tile->head + a->tiles.head_group;
+    dsv4_reads(d, a->sink.view, 0, 1, tile->head, end);
+    op_turns_reads_by(d, &a->turns, &a->turn_rows, tile->t, tile->t + 1, o->R);
+    dsv4_writes(d, o->o.view, tile->t, tile->t + 1, tile->head * o->hd, end * o->hd);
+}
+
+/* Divides run by its denominators, rotates it back and stores it. Without a key the heads are 0. */
+static void finish(const attention *o, const workspace *w, const attend_tile *tile, bool has_keys)
+{
+    int64_t heads = o->a.tiles.head_group, half = o->R / 2;
+    uint16_t *out = (uint16_t *)o->o.data + tile->t * o->o.ld + tile->head * o->hd;
+    if (!has_keys) {
+        memset(out, 0, (size_t)(heads * o->hd) * sizeof *out);
+        return;
+    }
+    const float *sink = (const float *)o->a.sink.data + tile->head;
+    for (int64_t h = 0; h < heads; h++) {
+        w->factors[h] = sink[h] - w->run.m[h];
+    }
+    o->uk->exp(heads, w->factors, w->factors);
+    op_turns_load(o->uk, &o->a.turns, ((const int32_t *)o->a.turn_rows.data)[tile->t], o->R, w->turn);
+    o->uk->scale(half, w->turn + half, -1.0f, w->turn + half);
+    for (int64_t h = 0; h < heads; h++) {
+        float *head = w->run.o + h * o->hd, denominator = w->run.l[h] + w->factors[h];
+        for (int64_t i = 0; i < o->hd; i++) {
+            head[i] = head[i] / denominator;
+        }
+        op_turn_row(o->uk, w->turn, o->R, o->hd, head);
+        o->uk->narrow_bf16(o->hd, head, out + h * o->hd);
+    }
+}
+
+/* ---- blocks ------------------------------------------------------------------------------------------------------------- */
+
+/* Rows of `fresh` that a token may need: its request's, or the windows that end at the token or before. */
+static void describe_fresh(const op_attend *a, int64_t t, dsv4_describe *d)
+{
+    if (a->fresh.data == NULL) {
+        return;
+    }
+    int64_t b = t / a->tokens_per_request;
+    bool by_window = a->fresh_ratio > 0;
+    int64_t end = by_window ? smaller(t / a->fresh_ratio + 1, a->fresh.rows) : b + 1;
+    dsv4_reads(d, a->fresh.view, by_window ? 0 : b, end, 0, 1);
+}
+
+/* The caches, and what orders the block against their writers. */
+static void describe_keys(const attention *o, const attend_tile *tile, dsv4_describe *d)
+{
+    const op_attend *a = &o->a;
+    int64_t b = tile->t / a->tokens_per_request, S = a->tokens_per_request;
+    int64_t last_slot = tile->block.end * o->tile;
+    dsv4_reads(d, a->keys.view, tile->t, tile->t + 1, tile->block.begin * o->tile, last_slot);
+    dsv4_reads(d, a->overlay.view, b * S, (b + 1) * S, 0, o->hd);
+    dsv4_touch(d, DSV4_READ | DSV4_UNTRACKED, a->ring.view, (dsv4_box){0, a->ring.rows, 0, o->hd});
+    if (a->compressed.rows > 0) {
+        dsv4_touch(d, DSV4_READ | DSV4_UNTRACKED, a->compressed.view, (dsv4_box){0, a->compressed.rows, 0, o->hd});
+    }
+    if (a->ring_reads.data != NULL) {
+        dsv4_reads(d, a->ring_reads.view, b, b + 1, 0, 1);
+    }
+    describe_fresh(a, tile->t, d);
+}
+
+static void describe_core(const void *arg, int64_t block, dsv4_describe *d)
+{
+    const attention *o = arg;
+    attend_tile tile = tile_of(o, block);
+    int64_t heads = o->a.tiles.head_group, begin = tile.head * o->hd, end = begin + heads * o->hd;
+    dsv4_reads(d, o->a.q.view, tile.t, tile.t + 1, begin, end);
+    describe_keys(o, &tile, d);
+    if (o->n_parts == 1) {
+        describe_finish(o, &tile, d);
+    } else {
+        int64_t row0 = tile.t * o->n_blocks + tile.block.begin, row1 = tile.t * o->n_blocks + tile.block.end;
+        dsv4_writes(d, o->stats.view, row0, row1, tile.head, tile.head + heads);
+        dsv4_writes(d, o->stats.view, row0, row1, o->H + tile.head, o->H + tile.head + heads);
+        dsv4_writes(d, o->o_i.view, row0, row1, begin, end);
+    }
+    double n_keys = (double)((tile.block.end - tile.block.begin) * o->tile);
+    dsv4_costs(d, (dsv4_work){.flops_bf16 = 4 * n_keys * (double)(heads * o->hd), .vector_ops = 16 * n_keys * (double)heads});
+}
+
+static uk_packed pack_heads(const attention *o, const workspace *w, const attend_tile *tile)
+{
+    const uint16_t *q = row_of(&o->a.q, tile->t) + tile->head * o->hd;
+    return uk_pack_bf16(q, o->hd, o->a.tiles.head_group, 1, o->hd, w->panels);
+}
+
+/* One block owns the whole list. */
+static void attend_whole(const attention *o, const workspace *w, const uk_packed *q, const attend_tile *tile)
+{
+    bool any = false;
+    for (int64_t i = 0; i < o->n_blocks; i++) {
+        if (attend_block(o, w, q, tile->t, i, any ? &w->next : &w->run)) {
+            if (any) {
+                merge(o, &w->next, w);
+            }
+            any = true;
+        }
+    }
+    finish(o, w, tile, any);
+}
+
+static void run_core(const void *arg, int64_t block, void *scratch)
+{
+    const attention *o = arg;
+    attend_tile tile = tile_of(o, block);
+    workspace w = workspace_in(o, scratch);
+    uk_packed q = pack_heads(o, &w, &tile);
+    if (o->n_parts == 1) {
+        attend_whole(o, &w, &q, &tile);
+        return;
+    }
+    for (int64_t i = tile.block.begin; i < tile.block.end; i++) {
+        partial out = partial_at(o, tile.t, i, tile.head);
+        if (!attend_block(o, &w, &q, tile.t, i, &out)) {
+            memset(out.l, 0, (size_t)o->a.tiles.head_group * sizeof *out.l);
+        }
+    }
+}
+
+/* Blocks of attn.merge are tokens and head groups. */
+static attend_tile merge_tile_of(const attention *o, int64_t block)
+{
+    int64_t n_groups = o->H / o->a.tiles.head_group;
+    return (attend_tile){block / n_groups, block % n_groups * o->a.tiles.head_group, {0, o->n_blocks}};
+}
+
+static void describe_merge(const void *arg, int64_t block, dsv4_describe *d)
+{
+    const attention *o = arg;
+    attend_tile tile = merge_tile_of(o, block);
+    int64_t heads = o->a.tiles.head_group, row0 = tile.t * o->n_blocks, row1 = row0 + o->n_blocks;
+    dsv4_reads(d, o->stats.view, row0, row1, tile.head, tile.head + heads);
+    dsv4_reads(d, o->stats.view, row0, row1, o->H + tile.head, o->H + tile.head + heads);
+    dsv4_reads(d, o->o_i.view, row0, row1, tile.head * o->hd, (tile.head + heads) * o->hd);
+    describe_finish(o, &tile, d);
+    dsv4_costs(d, (dsv4_work){.vector_ops = 3.0 * (double)(heads * o->hd * o->n_blocks)});
+}
+
+static void run_merge(const void *arg, int64_t block, void *scratch)
+{
+    const attention *o = arg;
+    attend_tile tile = merge_tile_of(o, block);
+    workspace w = workspace_in(o, scratch);
+    size_t heads = (size_t)o->a.tiles.head_group;
+    bool any = false;
+    for (int64_t i = 0; i < o->n_blocks; i++) {
+        partial next = partial_at(o, tile.t, i, tile.head);
+        if (next.l[0] == 0.0f) {
+            continue;
+        }
+        if (any) {
+            merge(o, &next, &w);
+        } else {
+            memcpy(w.run.m, next.m, heads * sizeof *next.m);
+            memcpy(w.run.l, next.l, heads * sizeof *next.l);
+            memcpy(w.run.o, next.o, heads * (size_t)o->hd * sizeof *next.o);
+        }
+        any = true;
+    }
+    finish(o, &w, &tile, any);
+}
+
+/* ---- graph -------------------------------------------------------------------------------------------------------------- */
+
+static void init(attention *o, const op_context *c, const op_attend *a)
+{
+    o->uk = c->uk;
+    o->a = *a;
+    o->T = a->q.rows;
+    o->H = c->dims.of[OP_H];
+    o->hd = c->dims.of[OP_hd];
+    o->R = c->dims.of[OP_R];
+    o->tile = c->config->attn_tile;
+    o->n_blocks = a->keys.cols / o->tile;
+    o->n_parts = tile_count(o->n_blocks, a->tiles.key_blocks);
+    o->scale = (float)(1.0 / sqrt((double)o->hd));
+    o->at = lay_out(o);
+    o->o = op_matrix_new(c, "attn.o", o->T, o->H * o->hd, DSV4_BF16);
+    if (o->n_parts > 1) {
+        o->stats = op_matrix_new(c, "attn.stats", o->T * o->n_blocks, 2 * o->H, DSV4_F32);
+        o->o_i = op_matrix_new(c, "attn.o_i", o->T * o->n_blocks, o->H * o->hd, DSV4_F32);
+    }
+}
+
+void op_attend_add(const op_context *c, const op_attend *a)
+{
+    attention *o = dsv4_graph_memory(c->g, sizeof *o);
+    if (o == NULL) {
+        return;
+    }
+    init(o, c, a);
+    int64_t n_merge = o->T * (o->H / a->tiles.head_group);
+    dsv4_graph_stage(c->g, &(dsv4_stage_desc){"attn.core", n_merge * o->n_parts, run_core, describe_core, o, o->at.end, DSV4_CUBE});
+    if (o->n_parts > 1) {
+        dsv4_graph_stage(c->g, &(dsv4_stage_desc){"attn.merge", n_merge, run_merge, describe_merge, o, o->at.end, DSV4_VECTOR});
+    }
+    op_out_proj_add(c, &(op_out_proj){.o = o->o,
+                                      .wo_a = a->wo_a,
+                                      .wo_b = a->wo_b,
+                                      .scale = a->wo_b_scale,
+                                      .attn_out = a->attn_out,
+                                      .t_tile = a->tiles.t_tile,
+                                      .a_n_tile = a->tiles.a_n_tile,
+                                      .a_k_split = a->tiles.a_k_split,
+                                      .b_n_tile = a->tiles.b_n_tile,
+                                      .quant_t_tile = a->tiles.norm_t_tile});
+}

@@ -1,0 +1,332 @@
+/* ops/hc.c - hyper-connections: mixing M streams into one row, and spreading a row over them (SPEC 6.1 - 6.3).
+ *
+ * MATH      pre:   mix = (f fn^T) * inv(f), f the M*D values of a token;  pre = sigmoid(mix*scale0 + base) + eps,
+ *                  post = 2*sigmoid(mix*scale1 + base),  comb = sinkhorn(softmax_rows(mix*scale2 + base) + eps);
+ *                  x_mixed = bf(sum over k ascending of x_k * pre_k)
+ *           head:  only pre;  x_mixed = bf((x0*p0 + x1*p1) + (x2*p2 + x3*p3) + ...)
+ *           post:  y_j = bf(((x*post_j + r_0*comb_0j) + r_1*comb_1j) + ...)
+ * SHAPES    x, residual, y bf16[T,M*D]  fn f32[(2+M)*M,M*D]  ->  x_mixed bf16[T,D]  post f32[T,M]  comb f32[T,M*M]
+ *           scratch pre f32[T,M], squares f32[T, chunks of M*D]
+ * STAGES    hc.project  [t_tile x n_tile x k_split]  x, fn -> partial sums of mix
+ *           hc.squares  [t_tile x part of M*D]       x -> squares
+ *           hc.gates    [1 token]                    partial sums, squares, scale, base -> pre, post, comb
+ *           hc.mix      [t_tile x part of D]         x, pre -> x_mixed
+ *           hc.post     [t_tile x part of D]         x, residual, post, comb -> y
+ * NUMERICS  f32; products and squares summed in chunks of 512 (ops/chunk.h); each product of a mix rounded, then added; rounded to bf16
+ *           once, ties to even. */
+#include "ops/hc.h"
+
+#include "ops/chunk.h"
+#include "ops/rms.h"
+
+/* ---- from streams to gates ------------------------------------------------------------------------------------------------ */
+
+typedef struct gates {
+    const uk_table *uk;
+    op_matrix x, scale, base, squares, pre, post, comb;
+    op_product mix;
+    op_part_grid grid; /* of x, for the squares */
+    int64_t M, n_mix, n_iterations;
+    float rms_eps, hc_eps;
+} gates;
+
+static void describe_squares(const void *arg, int64_t block, dsv4_describe *d)
+{
+    const gates *o = arg;
+    op_part part = op_part_at(&o->grid, block);
+    dsv4_reads(d, o->x.view, part.t.begin, part.t.end, part.col.begin, part.col.end);
+    dsv4_writes(d, o->squares.view, part.t.begin, part.t.end, part.chunk.begin, part.chunk.end);
+    dsv4_costs(d, (dsv4_work){.vector_ops = 2 * op_part_elements(&part)});
+}
+
+static void run_squares(const void *arg, int64_t block, void *scratch)
+{
+    const gates *o = arg;
+    op_part part = op_part_at(&o->grid, block);
+    for (int64_t t = part.t.begin; t < part.t.end; t++) {
+        for (int64_t chunk = part.chunk.begin; chunk < part.chunk.end; chunk++) {
+            tile_range col = tile_at(chunk, OP_SUM_CHUNK, o->x.cols);
+            o->uk->widen_bf16(col.end - col.begin, (const uint16_t *)o->x.data + t * o->x.ld + col.begin, scratch);
+            ((float *)o->squares.data)[t * o->squares.ld + chunk] = o->uk->sum_squares(col.end - col.begin, scratch);
+        }
+    }
+}
+
+/* z[0..n) becomes 1/(1 + e^-z). */
+static void sigmoid(const uk_table *uk, int64_t n, float *z)
+{
+    for (int64_t i = 0; i < n; i++) {
+        z[i] = -z[i];
+    }
+    uk->exp(n, z, z);
+    for (int64_t i = 0; i < n; i++) {
+        z[i] = 1.0f / (1.0f + z[i]);
+    }
+}
+
+static void softmax_row(const uk_table *uk, int64_t n, float *z)
+{
+    float max = z[0], sum = 0;
+    for (int64_t i = 1; i < n; i++) {
+        max = z[i] > max ? z[i] : max;
+    }
+    for (int64_t i = 0; i < n; i++) {
+        z[i] -= max;
+    }
+    uk->exp(n, z, z);
+    for (int64_t i = 0; i < n; i++) {
+        sum += z[i];
+    }
+    for (int64_t i = 0; i < n; i++) {
+        z[i] /= sum;
+    }
+}
+
+/* Divides every group of M values `step` apart by its sum + eps: rows for step 1, columns for step M. */
+static void normalise(int64_t M, int64_t step, float eps, float *c)
+{
+    int64_t next = step == 1 ? M : 1;
+    for (int64_t group = 0; group < M; group++) {
+        float *first = c + group * next, sum = 0;
+        for (int64_t i = 0; i < M; i++) {
+            sum += first[i * step];
+        }
+        for (int64_t i = 0; i < M; i++) {
+            first[i * step] /= sum + eps;
+        }
+    }
+}
+
+static void sinkhorn(const gates *o, float *c)
+{
+    for (int64_t row = 0; row < o->M; row++) {
+        softmax_row(o->uk, o->M, c + row * o->M);
+    }
+    for (int64_t i = 0; i < o->M * o->M; i++) {
+        c[i] += o->hc_eps;
+    }
+    normalise(o->M, o->M, o->hc_eps, c);
+    for (int64_t i = 1; i < o->n_iterations; i++) {
+        normalise(o->M, 1, o->hc_eps, c);
+        normalise(o->M, o->M, o->hc_eps, c);
+    }
+}
+
+static void describe_gates(const void *arg, int64_t t, dsv4_describe *d)
+{
+    const gates *o = arg;
+    op_product_reads(d, &o->mix, t, t + 1, 0, o->n_mix);
+    dsv4_reads(d, o->squares.view, t, t + 1, 0, o->squares.cols);
+    dsv4_reads(d, o->scale.view, 0, 1, 0, o->scale.cols);
+    dsv4_reads(d, o->base.view, 0, 1, 0, o->base.cols);
+    dsv4_writes(d, o->pre.view, t, t + 1, 0, o->M);
+    if (o->post.data != NULL) {
+        dsv4_writes(d, o->post.view, t, t + 1, 0, o->M);
+        dsv4_writes(d, o->comb.view, t, t + 1, 0, o->M * o->M);
+    }
+    dsv4_costs(d, (dsv4_work){.vector_ops = (double)(o->n_mix * (o->mix.n_partials + 20) + o->n_iterations * o->M * o->M * 4)});
+}
+
+/* dst[i] = src[i]*scale + base[i] */
+static void affine(int64_t n, const float *src, float scale, const float *base, float *dst)
+{
+    for (int64_t i = 0; i < n; i++) {
+        dst[i] = src[i] * scale + base[i];
+    }
+}
+
+static void run_gates(const void *arg, int64_t t, void *scratch)
+{
+    const gates *o = arg;
+    const float *scale = o->scale.data, *base = o->base.data;
+    float *mix = scratch, *pre = (float *)o->pre.data + t * o->M;
+    op_product_row(o->uk, &o->mix, t, 0, o->n_mix, mix);
+    float inv = op_inverse_rms((const float *)o->squares.data + t * o->squares.ld, o->squares.cols, o->x.cols, o->rms_eps);
+    o->uk->scale(o->n_mix, mix, inv, mix);
+    affine(o->M, mix, scale[0], base, pre);
+    sigmoid(o->uk, o->M, pre);
+    for (int64_t i = 0; i < o->M; i++) {
+        pre[i] += o->hc_eps;
+    }
+    if (o->post.data != NULL) {
+        float *post = (float *)o->post.data + t * o->M, *comb = (float *)o->comb.data + t * o->M * o->M;
+        affine(o->M, mix + o->M, scale[1], base + o->M, post);
+        sigmoid(o->uk, o->M, post);
+        o->uk->scale(o->M, post, 2.0f, post);
+        affine(o->M * o->M, mix + 2 * o->M, scale[2], base + 2 * o->M, comb);
+        sinkhorn(o, comb);
+    }
+}
+
+/* ---- streams mixed into a row, and a row spread over them ---------------------------------------------------------------- */
+
+typedef struct streams {
+    const uk_table *uk;
+    op_matrix row, many;  /* BF16 [T, D], [T, M*D] */
+    op_matrix pre;        /* mixing */
+    op_matrix post, comb; /* spreading */
+    op_matrix residual;
+    op_part_grid grid; /* of row */
+    int64_t M;
+    bool in_pairs;
+} streams;
+
+static void describe_mix(const void *arg, int64_t block, dsv4_describe *d)
+{
+    const streams *o = arg;
+    op_part part = op_part_at(&o->grid, block);
+    for (int64_t k = 0; k < o->M; k++) {
+        dsv4_reads(d, o->many.view, part.t.begin, part.t.end, k * o->row.cols + part.col.begin, k * o->row.cols + part.col.end);
+    }
+    dsv4_reads(d, o->pre.view, part.t.begin, part.t.end, 0, o->M);
+    dsv4_writes(d, o->row.view, part.t.begin, part.t.end, part.col.begin, part.col.end);
+    dsv4_costs(d, (dsv4_work){.vector_ops = 2 * (double)o->M * op_part_elements(&part)});
+}
+
+/* The row of one chunk: sum += x_k * pre_k, k ascending; in pairs: each pair is summed by itself first. */
+static void mix_chunk(const streams *o, int64_t t, tile_range col, float *sum, float *x)
+{
+    int64_t width = col.end - col.begin;
+    const float *pre = (const float *)o->pre.data + t * o->pre.ld;
+    float *pair = x + OP_SUM_CHUNK;
+    for (int64_t k = 0; k < o->M; k++) {
+        o->uk->widen_bf16(width, (const uint16_t *)o->many.data + t * o->many.ld + k * o->row.cols + col.begin, x);
+        if (k == 0 || (o->in_pairs && k % 2 == 0)) {
+            o->uk->scale(width, x, pre[k], k == 0 ? sum : pair);
+        } else {
+            o->uk->add_scaled(width, pre[k], x, o->in_pairs && k > 1 ? pair : sum);
+        }
+        if (o->in_pairs && k > 1 && (k % 2 == 1 || k == o->M - 1)) {
+            o->uk->add(width, pair, sum);
+        }
+    }
+}
+
+static void run_mix(const void *arg, int64_t block, void *scratch)
+{
+    const streams *o = arg;
+    op_part part = op_part_at(&o->grid, block);
+    float *sum = scratch, *x = sum + OP_SUM_CHUNK;
+    for (int64_t t = part.t.begin; t < part.t.end; t++) {
+        for (int64_t chunk = part.chunk.begin; chunk < part.chunk.end; chunk++) {
+            tile_range col = tile_at(chunk, OP_SUM_CHUNK, o->row.cols);
+            mix_chunk(o, t, col, sum, x);
+            o->uk->narrow_bf16(col.end - col.begin, sum, (uint16_t *)o->row.data + t * o->row.ld + col.begin);
+        }
+    }
+}
+
+static void describe_post(const void *arg, int64_t block, dsv4_describe *d)
+{
+    const streams *o = arg;
+    op_part part = op_part_at(&o->grid, block);
+    dsv4_reads(d, o->row.view, part.t.begin, part.t.end, part.col.begin, part.col.end);
+    dsv4_reads(d, o->post.view, part.t.begin, part.t.end, 0, o->M);
+    dsv4_reads(d, o->comb.view, part.t.begin, part.t.end, 0, o->M * o->M);
+    for (int64_t k = 0; k < o->M; k++) {
+        int64_t begin = k * o->row.cols + part.col.begin, end = k * o->row.cols + part.col.end;
+        dsv4_reads(d, o->residual.view, part.t.begin, part.t.end, begin, end);
+        dsv4_writes(d, o->many.view, part.t.begin, part.t.end, begin, end);
+    }
+    dsv4_costs(d, (dsv4_work){.vector_ops = 2.0 * (double)(o->M * (o->M + 1)) * op_part_elements(&part)});
+}
+
+/* One chunk of all streams. widened: the block's output and the M residual streams, OP_SUM_CHUNK apart. */
+static void spread_chunk(const streams *o, int64_t t, tile_range col, float *sum, float *widened)
+{
+    int64_t width = col.end - col.begin;
+    const float *post = (const float *)o->post.data + t * o->post.ld, *comb = (const float *)o->comb.data + t * o->comb.ld;
+    o->uk->widen_bf16(width, (const uint16_t *)o->row.data + t * o->row.ld + col.begin, widened);
+    for (int64_t k = 0; k < o->M; k++) {
+        o->uk->widen_bf16(width, (const uint16_t *)o->residual.data + t * o->residual.ld + k * o->row.cols + col.begin,
+                          widened + (k + 1) * OP_SUM_CHUNK);
+    }
+    for (int64_t j = 0; j < o->M; j++) {
+        o->uk->scale(width, widened, post[j], sum);
+        for (int64_t k = 0; k < o->M; k++) {
+            o->uk->add_scaled(width, comb[k * o->M + j], widened + (k + 1) * OP_SUM_CHUNK, sum);
+        }
+        o->uk->narrow_bf16(width, sum, (uint16_t *)o->many.data + t * o->many.ld + j * o->row.cols + col.begin);
+    }
+}
+
+static void run_post(const void *arg, int64_t block, void *scratch)
+{
+    const streams *o = arg;
+    op_part part = op_part_at(&o->grid, block);
+    for (int64_t t = part.t.begin; t < part.t.end; t++) {
+        for (int64_t chunk = part.chunk.begin; chunk < part.chunk.end; chunk++) {
+            spread_chunk(o, t, tile_at(chunk, OP_SUM_CHUNK, o->row.cols), scratch, (float *)scratch + OP_SUM_CHUNK);
+        }
+    }
+}
+
+/* ---- graph --------------------------------------------------------------------------------------------------------------- */
+
+static gates *add_gates(const op_context *c, const op_hc_pre_args *a)
+{
+    gates *o = dsv4_graph_memory(c->g, sizeof *o);
+    if (o == NULL) {
+        return NULL;
+    }
+    int64_t T = a->x.rows, n_chunks = op_chunks(a->x.cols);
+    *o = (gates){.uk = c->uk,
+                 .x = a->x,
+                 .scale = a->scale,
+                 .base = a->base,
+                 .post = a->post,
+                 .comb = a->comb,
+                 .M = c->dims.of[OP_M],
+                 .n_mix = a->fn.shape[0],
+                 .n_iterations = c->config->hc_sinkhorn_iters,
+                 .rms_eps = (float)c->config->rms_norm_eps,
+                 .hc_eps = (float)c->config->hc_eps};
+    o->squares = op_matrix_new(c, "hc.squares", T, n_chunks, DSV4_F32);
+    o->pre = op_matrix_new(c, "hc.pre", T, o->M, DSV4_F32);
+    o->grid = (op_part_grid){T, a->x.cols, a->t_tile, a->tiles.k_split};
+    op_weight fn = op_weight_pack(c, "hc_fn", op_weight_of_transposed(&a->fn));
+    o->mix = op_project_bf16(c, "hc.project", a->x, fn, a->tiles);
+    size_t chunk_bytes = OP_SUM_CHUNK * sizeof(float), mix_bytes = (size_t)o->n_mix * sizeof(float);
+    dsv4_graph_stage(c->g, &(dsv4_stage_desc){"hc.squares", op_part_blocks(&o->grid), run_squares, describe_squares, o, chunk_bytes,
+                                              DSV4_VECTOR});
+    dsv4_graph_stage(c->g, &(dsv4_stage_desc){"hc.gates", T, run_gates, describe_gates, o, mix_bytes, DSV4_VECTOR});
+    return o;
+}
+
+void op_hc_pre_add(const op_context *c, const op_hc_pre_args *a)
+{
+    gates *g = add_gates(c, a);
+    streams *o = dsv4_graph_memory(c->g, sizeof *o);
+    if (g == NULL || o == NULL) {
+        return;
+    }
+    *o = (streams){.uk = c->uk,
+                   .row = a->x_mixed,
+                   .many = a->x,
+                   .pre = g->pre,
+                   .grid = {a->x.rows, a->x_mixed.cols, a->t_tile, a->d_parts},
+                   .M = g->M,
+                   .in_pairs = a->post.data == NULL};
+    size_t chunk_bytes = OP_SUM_CHUNK * sizeof(float);
+    dsv4_graph_stage(
+        c->g, &(dsv4_stage_desc){"hc.mix", op_part_blocks(&o->grid), run_mix, describe_mix, o, 3 * chunk_bytes, DSV4_VECTOR});
+}
+
+void op_hc_post_add(const op_context *c, const op_hc_post_args *a)
+{
+    streams *o = dsv4_graph_memory(c->g, sizeof *o);
+    if (o == NULL) {
+        return;
+    }
+    *o = (streams){.uk = c->uk,
+                   .row = a->x,
+                   .many = a->y,
+                   .post = a->post,
+                   .comb = a->comb,
+                   .residual = a->residual,
+                   .grid = {a->x.rows, a->x.cols, a->t_tile, a->d_parts},
+                   .M = c->dims.of[OP_M]};
+    size_t scratch_bytes = (size_t)(o->M + 2) * OP_SUM_CHUNK * sizeof(float);
+    dsv4_graph_stage(
+        c->g, &(dsv4_stage_desc){"hc.post", op_part_blocks(&o->grid), run_post, describe_post, o, scratch_bytes, DSV4_VECTOR});
+}

@@ -1,0 +1,271 @@
+/* ops/index_score.c - scores of cache rows, and the best of them (see index.c). */
+#include <float.h>
+
+#include "ops/index_stages.h"
+#include "ops/rms.h"
+#include "ops/topk.h"
+
+/* ---- the grid of blocks ------------------------------------------------------------------------------------------------------ */
+
+/* Part p of a request's rows is key tiles p, p + parts, p + 2*parts, ...: even shares at any context length. */
+typedef struct score_tile {
+    tile_range t; /* tokens of one request */
+    int64_t request, part;
+} score_tile;
+
+static int64_t t_tiles_of_request(const index_stages *o)
+{
+    return tile_count(o->a.tokens_per_request, o->t_tile);
+}
+
+static int64_t score_blocks(const index_stages *o)
+{
+    return o->a.n_requests * t_tiles_of_request(o) * o->parts;
+}
+
+static score_tile score_tile_of(const index_stages *o, int64_t block)
+{
+    int64_t rest = block / o->parts, n_t = t_tiles_of_request(o), request = rest / n_t, t0 = request * o->a.tokens_per_request;
+    tile_range t = tile_at(rest % n_t, o->t_tile, o->a.tokens_per_request);
+    return (score_tile){{t0 + t.begin, t0 + t.end}, request, block % o->parts};
+}
+
+/* Rows of `fresh` that the block waits for: all windows that its tokens see. */
+static tile_range fresh_rows(const index_stages *o, const score_tile *tile)
+{
+    if (o->a.is_decode) {
+        return (tile_range){tile->request, tile->request + 1};
+    }
+    return (tile_range){0, index_smaller(tile_count(tile->t.end, OP_INDEX_RATIO), o->a.fresh.rows)};
+}
+
+static void describe_score(const void *arg, int64_t block, dsv4_describe *d)
+{
+    const index_stages *o = arg;
+    const op_index *a = &o->a;
+    score_tile tile = score_tile_of(o, block);
+    tile_range t = tile.t, fresh = fresh_rows(o, &tile);
+    dsv4_reads(d, o->q_panels.view, t.begin, t.end, 0, o->q_panels.cols);
+    dsv4_reads(d, o->q_packed.view, t.begin, t.end, 0, 1);
+    dsv4_reads(d, o->q_scale.view, t.begin, t.end, 0, o->IH);
+    op_product_reads(d, &o->w, t.begin, t.end, 0, o->IH);
+    dsv4_reads(d, a->n_visible.view, 0, 1, t.begin, t.end);
+    dsv4_reads(d, a->table.view, tile.request, tile.request + 1, 0, a->table.cols);
+    dsv4_reads(d, a->fresh.view, fresh.begin, fresh.end, 0, 1);
+    dsv4_touch(d, DSV4_READ | DSV4_UNTRACKED, a->cache.view, (dsv4_box){0, a->cache.rows, 0, o->ID});
+    if (a->cache_scale.data != NULL) {
+        dsv4_touch(d, DSV4_READ | DSV4_UNTRACKED, a->cache_scale.view, (dsv4_box){0, a->cache.rows, 0, 1});
+    }
+    dsv4_writes(d, o->best.view, t.begin, t.end, tile.part * o->topk, (tile.part + 1) * o->topk);
+    dsv4_writes(d, o->n_best.view, t.begin, t.end, tile.part, tile.part + 1);
+    for (int64_t i = tile.part; a->score.data != NULL && i * o->key_tile < o->columns; i += o->parts) {
+        tile_range rows = tile_at(i, o->key_tile, o->columns);
+        dsv4_writes(d, a->score.view, t.begin, t.end, rows.begin, rows.end);
+    }
+    double pairs = (double)o->columns / (double)o->parts * (double)((t.end - t.begin) * o->IH);
+    dsv4_costs(d, (dsv4_work){.ops_i8 = 2 * pairs * (double)o->ID, .vector_ops = 5 * pairs});
+}
+
+/* ---- keys: cache rows, quantised and biased ---------------------------------------------------------------------------------- */
+
+/* What a block has in scratch. */
+typedef struct score_scratch {
+    int32_t *acc;   /* [key_tile][padded heads] */
+    float *w;       /* [tokens][IH] */
+    float *scores;  /* [key_tile] */
+    float *k_scale; /* [key_tile] */
+    float *row;     /* [ID] */
+    uint8_t *keys;  /* [key_tile][key_bytes] */
+    int8_t *q8;     /* [ID] */
+} score_scratch;
+
+/* Bytes of a biased key: ID rounded up to the microkernel's groups of four. */
+static int64_t key_bytes(const index_stages *o)
+{
+    return tile_count(o->ID, 4) * 4;
+}
+
+static int64_t padded_heads(const index_stages *o)
+{
+    return tile_count(o->IH, UK_PANEL) * UK_PANEL;
+}
+
+static size_t scratch_bytes(const index_stages *o)
+{
+    int64_t words = o->key_tile * (padded_heads(o) + 2) + o->t_tile * o->IH + o->ID;
+    return (size_t)words * sizeof(float) + (size_t)(o->key_tile * key_bytes(o) + o->ID);
+}
+
+static score_scratch lay_out(const index_stages *o, void *scratch)
+{
+    score_scratch s = {.acc = scratch};
+    s.w = (float *)(s.acc + o->key_tile * padded_heads(o));
+    s.scores = s.w + o->t_tile * o->IH;
+    s.k_scale = s.scores + o->key_tile;
+    s.row = s.k_scale + o->key_tile;
+    s.keys = (uint8_t *)(s.row + o->ID);
+    s.q8 = (int8_t *)(s.keys + o->key_tile * key_bytes(o));
+    return s;
+}
+
+/* Key i of the tile is row `row` of the cache. */
+static void load_key(const index_stages *o, int64_t row, int64_t i, const score_scratch *s)
+{
+    uint8_t *key = s->keys + i * key_bytes(o);
+    const int8_t *q8 = s->q8;
+    if (o->a.cache_scale.data != NULL) {
+        q8 = (const int8_t *)o->a.cache.data + row * o->a.cache.ld;
+        s->k_scale[i] = ((const float *)o->a.cache_scale.data)[row * o->a.cache_scale.ld];
+    } else {
+        o->uk->widen_bf16(o->ID, (const uint16_t *)o->a.cache.data + row * o->a.cache.ld, s->row);
+        float multiplier = op_q8_multiplier(o->uk->amax(o->ID, s->row));
+        o->uk->quantize_i8(o->ID, s->row, multiplier, s->q8);
+        s->k_scale[i] = 1.0f / multiplier;
+    }
+    o->uk->bias_i8(o->ID, q8, key);
+    memset(key + o->ID, 0, (size_t)(key_bytes(o) - o->ID));
+}
+
+/* Rows [begin, end) of a request, page by page. */
+static void load_keys(const index_stages *o, int64_t request, int64_t begin, int64_t end, const score_scratch *s)
+{
+    const int32_t *table = (const int32_t *)o->a.table.data + request * o->a.table.ld;
+    for (int64_t c = begin; c < end;) {
+        int64_t first = table[c / o->a.page] * o->a.page + c % o->a.page;
+        int64_t n = index_smaller(o->a.page - c % o->a.page, end - c);
+        for (int64_t i = 0; i < n; i++) {
+            load_key(o, first + i, c - begin + i, s);
+        }
+        c += n;
+    }
+}
+
+/* ---- scores ------------------------------------------------------------------------------------------------------------------ */
+
+static int64_t visible_rows(const index_stages *o, int64_t t)
+{
+    return ((const int32_t *)o->a.n_visible.data)[t];
+}
+
+static topk_list best_of(const index_stages *o, int64_t t, int64_t part)
+{
+    uint64_t *keys = (uint64_t *)o->best.data + t * o->best.ld + part * o->topk;
+    return (topk_list){keys, ((const int32_t *)o->n_best.data)[t * o->n_best.ld + part], o->topk};
+}
+
+static void set_n_best(const index_stages *o, int64_t t, int64_t part, int64_t n)
+{
+    ((int32_t *)o->n_best.data)[t * o->n_best.ld + part] = (int32_t)n;
+}
+
+/* y[0..n) = the scores of the tile's keys for token t, whose head weights are w. */
+static void score_keys(const index_stages *o, int64_t t, int64_t n, const float *w, const score_scratch *s, float *y)
+{
+    const uk_packed *q = (const uk_packed *)o->q_packed.data + t;
+    int64_t ld = padded_heads(o), bytes = key_bytes(o);
+    for (int64_t k = 0; k < n; k += UK_MAX_ROWS) {
+        int m = (int)index_smaller(n - k, UK_MAX_ROWS);
+        for (int64_t p = 0; p < q->n_panels; p++) {
+            o->uk->gemm_i8(m, bytes / 4, s->keys + k * bytes, bytes, uk_panel_i8(q, p, 0), q->correction + p * UK_PANEL,
+                           s->acc + k * ld + p * UK_PANEL, ld);
+        }
+    }
+    o->uk->index_score(n, o->IH, s->acc, ld, (const float *)o->q_scale.data + t * o->IH, s->k_scale, w, y);
+}
+
+/* Scores the loaded key tile `rows` for token t, and keeps the best of it. */
+static void score_token(const index_stages *o, int64_t t, int64_t part, tile_range rows, const float *w, const score_scratch *s)
+{
+    bool wanted = o->a.score.data != NULL;
+    int64_t n_rows = rows.end - rows.begin, n = index_smaller(visible_rows(o, t) - rows.begin, n_rows);
+    n = n > 0 ? n : 0;
+    float *y = wanted ? (float *)o->a.score.data + t * o->a.score.ld + rows.begin : s->scores;
+    score_keys(o, t, n, w, s, y);
+    for (int64_t i = n; wanted && i < n_rows; i++) {
+        y[i] = -FLT_MAX;
+    }
+    topk_list list = best_of(o, t, part);
+    topk_add_scores(&list, y, n, (int32_t)rows.begin);
+    set_n_best(o, t, part, list.n);
+}
+
+static void run_score(const void *arg, int64_t block, void *scratch)
+{
+    const index_stages *o = arg;
+    score_tile tile = score_tile_of(o, block);
+    score_scratch s = lay_out(o, scratch);
+    int64_t n_seen = 0;
+    for (int64_t t = tile.t.begin; t < tile.t.end; t++) {
+        float *w = s.w + (t - tile.t.begin) * o->IH;
+        op_product_row(o->uk, &o->w, t, 0, o->IH, w);
+        o->uk->scale(o->IH, w, o->w_scale, w);
+        set_n_best(o, t, tile.part, 0);
+        n_seen = visible_rows(o, t) > n_seen ? visible_rows(o, t) : n_seen;
+    }
+    int64_t end = o->a.score.data != NULL ? o->columns : n_seen;
+    for (int64_t row = tile.part * o->key_tile; row < end; row += o->parts * o->key_tile) {
+        tile_range rows = {row, index_smaller(row + o->key_tile, end)};
+        load_keys(o, tile.request, rows.begin, index_smaller(rows.end, n_seen), &s);
+        for (int64_t t = tile.t.begin; t < tile.t.end; t++) {
+            score_token(o, t, tile.part, rows, s.w + (t - tile.t.begin) * o->IH, &s);
+        }
+    }
+}
+
+/* ---- merge: a block is a token ----------------------------------------------------------------------------------------------- */
+
+static void describe_topk(const void *arg, int64_t t, dsv4_describe *d)
+{
+    const index_stages *o = arg;
+    dsv4_reads(d, o->best.view, t, t + 1, 0, o->best.cols);
+    dsv4_reads(d, o->n_best.view, t, t + 1, 0, o->parts);
+    dsv4_reads(d, o->a.offset.view, 0, 1, 0, 1);
+    dsv4_writes(d, o->a.topk.view, t, t + 1, 0, o->a.topk.cols);
+    if (o->a.topk_copy.data != NULL) {
+        dsv4_writes(d, o->a.topk_copy.view, t, t + 1, 0, o->a.topk_copy.cols);
+    }
+    dsv4_costs(d, (dsv4_work){.vector_ops = 16.0 * (double)o->best.cols});
+}
+
+/* Row t of m: the first of the chosen rows, then -1. */
+static void write_rows(const op_matrix *m, int64_t t, const topk_list *chosen, int32_t offset)
+{
+    int32_t *row = (int32_t *)m->data + t * m->ld;
+    for (int64_t i = 0; i < m->cols; i++) {
+        row[i] = i < chosen->n ? topk_row(chosen->keys[i]) + offset : -1;
+    }
+}
+
+static void run_topk(const void *arg, int64_t t, void *scratch)
+{
+    const index_stages *o = arg;
+    const int32_t *offset = o->a.offset.data;
+    topk_list chosen = {scratch, 0, o->topk};
+    for (int64_t part = 0; part < o->parts; part++) {
+        topk_list list = best_of(o, t, part);
+        topk_add_keys(&chosen, list.keys, list.n);
+    }
+    topk_sort(&chosen);
+    write_rows(&o->a.topk, t, &chosen, *offset);
+    if (o->a.topk_copy.data != NULL) {
+        write_rows(&o->a.topk_copy, t, &chosen, *offset);
+    }
+}
+
+/* ---- graph ------------------------------------------------------------------------------------------------------------------- */
+
+void index_add_score(const op_context *c, index_stages *o)
+{
+    int64_t rows = o->a.table.cols * o->a.page;
+    o->topk = index_smaller(c->config->index_topk, o->a.topk.cols);
+    o->columns = o->a.score.data != NULL ? o->a.score.cols : rows;
+    o->key_tile = index_smaller(o->a.key_tile, o->columns);
+    o->t_tile = index_smaller(o->a.t_tile, o->a.tokens_per_request);
+    o->parts = index_smaller(o->a.key_parts, tile_count(o->columns, o->key_tile));
+    o->best = op_matrix_new(c, "index.best", o->T, o->parts * o->topk, DSV4_I64);
+    o->n_best = op_matrix_new(c, "index.n_best", o->T, o->parts, DSV4_I32);
+    dsv4_graph_stage(c->g,
+                     &(dsv4_stage_desc){"index.score", score_blocks(o), run_score, describe_score, o, scratch_bytes(o), DSV4_CUBE});
+    dsv4_graph_stage(
+        c->g, &(dsv4_stage_desc){"index.topk", o->T, run_topk, describe_topk, o, (size_t)o->topk * sizeof(uint64_t), DSV4_VECTOR});
+}

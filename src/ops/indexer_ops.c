@@ -1,0 +1,305 @@
+/* ops/indexer_ops.c - the indexer's operators, decode_indexer and prefill_indexer (SPEC 3.2, 4.4; tensors SPEC 8.3, 8.7).
+ *
+ * STAGES    index.plan checks the step (index_plan.h); index.compress.* adds the rows that the step completes to the cache
+ *           (compress.c); then the indexer chooses (index.c). All checks come first: a refused step changes neither state nor
+ *           cache.
+ * MATH, SHAPES, NUMERICS  compress.c, index.c */
+#include "ops/compress.h"
+#include "ops/index.h"
+#include "ops/index_plan.h"
+
+#define STATE_TABLE "inner_compress_state_block_table"
+
+#define CALL(recipe, a, b)         \
+    {                              \
+        FIX_CALL, (a), (b), recipe \
+    }
+#define NORMAL(mean, sd)               \
+    {                                  \
+        FIX_NORMAL, (mean), (sd), NULL \
+    }
+#define ROW_RULE(bad_share)                        \
+    {                                              \
+        CMP_RATIO, 1e-4, 1.0 / 128, (bad_share), 0 \
+    }
+#define STATE_RULE                  \
+    {                               \
+        CMP_RATIO, 1e-3, 1e-3, 0, 0 \
+    }
+
+/* Tensors that both forms have in one shape. */
+#define WEIGHTS                                                                                                     \
+    {"wq_b", DSV4_I8, OP_IN, "QL,IH*ID", "q up-projection", CALL("mx8:wq_b_scale", 0.108, 0.56), NULL, {0}},        \
+        {"wq_b_scale", DSV4_F32, OP_IN, "IH*ID", "its scale per column", {0}, NULL, {0}},                           \
+        {"weights_proj", DSV4_BF16, OP_IN, "D,IH", "head weights", NORMAL(0, 0.2313), NULL, {0}},                   \
+        {"inner_wkv", DSV4_BF16, OP_IN, "2*ID,D", "compressor: projection", NORMAL(0, 0.0293), NULL, {0}},          \
+        {"inner_wgate", DSV4_BF16, OP_IN, "2*ID,D", "compressor: score projection", NORMAL(0, 0.0512), NULL, {0}},  \
+        {"inner_ape", DSV4_F32, OP_IN, "4,2*ID", "compressor: position bias", NORMAL(0, 0.1528), NULL, {0}},        \
+        {"inner_norm_w", DSV4_BF16, OP_IN, "ID", "compressor: RMS weight", NORMAL(0.6850, 0.2610), NULL, {0}},      \
+    {                                                                                                               \
+        "idx_kv_scale", DSV4_F32, OP_INOUT | OP_OPTIONAL, "IP,BS,1,1", "scale of an I8 row", {0}, NULL, ROW_RULE(0) \
+    }
+
+/* The budget of the cached rows is the points that SPEC 7 allows of the FLASH fixture. */
+static const op_tensor decode_tensors[] = {
+    {"x", DSV4_BF16, OP_IN, "B,S,D", "normalised hidden", {FIX_UNIFORM, 0, 1, NULL}, NULL, {0}},
+    {"qr", DSV4_I8, OP_IN, "B*S,QL", "quantised low-rank q", CALL("rq:qr_scale", 0, 0), NULL, {0}},
+    {"qr_scale", DSV4_F32, OP_IN, "B*S,1", "its scale per token", {0}, NULL, {0}},
+    WEIGHTS,
+    {"cos", DSV4_F32, OP_IN, "B,R/2", "cosines per request", CALL("rope_request", 4, 1), NULL, {0}},
+    {"sin", DSV4_F32, OP_IN, "B,R/2", "sines per request", CALL("rope_request", 4, 1), NULL, {0}},
+    {"hadamard", DSV4_BF16, OP_IN, "ID,ID", "rotation of heads and rows", CALL("random_matrix", 0, 0), NULL, {0}},
+    {"inner_kv", DSV4_F32, OP_INOUT, "B,S,ID", "row of the step, at [b, 0]", {0}, NULL, ROW_RULE(0)},
+    {"inner_compress_state", DSV4_F32, OP_INOUT, "JP,JR,4*ID", "kv and score", CALL("empty_state", 0, 0), NULL, STATE_RULE},
+    {STATE_TABLE, DSV4_I32, OP_IN, "B,JPR", "state pages", CALL("table", 0, 0), NULL, {0}},
+    {"idx_kv_cache",
+     DSV4_BF16,
+     OP_INOUT | OP_OR_I8,
+     "IP,BS,1,ID",
+     "compressed keys",
+     {FIX_UNIFORM, 0, 1, NULL},
+     NULL,
+     ROW_RULE(4.0 / (4 * 64 * 128 * 128))},
+    {"idx_block_table", DSV4_I32, OP_IN, "B,IPR", "cache pages", CALL("table", 0, 0), NULL, {0}},
+    {"position_ids", DSV4_I32, OP_IN, "B,S", "absolute positions", CALL("positions", 0, 0), NULL, {0}},
+    {"idx_slot_mapping", DSV4_I64, OP_IN, "B,S", "cache row made, or -1", CALL("cache_slots:idx_block_table", 4, 0), NULL, {0}},
+    {"inner_state_slot_mapping", DSV4_I64, OP_IN, "B,S", "state row, or -1", CALL("state_slots:" STATE_TABLE, 0, 0), NULL, {0}},
+    {"kv_seq_lens", DSV4_I32, OP_IN, "B", "tokens with this step", CALL("lengths", 0, 0), NULL, {0}},
+    {"offset", DSV4_I32, OP_IN, "", "added to the chosen rows", CALL("window", 0, 0), NULL, {0}},
+    {"score", DSV4_F32, OP_OUT, "B,S,SL", "index scores", {0}, NULL, ROW_RULE(0.005)},
+    {"topk_idxs", DSV4_I32, OP_OUT, "B,S,SL", "chosen rows + offset, then -1", {0}, NULL, {CMP_TOPK, 1e-4, 1.0 / 128, 0, 0}},
+};
+
+static const op_tensor prefill_tensors[] = {
+    {"x", DSV4_BF16, OP_IN, "T,D", "normalised hidden", {FIX_UNIFORM, -0.05, 0.05, NULL}, NULL, {0}},
+    {"qr", DSV4_I8, OP_IN, "T,QL", "quantised low-rank q", CALL("rq:qr_scale", 0, 0), NULL, {0}},
+    {"qr_scale", DSV4_F32, OP_IN, "T,1", "its scale per token", {0}, NULL, {0}},
+    WEIGHTS,
+    {"cos", DSV4_F32, OP_IN, "T,R/2", "cosines per token", CALL("rope_token", 4, 0), NULL, {0}},
+    {"sin", DSV4_F32, OP_IN, "T,R/2", "sines per token", CALL("rope_token", 4, 0), NULL, {0}},
+    {"freqs_cos", DSV4_BF16, OP_IN, "N,R", "cosines of all positions", CALL("rope_table", 4, 0), NULL, {0}},
+    {"freqs_sin", DSV4_BF16, OP_IN, "N,R", "sines of all positions", CALL("rope_table", 4, 0), NULL, {0}},
+    {"hadamard", DSV4_BF16, OP_IN, "ID,ID", "rotation of heads and rows", CALL("hadamard", 0, 0), NULL, {0}},
+    {"inner_kv_state", DSV4_F32, OP_INOUT, "JP,JR,2*ID", "kv of past tokens", CALL("history:" STATE_TABLE, 0.05, 8), NULL,
+     STATE_RULE},
+    {"inner_score_state", DSV4_F32, OP_INOUT, "JP,JR,2*ID", "their scores", CALL("history:" STATE_TABLE, 0.05, 8), NULL,
+     STATE_RULE},
+    {STATE_TABLE, DSV4_I32, OP_IN, "JPR", "state pages", CALL("table_permuted", 17, 3), NULL, {0}},
+    {"idx_kv_cache", DSV4_BF16, OP_INOUT | OP_OR_I8, "IP,BS,1,ID", "compressed keys", CALL("cache_rows:idx_block_table", 0.025, 4),
+     NULL, ROW_RULE(16.0 / (2 * 128 * 128))},
+    {"idx_block_table", DSV4_I32, OP_IN, "IPR", "cache pages", CALL("table", 0, 0), NULL, {0}},
+    {"position_ids", DSV4_I32, OP_IN, "T", "absolute positions", CALL("positions", 0, 0), NULL, {0}},
+    {"num_tokens", DSV4_I32, OP_IN, "", "valid tokens", CALL("tokens", 0, 0), NULL, {0}},
+    {"idx_slot_mapping", DSV4_I64, OP_IN, "T", "cache row made, or -1", CALL("cache_slots:idx_block_table", 4, 0), NULL, {0}},
+    {"inner_state_slot_mapping", DSV4_I64, OP_IN, "T", "state row, or -1", CALL("state_slots:" STATE_TABLE, 0, 0), NULL, {0}},
+    {"score", DSV4_F32, OP_OUT, "T,IPR*BS", "index scores", {0}, NULL, ROW_RULE(0.005)},
+    {"topk_idxs", DSV4_I32, OP_OUT, "T,IPR*BS", "chosen rows + W + T, then -1", {0}, NULL, {CMP_TOPK, 1e-4, 1.0 / 128, 0, 0}},
+};
+
+enum { T_TILE, N_TILE, INNER_N_TILE, INNER_K_SPLIT, SCORE_T_TILE, KEY_TILE, KEY_PARTS };
+
+static const op_tile tiles[] = {
+    {"t_tile", "rows of a product block", 128, 128, 1, NULL, NULL},
+    {"n_tile", "columns of a q_proj block", 256, 256, UK_PANEL, NULL, NULL},
+    {"inner_n_tile", "columns of a product block of the compressor", 64, 64, UK_PANEL, NULL, NULL},
+    {"inner_k_split", "blocks that share the compressor's sum over D", 4, 1, 1, NULL, "D"},
+    {"score_t_tile", "tokens of a score block", 8, 16, 1, NULL, NULL},
+    {"key_tile", "cache rows scored at a time", 64, 64, 1, NULL, NULL},
+    {"key_parts", "score blocks that share a request's rows", 8, 4, 1, NULL, NULL},
+};
+
+enum { MAX_ROWS = INT32_MAX / 2 }; /* of a request: a row plus the offset is an I32 */
+
+/* ---- building ---------------------------------------------------------------------------------------------------------------- */
+
+static bool is_decode(const op_context *c)
+{
+    return c->op->mode == DSV4_DECODE;
+}
+
+/* The compressor's dimensions. */
+static op_compress compressor_of(const op_context *c)
+{
+    return (op_compress){.name = "index.compress",
+                         .is_decode = is_decode(c),
+                         .ratio = OP_INDEX_RATIO,
+                         .width = c->dims.of[OP_ID],
+                         .n_requests = is_decode(c) ? c->dims.of[OP_B] : 1,
+                         .tokens_per_request = c->dims.of[is_decode(c) ? OP_S : OP_T]};
+}
+
+static dsv4_status check(const op_context *c, dsv4_error *err)
+{
+    int64_t QL = c->dims.of[OP_QL], pages = c->dims.of[OP_IPR], page = c->dims.of[OP_BS], rows;
+    op_compress compressor = compressor_of(c);
+    if (QL > UK_MAX_K_I8) {
+        return dsv4_fail(err, DSV4_E_VALUE, "%s: q_lora_rank=%lld, rule q_lora_rank <= %d: INT32 sums must be exact", c->op->name,
+                         (long long)QL, UK_MAX_K_I8);
+    }
+    if (__builtin_mul_overflow(pages, page, &rows) || rows > MAX_ROWS) {
+        return dsv4_fail(err, DSV4_E_VALUE, "%s: idx_block_table has %lld pages of %lld rows, rule: at most %d rows of a request",
+                         c->op->name, (long long)pages, (long long)page, MAX_ROWS);
+    }
+    return op_compress_check(c, &compressor, err);
+}
+
+/* I32 [1, 1] of the graph that holds a constant. */
+static op_matrix constant(const op_context *c, const char *name, int64_t value)
+{
+    op_matrix m = op_matrix_new(c, name, 1, 1, DSV4_I32);
+    if (m.data != NULL) {
+        *(int32_t *)m.data = (int32_t)value;
+    }
+    return m;
+}
+
+/* Rows of cos and sin: the request's in decode, the token's own in prefill. */
+static op_matrix turn_rows(const op_context *c, int64_t n_requests, int64_t tokens_per_request)
+{
+    op_matrix m = op_matrix_new(c, "index.turn_rows", 1, n_requests * tokens_per_request, DSV4_I32);
+    for (int64_t t = 0; m.data != NULL && t < m.cols; t++) {
+        ((int32_t *)m.data)[t] = (int32_t)(is_decode(c) ? t / tokens_per_request : t);
+    }
+    return m;
+}
+
+static void state_of(const op_context *c, op_compress *a)
+{
+    if (is_decode(c)) {
+        op_matrix state = op_matrix_named(c, "inner_compress_state", 1);
+        int64_t out = 2 * c->dims.of[OP_ID];
+        a->kv_state = op_matrix_cols(c, "inner_compress_state.kv", state, sizeof(float), 0, out);
+        a->score_state = op_matrix_cols(c, "inner_compress_state.score", state, sizeof(float), out, out);
+    } else {
+        a->kv_state = op_matrix_named(c, "inner_kv_state", 1);
+        a->score_state = op_matrix_named(c, "inner_score_state", 1);
+    }
+}
+
+/* The whole tensor as one row. */
+static op_matrix row_named(const op_context *c, const char *name)
+{
+    return op_matrix_named(c, name, op_tensor_named(c, name).n_dims);
+}
+
+static op_compressed add_compressor(const op_context *c, const op_index *index, const op_index_plan *step)
+{
+    op_compress a = compressor_of(c);
+    a.x = index->x;
+    a.wkv = op_tensor_named(c, "inner_wkv");
+    a.wgate = op_tensor_named(c, "inner_wgate");
+    a.ape = op_matrix_named(c, "inner_ape", 1);
+    a.norm_w = op_matrix_named(c, "inner_norm_w", 1);
+    a.state_page = c->dims.of[OP_JR];
+    a.state_table = op_matrix_named(c, STATE_TABLE, 1);
+    a.positions = step->positions;
+    a.n_tokens = step->n_tokens;
+    a.state_slots = row_named(c, "inner_state_slot_mapping");
+    a.cache_slots = step->cache_slots;
+    a.turns = a.is_decode ? index->turns : op_turns_named(c, "freqs_cos", "freqs_sin");
+    a.turn_rule = a.is_decode ? OP_TURN_OF_REQUEST : OP_TURN_OF_WINDOW;
+    a.hadamard = index->hadamard;
+    a.cache = index->cache;
+    a.cache_scale = index->cache_scale;
+    a.tiles = (op_project_tiles){c->tile[T_TILE], c->tile[INNER_N_TILE], c->tile[INNER_K_SPLIT]};
+    if (a.is_decode) {
+        a.pooled = op_matrix_named(c, "inner_kv", 1);
+    }
+    state_of(c, &a);
+    return op_compress_add(c, &a);
+}
+
+static op_index_plan gather_step(const op_context *c)
+{
+    const int64_t *dim = c->dims.of;
+    op_index_plan a = {.is_decode = is_decode(c), .causal = c->numerics.compat == DSV4_CORRECT};
+    a.n_requests = a.is_decode ? dim[OP_B] : 1;
+    a.tokens_per_request = a.is_decode ? dim[OP_S] : dim[OP_T];
+    a.positions = row_named(c, "position_ids");
+    a.cache_slots = row_named(c, "idx_slot_mapping");
+    a.table = op_matrix_named(c, "idx_block_table", 1);
+    a.page = dim[OP_BS];
+    a.n_pages = dim[OP_IP];
+    a.columns = dim[OP_IPR] * dim[OP_BS];
+    if (a.is_decode) {
+        a.columns = dim[OP_SL] < a.columns ? dim[OP_SL] : a.columns;
+        a.lengths = row_named(c, "kv_seq_lens");
+        a.offset = row_named(c, "offset");
+    } else {
+        a.n_tokens = row_named(c, "num_tokens");
+        a.offset = constant(c, "index.offset", dim[OP_W] + dim[OP_T]);
+    }
+    return a;
+}
+
+static op_index gather_index(const op_context *c, const op_index_plan *step)
+{
+    return (op_index){.n_requests = step->n_requests,
+                      .tokens_per_request = step->tokens_per_request,
+                      .x = op_matrix_named(c, "x", 1),
+                      .qr = op_matrix_named(c, "qr", 1),
+                      .qr_scale = op_matrix_named(c, "qr_scale", 1),
+                      .wq_b = op_tensor_named(c, "wq_b"),
+                      .wq_b_scale = op_matrix_named(c, "wq_b_scale", 1),
+                      .weights_proj = op_tensor_named(c, "weights_proj"),
+                      .hadamard = op_tensor_named(c, "hadamard"),
+                      .turns = op_turns_named(c, "cos", "sin"),
+                      .turn_rows = turn_rows(c, step->n_requests, step->tokens_per_request),
+                      .cache = op_matrix_named(c, "idx_kv_cache", 1),
+                      .cache_scale = op_matrix_named(c, "idx_kv_scale", 1),
+                      .page = step->page,
+                      .is_decode = step->is_decode,
+                      .offset = step->offset,
+                      .score = op_matrix_named(c, "score", 1),
+                      .topk = op_matrix_named(c, "topk_idxs", 1),
+                      .t_tile = c->tile[SCORE_T_TILE],
+                      .key_tile = c->tile[KEY_TILE],
+                      .key_parts = c->tile[KEY_PARTS],
+                      .proj_t_tile = c->tile[T_TILE],
+                      .proj_n_tile = c->tile[N_TILE]};
+}
+
+/* The step is checked first: its verdict also holds back the compressor, which writes state and cache. */
+static void build(const op_context *c)
+{
+    op_index_plan step = gather_step(c);
+    op_index index = gather_index(c, &step);
+    op_index_planned planned = op_index_plan_add(c, &step);
+    index.table = planned.table;
+    index.n_visible = planned.n_visible;
+    index.fresh = add_compressor(c, &index, &step).done;
+    op_index_add(c, &index);
+}
+
+const dsv4_op op_decode_indexer = {
+    .name = "decode_indexer",
+    .summary = "which compressed rows the tokens of a decode step attend to",
+    .family = "indexer",
+    .mode = DSV4_DECODE,
+    .ratio = 4,
+    .tensors = decode_tensors,
+    .n_tensors = sizeof decode_tensors / sizeof *decode_tensors,
+    .tiles = tiles,
+    .n_tiles = sizeof tiles / sizeof *tiles,
+    .topk_scores = "score",
+    .topk_offset = "offset",
+    .check = check,
+    .build = build,
+};
+
+const dsv4_op op_prefill_indexer = {
+    .name = "prefill_indexer",
+    .summary = "which compressed rows the tokens of a prefill chunk attend to",
+    .family = "indexer",
+    .mode = DSV4_PREFILL,
+    .ratio = 4,
+    .tensors = prefill_tensors,
+    .n_tensors = sizeof prefill_tensors / sizeof *prefill_tensors,
+    .tiles = tiles,
+    .n_tiles = sizeof tiles / sizeof *tiles,
+    .valid_tokens = "num_tokens",
+    .topk_scores = "score",
+    .topk_offset = "W+T",
+    .check = check,
+    .build = build,
+};

@@ -1,0 +1,283 @@
+/* ops/key_lists.c - what the entries of raw index lists name (SPEC 5.3, 5.4).
+ *
+ * MATH      index -1: no key; r < W: ring row r through ring_table; W + o: token o of the request's step; W + S + c: compressed row
+ *           c through compressed_table. In a prefill chunk (one request, S = T) an index that names a token from n_tokens on, or a
+ *           compressed row beyond the table, is no key.
+ * SHAPES    raw i32[T,width]  ring_table, compressed_table i32[requests,pages]  ->  codes i32[T,slots], attend.h
+ * STAGES    attn.keys  [all]  raw, lens, n_tokens, tables, win_bias -> codes, verdict   blocks: 1
+ * REFUSED   an index that names no row, a page table that does not lead to one, an HCA slot that holds another ring row, a win_bias
+ *           of another set. Then all codes are -1. */
+#include "ops/attend.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "ops/tile.h"
+#include "ops/verdict.h"
+
+enum { NO_KEY = -1, REFUSED = -2 };
+
+typedef struct key_lists {
+    op_key_lists a;
+    op_verdict verdict;
+    op_matrix codes;
+    int64_t W, tile;
+} key_lists;
+
+static int64_t smaller(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int32_t entry_at(const op_matrix *m, int64_t row, int64_t col)
+{
+    return ((const int32_t *)m->data)[row * m->ld + col];
+}
+
+static int64_t whole_tiles(int64_t slots, int64_t tile)
+{
+    return tile_count(slots, tile) * tile;
+}
+
+int64_t op_win_bias_cols(int64_t window, int64_t T, int64_t attn_tile)
+{
+    return whole_tiles(window, attn_tile) + whole_tiles(T, attn_tile);
+}
+
+int64_t op_prefill_max_len(const dsv4_config *config)
+{
+    int64_t W = config->sliding_window, KT = config->index_topk;
+    return smaller(whole_tiles(W + smaller(KT, config->prefill_max_compressed), config->attn_tile), W + KT);
+}
+
+/* ---- one entry ---------------------------------------------------------------------------------------------------------- */
+
+typedef struct entry {
+    int64_t t, slot, index;
+} entry;
+
+/* A paged cache and the table that leads to its rows. */
+typedef struct paged {
+    const char *table_name;
+    const op_matrix *table, *cache;
+} paged;
+
+static int64_t refuse_index(const key_lists *k, const entry *e, const char *expected)
+{
+    dsv4_fail(k->verdict.own, DSV4_E_VALUE, "cmp_sparse_indices: token %lld, slot %lld: got %lld, expected %s", (long long)e->t,
+              (long long)e->slot, (long long)e->index, expected);
+    return REFUSED;
+}
+
+static bool has_row(const key_lists *k, const paged *p, int64_t row)
+{
+    return p->table->data != NULL && row / k->a.page < p->table->cols;
+}
+
+/* Row of the cache that the table leads to. */
+static int64_t paged_row(const key_lists *k, const paged *p, const entry *e, int64_t row)
+{
+    if (!has_row(k, p, row)) {
+        char expected[160];
+        snprintf(expected, sizeof expected, "-1 or an index within the %lld pages of %lld rows of %s", (long long)p->table->cols,
+                 (long long)k->a.page, p->table_name);
+        return refuse_index(k, e, expected);
+    }
+    int64_t b = e->t / k->a.tokens_per_request, column = row / k->a.page, n_pages = p->cache->rows / k->a.page;
+    int64_t page = entry_at(p->table, b, column);
+    if (page < 0 || page >= n_pages) {
+        dsv4_fail(k->verdict.own, DSV4_E_VALUE,
+                  "%s: request %lld, entry %lld: got page %lld, expected 0 to %lld: slot %lld of token %lld names a row of it",
+                  p->table_name, (long long)b, (long long)column, (long long)page, (long long)n_pages - 1, (long long)e->slot,
+                  (long long)e->t);
+        return REFUSED;
+    }
+    return page * k->a.page + row % k->a.page;
+}
+
+static int64_t offset_code(int64_t row, int64_t offset)
+{
+    return row == REFUSED ? REFUSED : row + offset;
+}
+
+/* The code of an entry, NO_KEY, or REFUSED. n_tokens of the chunk are valid. */
+static int64_t resolve(const key_lists *k, const entry *e, int64_t n_tokens)
+{
+    const op_key_lists *a = &k->a;
+    const paged ring = {a->ring_table_name, &a->ring_table, &a->ring};
+    const paged compressed = {"cmp_block_table", &a->compressed_table, &a->compressed};
+    int64_t S = a->tokens_per_request, o = e->index - k->W, row = o - S;
+    if (e->index == -1) {
+        return NO_KEY;
+    }
+    if (e->index < -1) {
+        return refuse_index(k, e, "-1 or more");
+    }
+    if (o < 0) {
+        return paged_row(k, &ring, e, e->index);
+    }
+    if (row < 0) {
+        return o < n_tokens ? a->ring.rows + e->t / S * S + o : NO_KEY;
+    }
+    if (a->form == OP_LIST_PREFILL && !has_row(k, &compressed, row)) {
+        return NO_KEY;
+    }
+    return offset_code(paged_row(k, &compressed, e, row), a->ring.rows + a->overlay.rows);
+}
+
+/* ---- a token's list ----------------------------------------------------------------------------------------------------- */
+
+/* Where the code of an entry goes: its own place in a set, the place after the codes so far in a compacted list, else its slot. */
+static int64_t slot_of(const key_lists *k, const entry *e, int64_t n_codes)
+{
+    switch (k->a.form) {
+    case OP_LIST_SWA:
+        return e->index < k->W ? e->index : whole_tiles(k->W, k->tile) + e->index - k->W;
+    case OP_LIST_PREFILL:
+        return n_codes;
+    default:
+        return e->slot;
+    }
+}
+
+/* False if the list is refused. codes are -1 on entry. */
+static bool fill_list(const key_lists *k, int64_t t, int64_t len, int64_t n_tokens, int32_t *codes)
+{
+    int64_t n_codes = 0;
+    for (int64_t slot = 0; slot < len; slot++) {
+        const entry e = {t, slot, entry_at(&k->a.raw, t, slot)};
+        bool displaced = k->a.form == OP_LIST_HCA && slot < k->W && e.index != -1 && e.index != slot;
+        int64_t code = displaced ? refuse_index(k, &e, "-1 or the slot's own ring row") : resolve(k, &e, n_tokens);
+        if (code == REFUSED) {
+            return false;
+        }
+        if (code != NO_KEY) {
+            codes[slot_of(k, &e, n_codes++)] = (int32_t)code;
+        }
+    }
+    return true;
+}
+
+/* Whether a token's row of win_bias says the same as its codes. */
+static bool check_bias(const key_lists *k, int64_t t, const int32_t *codes)
+{
+    int64_t S = k->a.tokens_per_request, overlay = whole_tiles(k->W, k->tile), first = overlay + t / S * S;
+    const float *bias = (const float *)k->a.win_bias.data + t * k->a.win_bias.ld;
+    for (int64_t col = 0; col < k->a.win_bias.cols; col++) {
+        bool own = col >= first && col < first + S;
+        bool is_key = own ? codes[overlay + col - first] != NO_KEY : col < k->W && codes[col] != NO_KEY;
+        if (!(is_key ? bias[col] == 0.0f : bias[col] <= -1e20f)) {
+            dsv4_fail(k->verdict.own, DSV4_E_VALUE, "win_bias: token %lld, column %lld: got %g, expected %s by cmp_sparse_indices",
+                      (long long)t, (long long)col, (double)bias[col], is_key ? "0" : "-1e20");
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- the block ---------------------------------------------------------------------------------------------------------- */
+
+/* Slots of a token's list that count. */
+static int64_t list_length(const key_lists *k, int64_t t)
+{
+    if (k->a.lens.data == NULL) {
+        return k->a.form == OP_LIST_PREFILL ? smaller(k->a.max_len, k->a.raw.cols) : k->a.raw.cols;
+    }
+    int64_t len = smaller(entry_at(&k->a.lens, 0, t), smaller(k->a.max_len, k->a.raw.cols));
+    return len > 0 ? len : 0;
+}
+
+/* Valid tokens; REFUSED if the count is none. */
+static int64_t count_tokens(const key_lists *k)
+{
+    int64_t T = k->a.raw.rows, n = k->a.n_tokens.data != NULL ? entry_at(&k->a.n_tokens, 0, 0) : T;
+    if (n < 0 || n > T) {
+        dsv4_fail(k->verdict.own, DSV4_E_VALUE, "num_tokens: got %lld, expected 0 to T=%lld", (long long)n, (long long)T);
+        return REFUSED;
+    }
+    return n;
+}
+
+static void clear_codes(const key_lists *k)
+{
+    memset(k->codes.data, 0xff, (size_t)(k->codes.rows * k->codes.cols) * sizeof(int32_t));
+}
+
+static void run_keys(const void *arg, int64_t block, void *scratch)
+{
+    const key_lists *k = arg;
+    (void)block;
+    (void)scratch;
+    k->verdict.own->status = DSV4_OK;
+    clear_codes(k);
+    int64_t n_tokens = count_tokens(k);
+    bool ok = n_tokens != REFUSED;
+    for (int64_t t = 0; ok && t < n_tokens; t++) {
+        int32_t *codes = (int32_t *)k->codes.data + t * k->codes.ld;
+        ok = fill_list(k, t, list_length(k, t), n_tokens, codes) && (k->a.win_bias.data == NULL || check_bias(k, t, codes));
+    }
+    if (!ok) {
+        clear_codes(k);
+    }
+}
+
+static void reads_all(dsv4_describe *d, const op_matrix *m)
+{
+    if (m->data != NULL) {
+        dsv4_reads(d, m->view, 0, m->rows, 0, m->cols);
+    }
+}
+
+static void describe_keys(const void *arg, int64_t block, dsv4_describe *d)
+{
+    const key_lists *k = arg;
+    (void)block;
+    reads_all(d, &k->a.raw);
+    reads_all(d, &k->a.win_bias);
+    reads_all(d, &k->a.lens);
+    reads_all(d, &k->a.n_tokens);
+    reads_all(d, &k->a.ring_table);
+    reads_all(d, &k->a.compressed_table);
+    dsv4_writes(d, k->codes.view, 0, k->codes.rows, 0, k->codes.cols);
+    op_verdict_writes(d, &k->verdict);
+    dsv4_costs(d, (dsv4_work){.vector_ops = 8.0 * (double)(k->a.raw.rows * k->a.raw.cols)});
+}
+
+/* ---- graph -------------------------------------------------------------------------------------------------------------- */
+
+static int64_t count_slots(const key_lists *k)
+{
+    switch (k->a.form) {
+    case OP_LIST_SWA:
+        return whole_tiles(k->W, k->tile) + whole_tiles(k->a.tokens_per_request, k->tile);
+    case OP_LIST_PREFILL:
+        return whole_tiles(smaller(k->a.max_len, k->a.raw.cols), k->tile);
+    default:
+        return whole_tiles(k->a.raw.cols, k->tile);
+    }
+}
+
+/* Codes are INT32. */
+static bool codes_fit(const op_context *c, const op_key_lists *a)
+{
+    int64_t rows = a->ring.rows + a->overlay.rows + a->compressed.rows;
+    if (rows > INT32_MAX) {
+        dsv4_error err = {0};
+        dsv4_fail(&err, DSV4_E_VALUE, "%s: the caches of a call have %lld rows, expected at most %lld", c->op->name,
+                  (long long)rows, (long long)INT32_MAX);
+        dsv4_graph_fail(c->g, &err);
+    }
+    return rows <= INT32_MAX;
+}
+
+op_matrix op_key_lists_add(const op_context *c, const op_key_lists *a)
+{
+    key_lists *k = dsv4_graph_memory(c->g, sizeof *k);
+    if (k == NULL || !codes_fit(c, a)) {
+        return (op_matrix){0};
+    }
+    *k = (key_lists){.a = *a, .W = c->config->sliding_window, .tile = c->config->attn_tile, .verdict = op_verdict_new(c)};
+    k->codes = op_matrix_new(c, "attn.codes", a->raw.rows, count_slots(k), DSV4_I32);
+    dsv4_graph_stage(c->g, &(dsv4_stage_desc){"attn.keys", 1, run_keys, describe_keys, k, 0, DSV4_VECTOR});
+    return k->codes;
+}
