@@ -42,7 +42,8 @@ static void test_vector_file(void **state)
     require_ok(dsv4_safetensors_load(st, "in.", &in, &err), &err);
     require_ok(dsv4_safetensors_load(st, "out.", &expected, &err), &err);
     const dsv4_op *op = find_op(kernel);
-    sealed s = run_rows(op, &config, &in, 0, 0, (dsv4_op_options){.mode = (dsv4_mode)op->mode, .numerics = {.compat = DSV4_REFERENCE}}, pool);
+    sealed s = run_rows(op, &config, &in, 0, 0,
+                        (dsv4_op_options){.mode = (dsv4_mode)op->mode, .numerics = {.compat = DSV4_REFERENCE}}, pool);
     for (size_t i = 0; i < op->n_tensors; i++) {
         const char *name = op->tensors[i].name;
         const dsv4_tensor *e = dsv4_tensor_list_find(&expected, name);
