@@ -286,7 +286,7 @@ static void run_plan(const void *arg, int64_t block, void *scratch)
     const op_compress_plan *p = arg;
     op_rowset map = op_rowset_in(scratch, p->T + p->span);
     (void)block;
-    p->verdict.own->status = DSV4_OK;
+    *p->verdict.own = (dsv4_error){.status = DSV4_OK};
     make_empty(p);
     dsv4_status status = check_tokens(p, &map, p->verdict.own);
     if (status == DSV4_OK) {

@@ -218,7 +218,7 @@ static void run_plan(const void *arg, int64_t block, void *scratch)
 {
     const plan *p = arg;
     (void)block;
-    p->verdict.own->status = DSV4_OK;
+    *p->verdict.own = (dsv4_error){.status = DSV4_OK};
     bool sound = check_step(p, scratch, p->verdict.own) == DSV4_OK;
     for (int64_t b = 0; b < p->a.n_requests; b++) {
         resolve(p, b, sound);

@@ -208,7 +208,7 @@ static void run_keys(const void *arg, int64_t block, void *scratch)
     const key_lists *k = arg;
     (void)block;
     (void)scratch;
-    k->verdict.own->status = DSV4_OK;
+    *k->verdict.own = (dsv4_error){.status = DSV4_OK};
     clear_codes(k);
     int64_t n_tokens = count_tokens(k);
     bool ok = n_tokens != REFUSED;

@@ -289,7 +289,7 @@ static void run_plan(const void *arg, int64_t block, void *scratch)
     op_rowset owners = op_rowset_in(scratch, p->max_owners);
     (void)block;
     clear(p);
-    p->verdict.own->status = DSV4_OK;
+    *p->verdict.own = (dsv4_error){.status = DSV4_OK};
     if (fill(p, &owners, p->verdict.own) != DSV4_OK) {
         clear(p);
     }

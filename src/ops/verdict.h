@@ -8,7 +8,7 @@
 #include "ops/op.h"
 
 typedef struct op_verdict {
-    dsv4_error *own; /* the checking block sets it at every run: own->status = DSV4_OK, or dsv4_fail */
+    dsv4_error *own; /* the checking block sets all of it at every run: to no error, then perhaps by dsv4_fail */
     int64_t row;
     dsv4_view view;
 } op_verdict;
