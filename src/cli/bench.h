@@ -12,6 +12,11 @@ typedef struct bench_times {
 /* Of n >= 1 samples; sorts them. */
 bench_times bench_times_of(double *samples, int n);
 
+#define BENCH_CHECKSUM_OF_NOTHING UINT64_C(14695981039346656037)
+
+/* FNV-1a of a tensor's bytes behind those that `sum` is of. */
+uint64_t bench_checksum(uint64_t sum, const dsv4_tensor *t);
+
 /* Times `rounds` >= 1 replays of the operator, rotating among copies of its graph whose packed weights together exceed the
  * last-level caches several times (it says so when memory does not allow that). Prints its lines and adds "bench" to results. io is
  * what launch_isolate made of pristine, with or without outputs; it ends as after one run. */
@@ -19,11 +24,13 @@ DSV4_MUST_CHECK dsv4_status bench_operator(const dsv4_op *op, const dsv4_config 
                                            const dsv4_tensor_list *pristine, dsv4_tensor_list *io, int rounds, json_t *results,
                                            dsv4_error *err);
 
-/* `dsv4 bench rt`: the runtime against OpenMP on n_threads threads (0: one per physical core). Prints its tables and fills results.
- * DSV4_E_MISMATCH if a contender did not run every block. */
-DSV4_MUST_CHECK dsv4_status bench_rt(int n_threads, int rounds, json_t *results, dsv4_error *err);
+/* The suites, commands of their own: `dsv4 bench rt`, `dsv4 bench context`. */
+extern const cli_command bench_rt, bench_context;
 
-/* A part of it: times of sealing. Appends to the array rows. */
+/* Ends a suite: writes results where --json says, or says what went wrong. Takes over the reference; returns the exit code. */
+int bench_finish(json_t *results, dsv4_status status, dsv4_error *err);
+
+/* A part of `bench rt`: times of sealing. Appends to the array rows. */
 DSV4_MUST_CHECK dsv4_status bench_seal(int rounds, json_t *rows, dsv4_error *err);
 
 #endif

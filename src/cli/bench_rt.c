@@ -3,6 +3,7 @@
  * TURNS  Contenders take turns within a round. A turn is an untimed run that starts the contender's threads and warms the caches,
  *        then a timed one. Medians over the rounds are compared. */
 #include <math.h>
+#include <stddef.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -223,7 +224,7 @@ static dsv4_status run_suite(const suite *s, json_t *results, dsv4_error *err)
     return status == DSV4_OK ? bench_seal(s->rounds, seal, err) : status;
 }
 
-dsv4_status bench_rt(int n_threads, int rounds, json_t *results, dsv4_error *err)
+static dsv4_status measure_all(int n_threads, int rounds, json_t *results, dsv4_error *err)
 {
     suite s = {.rounds = rounds};
     double *samples = calloc((size_t)rounds * N_CONTENDERS, sizeof *samples);
@@ -245,3 +246,36 @@ dsv4_status bench_rt(int n_threads, int rounds, json_t *results, dsv4_error *err
     free(samples);
     return status;
 }
+
+/* ---- the command ----------------------------------------------------------------------------------------------------------- */
+
+typedef struct rt_options {
+    long long threads, rounds;
+} rt_options;
+
+enum { DEFAULT_ROUNDS = 30 };
+
+static const cli_option options_table[] = {
+    {"threads", "N", "workers (default: one per physical core)", cli_store_number, offsetof(rt_options, threads), 1, 1024},
+    {"rounds", "N", "interleaved repetitions; medians are printed (default 30)", cli_store_number, offsetof(rt_options, rounds), 1,
+     100000},
+    {.name = NULL},
+};
+
+static int run(const cli_command *self, int argc, char **argv)
+{
+    rt_options options = {.rounds = DEFAULT_ROUNDS};
+    dsv4_error err = {0};
+    int first = 0, code = cli_parse(self, argc, argv, &options, &first);
+    if (code >= 0) {
+        return code;
+    }
+    if (first < argc) {
+        dsv4_fail(&err, DSV4_E_USAGE, "bench rt: got \"%s\", expected options alone", argv[first]);
+        return cli_fail(&err);
+    }
+    json_t *results = json_object();
+    return bench_finish(results, measure_all((int)options.threads, (int)options.rounds, results, &err), &err);
+}
+
+const cli_command bench_rt = {"bench rt", "[options]", "the runtime against OpenMP on the same graphs", options_table, NULL, run};

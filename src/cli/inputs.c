@@ -5,6 +5,15 @@
 #include "cli/machine.h"
 #include "dsv4/safetensors.h"
 
+dsv4_status inputs_store_index_cache(const cli_option *self, void *field, const char *text, dsv4_error *err)
+{
+    if (strcmp(text, "bf16") != 0 && strcmp(text, "int8") != 0) {
+        return dsv4_fail(err, DSV4_E_USAGE, "--%s: got \"%s\", expected bf16 or int8", self->name, text);
+    }
+    *(bool *)field = text[0] == 'i';
+    return DSV4_OK;
+}
+
 /* ---- memory -------------------------------------------------------------------------------------------------------------- */
 
 /* How often a tensor is there: a drawn or loaded input; an output of the operator and of its golden; what is updated in place, all

@@ -14,6 +14,8 @@ typedef struct inputs_request {
     int ratio;
 } inputs_request;
 
+cli_store_fn inputs_store_index_cache; /* bool: whether it is INT8 */
+
 /* Fills config and inputs, both zeroed before. Drawn inputs: max_position_embeddings is raised to the end of the call where that is
  * larger. Refuses what would exhaust the machine's memory. Errors name the file. */
 DSV4_MUST_CHECK dsv4_status inputs_get(const inputs_request *r, const dsv4_op *op, dsv4_config *config, dsv4_tensor_list *inputs,

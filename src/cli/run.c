@@ -30,15 +30,6 @@ static dsv4_status store_rounds(const cli_option *self, void *field, const char 
     return text == NULL ? DSV4_OK : cli_store_number(self, field, text, err);
 }
 
-static dsv4_status store_index_cache(const cli_option *self, void *field, const char *text, dsv4_error *err)
-{
-    if (strcmp(text, "bf16") != 0 && strcmp(text, "int8") != 0) {
-        return dsv4_fail(err, DSV4_E_USAGE, "--%s: got \"%s\", expected bf16 or int8", self->name, text);
-    }
-    *(bool *)field = text[0] == 'i';
-    return DSV4_OK;
-}
-
 #define FIELD(name) offsetof(run_options, name)
 
 static const cli_option options_table[] = {
@@ -51,7 +42,8 @@ static const cli_option options_table[] = {
      1 << 20},
     {"start-pos", "P", "first position of every request (default: positions that reach every case)", cli_store_number,
      FIELD(inputs.start_pos), 0, (1 << 28) - (1 << 20)},
-    {"index-cache", "bf16|int8", "form of the index cache (default bf16)", store_index_cache, FIELD(inputs.quantised_index), 0, 0},
+    {"index-cache", "bf16|int8", "form of the index cache (default bf16)", inputs_store_index_cache, FIELD(inputs.quantised_index),
+     0, 0},
     {"seed", "N", "seed of the drawn inputs (default 0)", cli_store_number, FIELD(inputs.seed), 0, INT64_MAX},
     {"inputs", "F.safetensors", "take the in.* tensors and the config, thus all sizes, from a file", cli_store_text,
      FIELD(inputs.path), 0, 0},

@@ -6,9 +6,11 @@
  *           out = o / (l + exp(sink - m)), 0 without any key; its last R elements rotated back; bf
  *           A block without keys takes no part in the merge: l_i = o_i = 0 and an m_i far below would leave m, l and o alone.
  * SHAPES    q bf16[T,H*hd]  keys i32[T,slots]  ring, overlay, compressed bf16[rows,hd]  sink f32[1,H]  ->  o bf16[T,H*hd]
- *           scratch m, l f32[T*blocks,2*H], o_i f32[T*blocks,H*hd], where several blocks share a list
+ *           scratch m, l f32[T*partials,2*H], o_i f32[T*partials,H*hd], where several blocks share a list
  * STAGES    attn.core   [1 x head_group x key_blocks]  q, keys, cache rows -> o, or m, l, o_i per key block
  *           attn.merge  [1 x head_group]               m, l, o_i -> o                                     where key_blocks < blocks
+ *           A long list is attended to in rounds of both stages, of which each merges its key blocks behind those of the rounds
+ *           before: the partials of two rounds are all there are, whatever the context.
  *           Which cache rows are read is known from the codes alone. Ring and compressed cache are read untracked, and ordered by
  *           fences: rows of `fresh` are written before, `ring_reads` is read beside the ring.
  * NUMERICS  f32; scores summed in chunks of 512 (ops/chunk.h); P rounded to bf16 for the second product, l from unrounded e; a
@@ -26,13 +28,18 @@ typedef struct layout {
     size_t panels, keys, scores, rows, run, next, factors, turn, end;
 } layout;
 
+enum { ROUND_PARTS = 8, MAX_PARTS = 2 * ROUND_PARTS }; /* blocks that share a list in a round; in the only round */
+
 typedef struct attention {
     const uk_table *uk;
     op_attend a;
-    op_matrix o;          /* BF16 [T, H*hd] */
-    op_matrix stats, o_i; /* of key block i of token t in row t*n_blocks + i: m and l of all heads; no data: n_parts is 1 */
+    op_matrix o; /* BF16 [T, H*hd] */
+    op_matrix stats,
+        o_i; /* of key block i of token t in row t*n_partials + i % n_partials: m and l of all heads; no data: n_parts is 1 */
+    op_matrix run_stats, run_o; /* of the rounds so far of token t in row t; no data: there is one round */
     int64_t T, H, hd, R;
     int64_t tile, n_blocks, n_parts; /* slots of a key block; key blocks of a list; blocks that share a list */
+    int64_t n_rounds, n_partials;    /* of a list; key blocks of a token whose partials are kept */
     float scale;
     layout at;
 } attention;
@@ -51,6 +58,12 @@ typedef struct workspace {
     float *factors, *turn; /* [2, heads]; [R] */
 } workspace;
 
+/* A round: the argument of its stages. */
+typedef struct attend_round {
+    const attention *o;
+    tile_range block; /* key blocks */
+} attend_round;
+
 /* What a block of attn.core owns. */
 typedef struct attend_tile {
     int64_t t, head;
@@ -67,11 +80,18 @@ static int64_t score_cols(const attention *o)
     return tile_count(o->a.tiles.head_group, UK_PANEL) * UK_PANEL;
 }
 
-static attend_tile tile_of(const attention *o, int64_t block)
+static int64_t parts_of(const attend_round *r)
 {
-    int64_t n_groups = o->H / o->a.tiles.head_group, rest = block / n_groups;
-    return (attend_tile){rest / o->n_parts, block % n_groups * o->a.tiles.head_group,
-                         tile_at(rest % o->n_parts, o->a.tiles.key_blocks, o->n_blocks)};
+    return tile_count(r->block.end - r->block.begin, r->o->a.tiles.key_blocks);
+}
+
+static attend_tile tile_of(const attend_round *r, int64_t block)
+{
+    const attention *o = r->o;
+    int64_t n_groups = o->H / o->a.tiles.head_group, rest = block / n_groups, n_parts = parts_of(r);
+    tile_range part = tile_at(rest % n_parts, o->a.tiles.key_blocks, r->block.end - r->block.begin);
+    return (attend_tile){
+        rest / n_parts, block % n_groups * o->a.tiles.head_group, {r->block.begin + part.begin, r->block.begin + part.end}};
 }
 
 /* ---- scratch ------------------------------------------------------------------------------------------------------------ */
@@ -120,9 +140,16 @@ static workspace workspace_in(const attention *o, void *scratch)
 /* Where key block `block` of a token leaves its result for attn.merge. l of a block with keys is not 0: its largest e is 1. */
 static partial partial_at(const attention *o, int64_t t, int64_t block, int64_t head)
 {
-    int64_t row = t * o->n_blocks + block;
+    int64_t row = t * o->n_partials + block % o->n_partials;
     float *m = (float *)o->stats.data + row * 2 * o->H + head;
     return (partial){m, m + o->H, (float *)o->o_i.data + (row * o->H + head) * o->hd};
+}
+
+/* What attn.merge leaves to the next round; l is 0 without any key so far. */
+static partial run_at(const attention *o, int64_t t, int64_t head)
+{
+    float *m = (float *)o->run_stats.data + t * 2 * o->H + head;
+    return (partial){m, m + o->H, (float *)o->run_o.data + (t * o->H + head) * o->hd};
 }
 
 /* ---- one key block ------------------------------------------------------------------------------------------------------ */
@@ -172,13 +199,21 @@ static void score_keys(const attention *o, const workspace *w, const uk_packed *
     }
 }
 
-/* out = attention over one key block; false, and out untouched, if it has no key. */
-static bool attend_block(const attention *o, const workspace *w, const uk_packed *q, int64_t t, int64_t block, const partial *out)
+static uk_packed pack_heads(const attention *o, const workspace *w, const attend_tile *tile)
 {
-    int64_t heads = o->a.tiles.head_group, ld = score_cols(o), n = gather_rows(o, t, block, w->rows);
+    const uint16_t *q = row_of(&o->a.q, tile->t) + tile->head * o->hd;
+    return uk_pack_bf16(q, o->hd, o->a.tiles.head_group, 1, o->hd, w->panels);
+}
+
+/* out = attention over one key block; false, and out untouched, if it has no key. The first block with keys packs q. */
+static bool attend_block(const attention *o, const workspace *w, uk_packed *q, const attend_tile *tile, int64_t block,
+                         const partial *out)
+{
+    int64_t heads = o->a.tiles.head_group, ld = score_cols(o), n = gather_rows(o, tile->t, block, w->rows);
     if (n == 0) {
         return false;
     }
+    *q = q->n_panels == 0 ? pack_heads(o, w, tile) : *q;
     score_keys(o, w, q, n);
     o->uk->softmax(n, heads, o->scale, w->scores, ld, out->m, out->l);
     for (int64_t h = 0; h < heads; h += UK_MAX_ROWS) {
@@ -276,37 +311,40 @@ static void describe_keys(const attention *o, const attend_tile *tile, dsv4_desc
     describe_fresh(a, tile->t, d);
 }
 
+/* The partials of a tile's key blocks. */
+static void describe_partials(const attention *o, const attend_tile *tile, int mode, dsv4_describe *d)
+{
+    int64_t heads = o->a.tiles.head_group, begin = tile->head, end = begin + heads;
+    int64_t row0 = tile->t * o->n_partials + tile->block.begin % o->n_partials, row1 = row0 + tile->block.end - tile->block.begin;
+    dsv4_touch(d, mode, o->stats.view, (dsv4_box){row0, row1, begin, end});
+    dsv4_touch(d, mode, o->stats.view, (dsv4_box){row0, row1, o->H + begin, o->H + end});
+    dsv4_touch(d, mode, o->o_i.view, (dsv4_box){row0, row1, begin * o->hd, end * o->hd});
+}
+
 static void describe_core(const void *arg, int64_t block, dsv4_describe *d)
 {
-    const attention *o = arg;
-    attend_tile tile = tile_of(o, block);
+    const attend_round *r = arg;
+    const attention *o = r->o;
+    attend_tile tile = tile_of(r, block);
     int64_t heads = o->a.tiles.head_group, begin = tile.head * o->hd, end = begin + heads * o->hd;
     dsv4_reads(d, o->a.q.view, tile.t, tile.t + 1, begin, end);
     describe_keys(o, &tile, d);
     if (o->n_parts == 1) {
         describe_finish(o, &tile, d);
     } else {
-        int64_t row0 = tile.t * o->n_blocks + tile.block.begin, row1 = tile.t * o->n_blocks + tile.block.end;
-        dsv4_writes(d, o->stats.view, row0, row1, tile.head, tile.head + heads);
-        dsv4_writes(d, o->stats.view, row0, row1, o->H + tile.head, o->H + tile.head + heads);
-        dsv4_writes(d, o->o_i.view, row0, row1, begin, end);
+        describe_partials(o, &tile, DSV4_WRITE, d);
     }
     double n_keys = (double)((tile.block.end - tile.block.begin) * o->tile);
     dsv4_costs(d, (dsv4_work){.flops_bf16 = 4 * n_keys * (double)(heads * o->hd), .vector_ops = 16 * n_keys * (double)heads});
 }
 
-static uk_packed pack_heads(const attention *o, const workspace *w, const attend_tile *tile)
-{
-    const uint16_t *q = row_of(&o->a.q, tile->t) + tile->head * o->hd;
-    return uk_pack_bf16(q, o->hd, o->a.tiles.head_group, 1, o->hd, w->panels);
-}
-
 /* One block owns the whole list. */
-static void attend_whole(const attention *o, const workspace *w, const uk_packed *q, const attend_tile *tile)
+static void attend_whole(const attention *o, const workspace *w, const attend_tile *tile)
 {
+    uk_packed q = {0};
     bool any = false;
     for (int64_t i = 0; i < o->n_blocks; i++) {
-        if (attend_block(o, w, q, tile->t, i, any ? &w->next : &w->run)) {
+        if (attend_block(o, w, &q, tile, i, any ? &w->next : &w->run)) {
             if (any) {
                 merge(o, &w->next, w);
             }
@@ -318,63 +356,74 @@ static void attend_whole(const attention *o, const workspace *w, const uk_packed
 
 static void run_core(const void *arg, int64_t block, void *scratch)
 {
-    const attention *o = arg;
-    attend_tile tile = tile_of(o, block);
+    const attend_round *r = arg;
+    const attention *o = r->o;
+    attend_tile tile = tile_of(r, block);
     workspace w = workspace_in(o, scratch);
-    uk_packed q = pack_heads(o, &w, &tile);
+    uk_packed q = {0};
     if (o->n_parts == 1) {
-        attend_whole(o, &w, &q, &tile);
+        attend_whole(o, &w, &tile);
         return;
     }
     for (int64_t i = tile.block.begin; i < tile.block.end; i++) {
         partial out = partial_at(o, tile.t, i, tile.head);
-        if (!attend_block(o, &w, &q, tile.t, i, &out)) {
+        if (!attend_block(o, &w, &q, &tile, i, &out)) {
             memset(out.l, 0, (size_t)o->a.tiles.head_group * sizeof *out.l);
         }
     }
 }
 
 /* Blocks of attn.merge are tokens and head groups. */
-static attend_tile merge_tile_of(const attention *o, int64_t block)
+static attend_tile merge_tile_of(const attend_round *r, int64_t block)
 {
-    int64_t n_groups = o->H / o->a.tiles.head_group;
-    return (attend_tile){block / n_groups, block % n_groups * o->a.tiles.head_group, {0, o->n_blocks}};
+    int64_t n_groups = r->o->H / r->o->a.tiles.head_group;
+    return (attend_tile){block / n_groups, block % n_groups * r->o->a.tiles.head_group, r->block};
 }
 
 static void describe_merge(const void *arg, int64_t block, dsv4_describe *d)
 {
-    const attention *o = arg;
-    attend_tile tile = merge_tile_of(o, block);
-    int64_t heads = o->a.tiles.head_group, row0 = tile.t * o->n_blocks, row1 = row0 + o->n_blocks;
-    dsv4_reads(d, o->stats.view, row0, row1, tile.head, tile.head + heads);
-    dsv4_reads(d, o->stats.view, row0, row1, o->H + tile.head, o->H + tile.head + heads);
-    dsv4_reads(d, o->o_i.view, row0, row1, tile.head * o->hd, (tile.head + heads) * o->hd);
-    describe_finish(o, &tile, d);
-    dsv4_costs(d, (dsv4_work){.vector_ops = 3.0 * (double)(heads * o->hd * o->n_blocks)});
+    const attend_round *r = arg;
+    const attention *o = r->o;
+    attend_tile tile = merge_tile_of(r, block);
+    int64_t heads = o->a.tiles.head_group, begin = tile.head, end = begin + heads;
+    int mode = r->block.begin == 0 ? DSV4_WRITE : DSV4_UPDATE;
+    describe_partials(o, &tile, DSV4_READ, d);
+    if (o->n_rounds > 1) {
+        dsv4_touch(d, mode, o->run_stats.view, (dsv4_box){tile.t, tile.t + 1, begin, end});
+        dsv4_touch(d, mode, o->run_stats.view, (dsv4_box){tile.t, tile.t + 1, o->H + begin, o->H + end});
+        dsv4_touch(d, mode, o->run_o.view, (dsv4_box){tile.t, tile.t + 1, begin * o->hd, end * o->hd});
+    }
+    if (r->block.end == o->n_blocks) {
+        describe_finish(o, &tile, d);
+    }
+    dsv4_costs(d, (dsv4_work){.vector_ops = 3.0 * (double)(heads * o->hd * (r->block.end - r->block.begin))});
 }
 
 static void run_merge(const void *arg, int64_t block, void *scratch)
 {
-    const attention *o = arg;
-    attend_tile tile = merge_tile_of(o, block);
+    const attend_round *r = arg;
+    const attention *o = r->o;
+    attend_tile tile = merge_tile_of(r, block);
     workspace w = workspace_in(o, scratch);
     size_t heads = (size_t)o->a.tiles.head_group;
-    bool any = false;
-    for (int64_t i = 0; i < o->n_blocks; i++) {
+    w.run = o->n_rounds > 1 ? run_at(o, tile.t, tile.head) : w.run;
+    w.run.l[0] = r->block.begin == 0 ? 0.0f : w.run.l[0];
+    for (int64_t i = r->block.begin; i < r->block.end; i++) {
         partial next = partial_at(o, tile.t, i, tile.head);
         if (next.l[0] == 0.0f) {
             continue;
         }
-        if (any) {
+        if (w.run.l[0] != 0.0f) {
             merge(o, &next, &w);
         } else {
             memcpy(w.run.m, next.m, heads * sizeof *next.m);
             memcpy(w.run.l, next.l, heads * sizeof *next.l);
             memcpy(w.run.o, next.o, heads * (size_t)o->hd * sizeof *next.o);
         }
-        any = true;
     }
-    finish(o, &w, &tile, any);
+    if (r->block.end == o->n_blocks) {
+        finish(o, &w, &tile, w.run.l[0] != 0.0f);
+    }
 }
 
 /* ---- graph -------------------------------------------------------------------------------------------------------------- */
@@ -390,12 +439,29 @@ static void init(attention *o, const op_context *c, const op_attend *a)
     o->tile = c->config->attn_tile;
     o->n_blocks = a->keys.cols / o->tile;
     o->n_parts = tile_count(o->n_blocks, a->tiles.key_blocks);
+    o->n_rounds = o->n_parts > MAX_PARTS ? tile_count(o->n_parts, ROUND_PARTS) : 1;
+    o->n_partials = o->n_rounds > 1 ? MAX_PARTS * a->tiles.key_blocks : o->n_blocks;
     o->scale = (float)(1.0 / sqrt((double)o->hd));
     o->at = lay_out(o);
     o->o = op_matrix_new(c, "attn.o", o->T, o->H * o->hd, DSV4_BF16);
     if (o->n_parts > 1) {
-        o->stats = op_matrix_new(c, "attn.stats", o->T * o->n_blocks, 2 * o->H, DSV4_F32);
-        o->o_i = op_matrix_new(c, "attn.o_i", o->T * o->n_blocks, o->H * o->hd, DSV4_F32);
+        o->stats = op_matrix_new(c, "attn.stats", o->T * o->n_partials, 2 * o->H, DSV4_F32);
+        o->o_i = op_matrix_new(c, "attn.o_i", o->T * o->n_partials, o->H * o->hd, DSV4_F32);
+    }
+    if (o->n_rounds > 1) {
+        o->run_stats = op_matrix_new(c, "attn.run_stats", o->T, 2 * o->H, DSV4_F32);
+        o->run_o = op_matrix_new(c, "attn.run_o", o->T, o->H * o->hd, DSV4_F32);
+    }
+}
+
+static void add_round(const op_context *c, const attend_round *r)
+{
+    const attention *o = r->o;
+    int64_t n_merge = o->T * (o->H / o->a.tiles.head_group);
+    dsv4_graph_stage(c->g,
+                     &(dsv4_stage_desc){"attn.core", n_merge * parts_of(r), run_core, describe_core, r, o->at.end, DSV4_CUBE});
+    if (o->n_parts > 1) {
+        dsv4_graph_stage(c->g, &(dsv4_stage_desc){"attn.merge", n_merge, run_merge, describe_merge, r, o->at.end, DSV4_VECTOR});
     }
 }
 
@@ -406,10 +472,11 @@ void op_attend_add(const op_context *c, const op_attend *a)
         return;
     }
     init(o, c, a);
-    int64_t n_merge = o->T * (o->H / a->tiles.head_group);
-    dsv4_graph_stage(c->g, &(dsv4_stage_desc){"attn.core", n_merge * o->n_parts, run_core, describe_core, o, o->at.end, DSV4_CUBE});
-    if (o->n_parts > 1) {
-        dsv4_graph_stage(c->g, &(dsv4_stage_desc){"attn.merge", n_merge, run_merge, describe_merge, o, o->at.end, DSV4_VECTOR});
+    attend_round *rounds = dsv4_graph_memory(c->g, (size_t)o->n_rounds * sizeof *rounds);
+    for (int64_t i = 0; i < o->n_rounds && rounds != NULL; i++) {
+        int64_t n = o->n_rounds > 1 ? ROUND_PARTS * a->tiles.key_blocks : o->n_blocks;
+        rounds[i] = (attend_round){o, tile_at(i, n, o->n_blocks)};
+        add_round(c, &rounds[i]);
     }
     op_out_proj_add(c, &(op_out_proj){.o = o->o,
                                       .wo_a = a->wo_a,

@@ -104,7 +104,7 @@
     {"cmp_kv", DSV4_BF16, OP_INOUT, "CP,BS,1,hd", "compressed cache", {FIX_CALL, 0, 0, "unit_rows"}, NULL, CACHE_RULE},   \
         {"cmp_block_table", DSV4_I32, OP_IN, "B,CPR", "its pages of each request", {FIX_CALL, 0, 0, "table"}, NULL, {0}}, \
         {"compress_state", DSV4_F32, OP_INOUT, "SP,SR," out2, "compressor state", state_fixture, NULL, STATE_RULE},       \
-        {STATE_TABLE, DSV4_I32, OP_IN, "B,SPR", "its pages of each request", {FIX_CALL, 0, 0, "table"}, NULL, {0}},       \
+        {STATE_TABLE, DSV4_I32, OP_IN, "B,SPR", "its pages of each request", {FIX_CALL, 0, 0, "table:SP"}, NULL, {0}},    \
     {                                                                                                                     \
         "kv_seq_lens", DSV4_I32, OP_IN | OP_OPTIONAL, "B", "tokens behind the step", {FIX_CALL, 0, 0, "lengths"}, NULL,   \
         {                                                                                                                 \
@@ -127,7 +127,7 @@
          NULL,                                                                                                                      \
          STATE_RULE},                                                                                                               \
     {                                                                                                                               \
-        STATE_TABLE, DSV4_I32, OP_IN, "SPR", "pages of both", {FIX_CALL, 17, 3, "table_permuted"}, NULL,                            \
+        STATE_TABLE, DSV4_I32, OP_IN, "SPR", "pages of both", {FIX_CALL, 17, 3, "table_permuted:SP"}, NULL,                         \
         {                                                                                                                           \
             0                                                                                                                       \
         }                                                                                                                           \
@@ -163,36 +163,36 @@
          NULL,                                                                                                            \
          STATE_RULE},                                                                                                     \
     {                                                                                                                     \
-        INNER_STATE_TABLE, DSV4_I32, OP_IN, "B,JPR", "its pages of each request", {FIX_CALL, 0, 0, "table"}, NULL,        \
+        INNER_STATE_TABLE, DSV4_I32, OP_IN, "B,JPR", "its pages of each request", {FIX_CALL, 0, 0, "table:JP"}, NULL,     \
         {                                                                                                                 \
             0                                                                                                             \
         }                                                                                                                 \
     }
 
-#define INDEX_ROWS_PREFILL                                                                                     \
-    INDEX_CACHE_ROW(0.025, 4, "cache_rows:idx_block_table"),                                                   \
-        {"idx_block_table", DSV4_I32, OP_IN, "IPR", "its pages", {FIX_CALL, 0, 0, "table"}, NULL, {0}},        \
-        {"inner_kv_state",                                                                                     \
-         DSV4_F32,                                                                                             \
-         OP_INOUT,                                                                                             \
-         "JP,JR,2*ID",                                                                                         \
-         "index compressor values",                                                                            \
-         {FIX_CALL, 0.05, 8, "history:" INNER_STATE_TABLE},                                                    \
-         NULL,                                                                                                 \
-         STATE_RULE},                                                                                          \
-        {"inner_score_state",                                                                                  \
-         DSV4_F32,                                                                                             \
-         OP_INOUT,                                                                                             \
-         "JP,JR,2*ID",                                                                                         \
-         "index compressor scores",                                                                            \
-         {FIX_CALL, 0.05, 8, "history:" INNER_STATE_TABLE},                                                    \
-         NULL,                                                                                                 \
-         STATE_RULE},                                                                                          \
-    {                                                                                                          \
-        INNER_STATE_TABLE, DSV4_I32, OP_IN, "JPR", "pages of both", {FIX_CALL, 17, 3, "table_permuted"}, NULL, \
-        {                                                                                                      \
-            0                                                                                                  \
-        }                                                                                                      \
+#define INDEX_ROWS_PREFILL                                                                                        \
+    INDEX_CACHE_ROW(0.025, 4, "cache_rows:idx_block_table"),                                                      \
+        {"idx_block_table", DSV4_I32, OP_IN, "IPR", "its pages", {FIX_CALL, 0, 0, "table"}, NULL, {0}},           \
+        {"inner_kv_state",                                                                                        \
+         DSV4_F32,                                                                                                \
+         OP_INOUT,                                                                                                \
+         "JP,JR,2*ID",                                                                                            \
+         "index compressor values",                                                                               \
+         {FIX_CALL, 0.05, 8, "history:" INNER_STATE_TABLE},                                                       \
+         NULL,                                                                                                    \
+         STATE_RULE},                                                                                             \
+        {"inner_score_state",                                                                                     \
+         DSV4_F32,                                                                                                \
+         OP_INOUT,                                                                                                \
+         "JP,JR,2*ID",                                                                                            \
+         "index compressor scores",                                                                               \
+         {FIX_CALL, 0.05, 8, "history:" INNER_STATE_TABLE},                                                       \
+         NULL,                                                                                                    \
+         STATE_RULE},                                                                                             \
+    {                                                                                                             \
+        INNER_STATE_TABLE, DSV4_I32, OP_IN, "JPR", "pages of both", {FIX_CALL, 17, 3, "table_permuted:JP"}, NULL, \
+        {                                                                                                         \
+            0                                                                                                     \
+        }                                                                                                         \
     }
 
 #define RESULT_ROW(rule)                                                             \

@@ -92,7 +92,7 @@
          FIXED("history:" table, 0.05, history),                                                                                 \
          NULL,                                                                                                                   \
          STATE_RULE},                                                                                                            \
-        {table, DSV4_I32, OP_IN, entries, "state pages; -1 is absent", FIXED("table_permuted", 17, 3), NULL, {0}}, weights,      \
+        {table, DSV4_I32, OP_IN, entries, "pages; -1: absent", FIXED("table_permuted:" pages, 17, 3), NULL, {0}}, weights,       \
         {"freqs_cos", DSV4_BF16, OP_IN, "N,R", "cosines by position", FIXED("rope_table", ratio, 0), NULL, {0}},                 \
         {"freqs_sin", DSV4_BF16, OP_IN, "N,R", "sines by position", FIXED("rope_table", ratio, 0), NULL, {0}},                   \
         {"position_ids", DSV4_I32, OP_IN, "T", "absolute positions", FIXED("positions", 0, 0), NULL, {0}},                       \
@@ -104,14 +104,14 @@
     }
 
 static const op_tensor decode_ratio4[] = {
-    DECODE("hd", "4*hd", 4, FIXED("empty_state", 0, 0), "table", WEIGHTS_RATIO4),
+    DECODE("hd", "4*hd", 4, FIXED("empty_state", 0, 0), "table:SP", WEIGHTS_RATIO4),
     CACHE("cmp_kv_cache", "CP,BS,1,hd", "compressed rows", 0, 0),
     SLOTS("cmp_slot_mapping", "B,S", "cache row per token, or -1", "cache_slots:", 4),
     SLOTS("state_slot_mapping", "B,S", "state row per token, or -1", "state_slots:compress_state_block_table", 0),
 };
 
 static const op_tensor decode_ratio128[] = {
-    DECODE("hd", "2*hd", 128, {0}, "table_swapped", WEIGHTS_RATIO128),
+    DECODE("hd", "2*hd", 128, {0}, "table_swapped:SP", WEIGHTS_RATIO128),
     CACHE("cmp_kv_cache", "CP,BS,1,hd", "compressed rows", 0, 0),
     SLOTS("cmp_slot_mapping", "B,S", "cache row per token, or -1", "cache_slots:", 128),
     SLOTS("state_slot_mapping", "B,S", "state row per token, or -1", "state_slots:compress_state_block_table", 0),
@@ -119,7 +119,7 @@ static const op_tensor decode_ratio128[] = {
 
 /* The budgets of the indexer's rows are the points that SPEC 7 allows of the FLASH fixture. */
 static const op_tensor decode_index[] = {
-    DECODE("ID", "4*ID", 4, FIXED("empty_state", 0, 0), "table", WEIGHTS_INDEX),
+    DECODE("ID", "4*ID", 4, FIXED("empty_state", 0, 0), "table:SP", WEIGHTS_INDEX),
     {"hadamard", DSV4_BF16, OP_IN, "ID,ID", "multiplies the rotated row", FIXED("random_matrix", 0, 0), NULL, {0}},
     CACHE("idx_kv_cache", "IP,BS,1,ID", "index keys", OP_OR_I8, 4.0 / (4 * 64 * 128 * 128)),
     INDEX_SCALE,

@@ -135,22 +135,35 @@ static int64_t compressed_pages(const dsv4_config *config, dsv4_mode mode, const
     return max_of(tile_count(max_of(n_rows, n_listed), d->of[OP_BS]), 2);
 }
 
+/* Pages of a request's compressor state: all positions before `end`; but no more than SPEC 1.3 gives a decode request, unless those do
+ * not keep apart the rows of the last window and of the call (SPEC 12.13): the pages are then used in turn. */
+static int64_t state_pages(int64_t end, int64_t span, int64_t page, int64_t S, int64_t most)
+{
+    return min_of(tile_count(end, page), max_of(most, tile_count(span + S, page)));
+}
+
+static void set_states(int64_t end, op_dims *d)
+{
+    const bool is_128 = d->of[OP_ratio] == 128;
+    d->of[OP_SR] = is_128 ? 8 : 4;
+    d->of[OP_JR] = 4;
+    d->of[OP_SPR] = tile_count(end, d->of[OP_SR]);
+    d->of[OP_JPR] = tile_count(end, d->of[OP_JR]);
+    d->of[OP_SP] = d->of[OP_B] * state_pages(end, is_128 ? 128 : 8, d->of[OP_SR], d->of[OP_S], is_128 ? 64 : 65);
+    d->of[OP_JP] = d->of[OP_B] * state_pages(end, 8, d->of[OP_JR], d->of[OP_S], 65);
+}
+
 static void set_pages(const dsv4_config *config, dsv4_mode mode, int64_t end, op_dims *d)
 {
     const int64_t B = d->of[OP_B];
     d->of[OP_BS] = max_of(d->of[OP_W], 1);
-    d->of[OP_SR] = d->of[OP_ratio] == 128 ? 8 : 4;
-    d->of[OP_JR] = 4;
     d->of[OP_WPR] = max_of(tile_count(d->of[OP_W], d->of[OP_BS]), 1);
     d->of[OP_CPR] = compressed_pages(config, mode, d, d->of[OP_ratio], end);
     d->of[OP_IPR] = compressed_pages(config, mode, d, 4, end);
-    d->of[OP_SPR] = tile_count(end, d->of[OP_SR]);
-    d->of[OP_JPR] = tile_count(end, d->of[OP_JR]);
     d->of[OP_WP] = B * d->of[OP_WPR];
     d->of[OP_CP] = B * d->of[OP_CPR];
     d->of[OP_IP] = B * d->of[OP_IPR];
-    d->of[OP_SP] = B * d->of[OP_SPR];
-    d->of[OP_JP] = B * d->of[OP_JPR];
+    set_states(end, d);
 }
 
 op_dims op_dims_of_call(const dsv4_op *op, const dsv4_config *config, const op_call *call)

@@ -60,15 +60,17 @@ dsv4_status op_draw_history(const op_target *x, dsv4_error *err)
     return status;
 }
 
-/* All positions before the call: N(a). */
+/* All positions before the call that the state still holds: N(a). */
 dsv4_status op_draw_history_decode(const op_target *x, dsv4_error *err)
 {
     const fix_rule rule = {FIX_NORMAL, 0, x->row->fixture.a, NULL};
+    const int64_t n_held = rows_of(x->t) / x->d->dims.of[OP_B];
     op_pages pages;
     dsv4_status status = op_state_pages(x, &pages, err);
     fill_scores(x->t, -INFINITY);
     for (int64_t b = 0; b < x->d->dims.of[OP_B] && status == DSV4_OK; b++) {
-        status = fill_rows(x, &rule, &pages, b, 0, x->d->start[b], err);
+        const int64_t start = x->d->start[b], n = start < n_held ? start : n_held;
+        status = fill_rows(x, &rule, &pages, b, start - n, n, err);
     }
     return status;
 }

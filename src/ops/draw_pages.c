@@ -1,17 +1,33 @@
 /* ops/draw_pages.c - page tables, and the slots of a call's tokens through them (SPEC 0.3, 8). */
+#include <assert.h>
 #include <string.h>
 
+#include "ops/bind.h"
 #include "ops/draw.h"
 
 /* ---- tables ------------------------------------------------------------------------------------------------------------- */
 
+/* Pages of a request: as many as its row of the table has entries, or as the symbol behind the recipe's colon gives it. */
+static int64_t pages_of_request(const op_target *x)
+{
+    const int symbol = op_find_symbol(x->argument, strlen(x->argument));
+    assert(x->argument[0] == '\0' || symbol < OP_N_SYMBOLS);
+    return symbol == OP_N_SYMBOLS ? fix_columns(x->t) : x->d->dims.of[symbol] / x->d->dims.of[OP_B];
+}
+
+/* Entry j of request b is page (step*j + offset) mod n of its n pages: where a table has more entries, pages are used in turn. */
+static void fill_table(const op_target *x, int64_t n, int64_t step, int64_t offset)
+{
+    const int64_t n_cols = fix_columns(x->t);
+    for (int64_t i = 0; i < dsv4_tensor_count(x->t); i++) {
+        ((int32_t *)x->t->data)[i] = (int32_t)(i / n_cols * n + (step * (i % n_cols) + offset) % n);
+    }
+}
+
 dsv4_status op_draw_table(const op_target *x, dsv4_error *err)
 {
-    int32_t *entry = x->t->data;
     (void)err;
-    for (int64_t i = 0; i < dsv4_tensor_count(x->t); i++) {
-        entry[i] = (int32_t)i;
-    }
+    fill_table(x, pages_of_request(x), 1, 0);
     return DSV4_OK;
 }
 
@@ -20,32 +36,30 @@ static int64_t common_divisor(int64_t a, int64_t b)
     return b == 0 ? a : common_divisor(b, a % b);
 }
 
-/* Entry j is (step*j + b) mod n, step the first number from a on that shares no divisor with n: so that every page occurs once. */
+/* The step is the first number from a on that shares no divisor with the number of pages: so that every page occurs. */
 dsv4_status op_draw_table_permuted(const op_target *x, dsv4_error *err)
 {
-    const int64_t n = dsv4_tensor_count(x->t), offset = (int64_t)x->row->fixture.b;
+    const int64_t n = pages_of_request(x);
     int64_t step = (int64_t)x->row->fixture.a;
-    int32_t *entry = x->t->data;
     (void)err;
     while (common_divisor(step, n) != 1) {
         step++;
     }
-    for (int64_t j = 0; j < n; j++) {
-        entry[j] = (int32_t)((step * j + offset) % n);
-    }
+    fill_table(x, n, step, (int64_t)x->row->fixture.b);
     return DSV4_OK;
 }
 
+/* Pages 0 and 31, or the last, of each request change places. */
 dsv4_status op_draw_table_swapped(const op_target *x, dsv4_error *err)
 {
-    const int64_t n_cols = fix_columns(x->t), other = n_cols - 1 < 31 ? n_cols - 1 : 31;
-    const dsv4_status status = op_draw_table(x, err);
-    for (int64_t first = 0; first < dsv4_tensor_count(x->t); first += n_cols) {
-        int32_t *entry = (int32_t *)x->t->data + first, moved = entry[0];
-        entry[0] = entry[other];
-        entry[other] = moved;
+    const int64_t n = pages_of_request(x), other = n - 1 < 31 ? n - 1 : 31;
+    (void)err;
+    fill_table(x, n, 1, 0);
+    for (int64_t i = 0; i < dsv4_tensor_count(x->t); i++) {
+        int32_t *entry = (int32_t *)x->t->data + i;
+        *entry += (int32_t)(*entry % n == 0 ? other : *entry % n == other ? -other : 0);
     }
-    return status;
+    return DSV4_OK;
 }
 
 /* ---- rows through tables ------------------------------------------------------------------------------------------------- */

@@ -40,10 +40,10 @@
     X(IP, 0, "pages of the index cache")            \
     X(IPR, 1, "index pages of a request")           \
     X(SP, 0, "pages of compressor state")           \
-    X(SPR, 1, "state pages of a request")           \
+    X(SPR, 1, "entries of a state table")           \
     X(SR, 1, "rows of a state page")                \
     X(JP, 0, "pages of the index compressor state") \
-    X(JPR, 1, "index state pages of a request")     \
+    X(JPR, 1, "entries of an index state table")    \
     X(JR, 1, "rows of an index state page")         \
     X(SL, 1, "columns of the index scores")         \
     X(KL, 1, "width of the key lists")              \
@@ -184,7 +184,8 @@ typedef struct op_call {
     uint64_t seed;
 } op_call;
 
-/* All dimensions of that call: those of config, and tables and caches that hold every position up to the end of the call. */
+/* All dimensions of that call: those of config, tables and caches that hold every position up to the end of the call, and states that
+ * hold at least the positions which the call still needs. */
 op_dims op_dims_of_call(const dsv4_op *op, const dsv4_config *config, const op_call *call);
 
 /* Draws every input from its fixture distribution into list; optional ones are left out where an operator can derive them. */

@@ -116,12 +116,15 @@ static void pages_reach_the_end_of_a_long_context(void **state)
     expect_dim(&dims, OP_CP, 3 * 262144 / 128);
     expect_dim(&dims, OP_IPR, 262144 / 128);
     expect_dim(&dims, OP_SPR, 262144);
+    expect_dim(&dims, OP_SP, 3 * 65); /* SPEC 1.3 */
+    expect_dim(&dims, OP_JP, 3 * 65);
     expect_dim(&dims, OP_SR, 4);
     expect_dim(&dims, OP_SL, 262144);
     expect_dim(&dims, OP_WP, 3);
     dims = op_dims_of_call(&hca, &config, &call);
     expect_dim(&dims, OP_CPR, 8192 / 128);
     expect_dim(&dims, OP_SPR, 131072);
+    expect_dim(&dims, OP_SP, 3 * 64);
     expect_dim(&dims, OP_SR, 8);
     expect_dim(&dims, OP_JR, 4);
 }
