@@ -2,287 +2,189 @@
  *
  * Optional are the integers that follow from others: positions or lengths, slot mappings, the number of valid tokens, key lists. */
 #include "ops/attention.h"
+#include "ops/compressor_rows.h"
 #include "ops/qkv.h"
 
 /* ---- groups of rows ------------------------------------------------------------------------------------------------------- */
 
-#define FIXTURE(kind, a, b, name) \
-    {                             \
-        kind, a, b, name          \
-    }
-
-#define OPTIONAL_INTS(name, dtype, shape, meaning)                   \
-    {                                                                \
-        name, dtype, OP_IN | OP_OPTIONAL, shape, meaning, {0}, NULL, \
-        {                                                            \
-            0                                                        \
-        }                                                            \
-    }
-
-#define HYPER_ROWS(set)                                                                                             \
-    {"x_hc", DSV4_BF16, OP_IN, "T,M,D", "residual streams", {FIX_UNIFORM, -1, 1, NULL}, NULL, {0}},                 \
-        {"hc_attn_fn", DSV4_F32, OP_IN, "2*M+M*M,M*D", "mixing weights", {FIX_CALL, 0, 0, set}, NULL, {0}},         \
-        {"hc_attn_scale", DSV4_F32, OP_IN, "3", "their scales", {FIX_CALL, 0, 0, set}, NULL, {0}},                  \
-        {"hc_attn_base", DSV4_F32, OP_IN, "2*M+M*M", "their offsets", {FIX_CALL, 0, 0, set}, NULL, {0}},            \
-    {                                                                                                               \
-        "attn_norm_w", DSV4_BF16, OP_IN, "D", "RMS weight in front of the layer", {FIX_CONSTANT, 1, 0, NULL}, NULL, \
-        {                                                                                                           \
-            0                                                                                                       \
-        }                                                                                                           \
-    }
-
-/* weight: {kind, a, b, recipe} of weights; wide: of INT8 ones, whose sign chooses normal (SPEC 8.14) */
-#define QKV_ROWS(weight, spread, wide, rope_ratio)                                                                          \
-    {"wq_a", DSV4_BF16, OP_IN, "D,QL", "q down-projection", {FIX_CALL, spread, 1, weight}, NULL, {0}},                      \
-        {"wq_b", DSV4_I8, OP_IN, "QL,H*hd", "q up-projection", {FIX_CALL, wide, 0, "wq:wq_b_scale"}, NULL, {0}},            \
-        {"wq_b_scale", DSV4_F32, OP_IN, "H*hd", "its scale per column", {0}, NULL, {0}},                                    \
-        {"wkv", DSV4_BF16, OP_IN, "D,hd", "key/value projection", {FIX_CALL, spread, 1, weight}, NULL, {0}},                \
-        {"gamma_cq", DSV4_BF16, OP_IN, "QL", "RMS weight of the low-rank q", {FIX_CONSTANT, 1, 0, NULL}, NULL, {0}},        \
-        {"gamma_ckv", DSV4_BF16, OP_IN, "hd", "RMS weight of kv", {FIX_CONSTANT, 1, 0, NULL}, NULL, {0}},                   \
-        {"freqs_cos", DSV4_BF16, OP_IN, "N,R", "cosines per position", {FIX_CALL, rope_ratio, 0, "rope_table"}, NULL, {0}}, \
-    {                                                                                                                       \
-        "freqs_sin", DSV4_BF16, OP_IN, "N,R", "sines per position", {FIX_CALL, rope_ratio, 0, "rope_table"}, NULL,          \
-        {                                                                                                                   \
-            0                                                                                                               \
-        }                                                                                                                   \
-    }
-
-#define OUTPUT_ROWS(weight, spread, wide, sink)                                                                                      \
-    {"attn_sink", DSV4_F32, OP_IN, "H", "sink logit of each head", {FIX_CONSTANT, sink, 0, NULL}, NULL, {0}},                        \
-        {"wo_a", DSV4_BF16, OP_IN, "G,OL,H*hd/G", "output down-projection of each group", {FIX_CALL, spread, 0, weight}, NULL, {0}}, \
-        {"wo_b", DSV4_I8, OP_IN, "D,G*OL", "output up-projection", {FIX_CALL, wide, 1, "wq:wo_b_scale"}, NULL, {0}},                 \
-    {                                                                                                                                \
-        "wo_b_scale", DSV4_F32, OP_IN, "D", "its scale per output", {0}, NULL,                                                       \
-        {                                                                                                                            \
-            0                                                                                                                        \
-        }                                                                                                                            \
-    }
-
-#define TOKEN_ROWS                                                                                                        \
-    {"position_ids", DSV4_I32, OP_IN | OP_OPTIONAL, "T", "absolute positions", {FIX_CALL, 0, 0, "positions"}, NULL, {0}}, \
-        OPTIONAL_INTS("ori_slot_mapping", DSV4_I64, "T", "window cache row of each token, -1: none")
-
-#define WINDOW_ROWS_DECODE(table_name)                                                                                \
-    {"kv_cache", DSV4_BF16, OP_INOUT, "WP,BS,1,hd", "window cache", {FIX_CALL, 0, 0, "unit_rows"}, NULL, CACHE_RULE}, \
-    {                                                                                                                 \
-        table_name, DSV4_I32, OP_IN, "B,WPR", "its pages of each request", {FIX_CALL, 0, 0, "table"}, NULL,           \
-        {                                                                                                             \
-            0                                                                                                         \
-        }                                                                                                             \
-    }
-
-#define WINDOW_ROWS_PREFILL(table_name, rule)                                                                                  \
-    {"kv_cache", DSV4_BF16, OP_INOUT, "WP,BS,1,hd", "window cache", {FIX_CALL, 0.05, 0, "ring_rows:" table_name}, NULL, rule}, \
-        {table_name, DSV4_I32, OP_IN, "WPR", "its pages", {FIX_CALL, 0, 0, "table"}, NULL, {0}},                               \
-    {                                                                                                                          \
-        "num_tokens", DSV4_I32, OP_IN | OP_OPTIONAL, "", "valid tokens", {FIX_CALL, 0, 0, "tokens"}, NULL,                     \
-        {                                                                                                                      \
-            0                                                                                                                  \
-        }                                                                                                                      \
-    }
-
-#define LIST_ROWS                                                           \
-    OPTIONAL_INTS("cmp_sparse_indices", DSV4_I32, "T,KL", "raw key lists"), \
-        OPTIONAL_INTS("cmp_sparse_lens", DSV4_I32, "T", "slots of each list that count")
-
-/* Compressed cache and compressor. ratio "4" or "128"; out: values of a projection. */
-#define COMPRESSOR_WEIGHT_ROWS(ratio, out, kv_sd, gate_sd, ape_sd, norm_mean, norm_sd)                                           \
-    {"cmp_wkv", DSV4_BF16, OP_IN, out ",D", "compressor's value projection", {FIX_NORMAL, 0, kv_sd, NULL}, NULL, {0}},           \
-        {"cmp_wgate", DSV4_BF16, OP_IN, out ",D", "compressor's score projection", {FIX_NORMAL, 0, gate_sd, NULL}, NULL, {0}},   \
-        {"cmp_ape", DSV4_F32, OP_IN, ratio "," out, "position bias of the scores", {FIX_NORMAL, 0, ape_sd, NULL}, NULL, {0}},    \
-        {"cmp_norm_w", DSV4_BF16, OP_IN, "hd", "RMS weight of a pooled row", {FIX_NORMAL, norm_mean, norm_sd, NULL}, NULL, {0}}, \
-        OPTIONAL_INTS("cmp_slot_mapping", DSV4_I64, "T", "compressed row of each token, -1: none"),                              \
-        OPTIONAL_INTS("state_slot_mapping", DSV4_I64, "T", "state row of each token, -1: none")
-
-#define CSA_WEIGHT_ROWS COMPRESSOR_WEIGHT_ROWS("4", "2*hd", 0.0245, 0.0388, 0.1243, 0.9666, 0.1929)
-#define HCA_WEIGHT_ROWS COMPRESSOR_WEIGHT_ROWS("128", "hd", 0.0246, 0.0316, 0.0340, 0.1001, 0.0549)
-
 #define STATE_TABLE "compress_state_block_table"
 #define INNER_STATE_TABLE "inner_compress_state_block_table"
 
-#define COMPRESSED_ROWS_DECODE(out2, state_fixture)                                                                       \
-    {"cmp_kv", DSV4_BF16, OP_INOUT, "CP,BS,1,hd", "compressed cache", {FIX_CALL, 0, 0, "unit_rows"}, NULL, CACHE_RULE},   \
-        {"cmp_block_table", DSV4_I32, OP_IN, "B,CPR", "its pages of each request", {FIX_CALL, 0, 0, "table"}, NULL, {0}}, \
-        {"compress_state", DSV4_F32, OP_INOUT, "SP,SR," out2, "compressor state", state_fixture, NULL, STATE_RULE},       \
-        {STATE_TABLE, DSV4_I32, OP_IN, "B,SPR", "its pages of each request", {FIX_CALL, 0, 0, "table:SP"}, NULL, {0}},    \
-    {                                                                                                                     \
-        "kv_seq_lens", DSV4_I32, OP_IN | OP_OPTIONAL, "B", "tokens behind the step", {FIX_CALL, 0, 0, "lengths"}, NULL,   \
-        {                                                                                                                 \
-            0                                                                                                             \
-        }                                                                                                                 \
-    }
+#define ROW_LAYER_STATE(name, shape, meaning, ...) \
+    OP_BRACED(name, DSV4_F32, OP_INOUT, shape, meaning, __VA_ARGS__, NULL, RULE_ALLCLOSE(1e-3, 1e-3, 0.005))
 
-#define COMPRESSED_ROWS_PREFILL(out, ratio, history)                                                                                \
-    {"cmp_kv", DSV4_BF16, OP_INOUT, "CP,BS,1,hd", "compressed cache", {FIX_CALL, 0.05, ratio, "cache_rows:cmp_block_table"},        \
-     NULL,     CACHE_RULE},                                                                                                         \
-        {"cmp_block_table", DSV4_I32, OP_IN, "CPR", "its pages", {FIX_CALL, 0, 0, "table"}, NULL, {0}},                             \
-        {"cmp_kv_state", DSV4_F32,  OP_INOUT, "SP,SR," out, "compressor values", {FIX_CALL, 0.05, history, "history:" STATE_TABLE}, \
-         NULL,           STATE_RULE},                                                                                               \
-        {"cmp_score_state",                                                                                                         \
-         DSV4_F32,                                                                                                                  \
-         OP_INOUT,                                                                                                                  \
-         "SP,SR," out,                                                                                                              \
-         "compressor scores",                                                                                                       \
-         {FIX_CALL, 0.05, history, "history:" STATE_TABLE},                                                                         \
-         NULL,                                                                                                                      \
-         STATE_RULE},                                                                                                               \
-    {                                                                                                                               \
-        STATE_TABLE, DSV4_I32, OP_IN, "SPR", "pages of both", {FIX_CALL, 17, 3, "table_permuted:SP"}, NULL,                         \
-        {                                                                                                                           \
-            0                                                                                                                       \
-        }                                                                                                                           \
-    }
+#define ROWS_HYPER(set)                                                                      \
+    ROW_IN("x_hc", DSV4_BF16, "T,M,D", "residual streams", DRAW_UNIFORM(-1, 1)),             \
+        ROW_IN("hc_attn_fn", DSV4_F32, "2*M+M*M,M*D", "mixing weights", DRAW_BY(set, 0, 0)), \
+        ROW_IN("hc_attn_scale", DSV4_F32, "3", "their scales", DRAW_BY(set, 0, 0)),          \
+        ROW_IN("hc_attn_base", DSV4_F32, "2*M+M*M", "their offsets", DRAW_BY(set, 0, 0)),    \
+        ROW_IN("attn_norm_w", DSV4_BF16, "D", "RMS weight in front of the layer", DRAW_CONSTANT(1))
 
-#define INDEX_WEIGHT_ROWS(weights_name)                                                                                           \
-    {"idx_wq_b", DSV4_I8, OP_IN, "QL,IH*ID", "indexer's q projection", {FIX_CALL, 0.108, 0.56, "mx8:idx_wq_b_scale"}, NULL, {0}}, \
-        {"idx_wq_b_scale", DSV4_F32, OP_IN, "IH*ID", "its scale per column", {0}, NULL, {0}},                                     \
-        {weights_name, DSV4_BF16, OP_IN, "D,IH", "weights of the index heads", {FIX_NORMAL, 0, 0.2313, NULL}, NULL, {0}},         \
-        {"hadamard_idx", DSV4_BF16, OP_IN, "ID,ID", "Hadamard matrix", {FIX_CALL, 0, 0, "hadamard"}, NULL, {0}},                  \
-        {"inner_wkv", DSV4_BF16, OP_IN, "2*ID,D", "index compressor's values", {FIX_NORMAL, 0, 0.0293, NULL}, NULL, {0}},         \
-        {"inner_wgate", DSV4_BF16, OP_IN, "2*ID,D", "index compressor's scores", {FIX_NORMAL, 0, 0.0512, NULL}, NULL, {0}},       \
-        {"inner_ape", DSV4_F32, OP_IN, "4,2*ID", "their position bias", {FIX_NORMAL, 0, 0.1528, NULL}, NULL, {0}},                \
-        {"inner_norm_w", DSV4_BF16, OP_IN, "ID", "RMS weight of an index row", {FIX_NORMAL, 0.685, 0.261, NULL}, NULL, {0}},      \
-        OPTIONAL_INTS("idx_slot_mapping", DSV4_I64, "T", "index cache row of each token, -1: none"),                              \
-        OPTIONAL_INTS("inner_state_slot_mapping", DSV4_I64, "T", "index state row of each token, -1: none")
+/* weight, spread: the recipe of BF16 weights and its a; wide: a of the INT8 ones, whose sign chooses normal (SPEC 8.14). */
+#define ROWS_QKV(weight, spread, wide, rope_ratio)                                                           \
+    ROW_IN("wq_a", DSV4_BF16, "D,QL", "q down-projection", DRAW_BY(weight, spread, 1)),                      \
+        ROW_IN("wq_b", DSV4_I8, "QL,H*hd", "q up-projection", DRAW_BY("wq:wq_b_scale", wide, 0)),            \
+        ROW_IN("wq_b_scale", DSV4_F32, "H*hd", "its scale per column", DRAW_NONE),                           \
+        ROW_IN("wkv", DSV4_BF16, "D,hd", "key/value projection", DRAW_BY(weight, spread, 1)),                \
+        ROW_IN("gamma_cq", DSV4_BF16, "QL", "RMS weight of the low-rank q", DRAW_CONSTANT(1)),               \
+        ROW_IN("gamma_ckv", DSV4_BF16, "hd", "RMS weight of kv", DRAW_CONSTANT(1)),                          \
+        ROW_IN("freqs_cos", DSV4_BF16, "N,R", "cosines per position", DRAW_BY("rope_table", rope_ratio, 0)), \
+        ROW_IN("freqs_sin", DSV4_BF16, "N,R", "sines per position", DRAW_BY("rope_table", rope_ratio, 0))
 
-#define INDEX_CACHE_ROW(a, b, recipe)                                                                                          \
-    {"idx_kv_cache", DSV4_BF16, OP_INOUT | OP_OR_I8, "IP,BS,1,ID", "index cache", {FIX_CALL, a, b, recipe}, NULL, CACHE_RULE}, \
-    {                                                                                                                          \
-        "idx_kv_scale", DSV4_F32, OP_INOUT | OP_OPTIONAL, "IP,BS,1,1", "its scales, where it is I8", {0}, NULL, SCALE_RULE     \
-    }
+#define ROWS_OUTPUT(weight, spread, wide, sink)                                                                       \
+    ROW_IN("attn_sink", DSV4_F32, "H", "sink logit of each head", DRAW_CONSTANT(sink)),                               \
+        ROW_IN("wo_a", DSV4_BF16, "G,OL,H*hd/G", "output down-projection of each group", DRAW_BY(weight, spread, 0)), \
+        ROW_IN("wo_b", DSV4_I8, "D,G*OL", "output up-projection", DRAW_BY("wq:wo_b_scale", wide, 1)),                 \
+        ROW_IN("wo_b_scale", DSV4_F32, "D", "its scale per output", DRAW_NONE)
 
-#define INDEX_ROWS_DECODE                                                                                                 \
-    INDEX_CACHE_ROW(0, 0, "unit_rows"),                                                                                   \
-        {"idx_block_table", DSV4_I32, OP_IN, "B,IPR", "its pages of each request", {FIX_CALL, 0, 0, "table"}, NULL, {0}}, \
-        {"inner_compress_state",                                                                                          \
-         DSV4_F32,                                                                                                        \
-         OP_INOUT,                                                                                                        \
-         "JP,JR,4*ID",                                                                                                    \
-         "index compressor state",                                                                                        \
-         {FIX_CALL, 0.05, 0, "history_decode:" INNER_STATE_TABLE},                                                        \
-         NULL,                                                                                                            \
-         STATE_RULE},                                                                                                     \
-    {                                                                                                                     \
-        INNER_STATE_TABLE, DSV4_I32, OP_IN, "B,JPR", "its pages of each request", {FIX_CALL, 0, 0, "table:JP"}, NULL,     \
-        {                                                                                                                 \
-            0                                                                                                             \
-        }                                                                                                                 \
-    }
+#define ROWS_TOKENS                                                                                \
+    ROW_OPTIONAL("position_ids", DSV4_I32, "T", "absolute positions", DRAW_BY("positions", 0, 0)), \
+        ROW_OPTIONAL("ori_slot_mapping", DSV4_I64, "T", "window cache row of each token, -1: none", DRAW_NONE)
 
-#define INDEX_ROWS_PREFILL                                                                                        \
-    INDEX_CACHE_ROW(0.025, 4, "cache_rows:idx_block_table"),                                                      \
-        {"idx_block_table", DSV4_I32, OP_IN, "IPR", "its pages", {FIX_CALL, 0, 0, "table"}, NULL, {0}},           \
-        {"inner_kv_state",                                                                                        \
-         DSV4_F32,                                                                                                \
-         OP_INOUT,                                                                                                \
-         "JP,JR,2*ID",                                                                                            \
-         "index compressor values",                                                                               \
-         {FIX_CALL, 0.05, 8, "history:" INNER_STATE_TABLE},                                                       \
-         NULL,                                                                                                    \
-         STATE_RULE},                                                                                             \
-        {"inner_score_state",                                                                                     \
-         DSV4_F32,                                                                                                \
-         OP_INOUT,                                                                                                \
-         "JP,JR,2*ID",                                                                                            \
-         "index compressor scores",                                                                               \
-         {FIX_CALL, 0.05, 8, "history:" INNER_STATE_TABLE},                                                       \
-         NULL,                                                                                                    \
-         STATE_RULE},                                                                                             \
-    {                                                                                                             \
-        INNER_STATE_TABLE, DSV4_I32, OP_IN, "JPR", "pages of both", {FIX_CALL, 17, 3, "table_permuted:JP"}, NULL, \
-        {                                                                                                         \
-            0                                                                                                     \
-        }                                                                                                         \
-    }
+#define ROWS_WINDOW_DECODE(table_name)                                                                            \
+    ROW_INOUT("kv_cache", DSV4_BF16, "WP,BS,1,hd", "window cache", DRAW_BY("unit_rows", 0, 0), RULE_BF16(0.005)), \
+        ROW_IN(table_name, DSV4_I32, "B,WPR", "its pages of each request", DRAW_BY("table", 0, 0))
 
-#define RESULT_ROW(rule)                                                             \
-    {                                                                                \
-        "x_out", DSV4_BF16, OP_OUT, "T,M,D", "new residual streams", {0}, NULL, rule \
-    }
+#define ROWS_WINDOW_PREFILL(table_name, rule)                                                                        \
+    ROW_INOUT("kv_cache", DSV4_BF16, "WP,BS,1,hd", "window cache", DRAW_BY("ring_rows:" table_name, 0.05, 0), rule), \
+        ROW_IN(table_name, DSV4_I32, "WPR", "its pages", DRAW_BY("table", 0, 0)),                                    \
+        ROW_OPTIONAL("num_tokens", DSV4_I32, "", "valid tokens", DRAW_BY("tokens", 0, 0))
 
-#define RULE(kind, a, r, budget, hard) \
-    {                                  \
-        kind, a, r, budget, hard       \
-    }
-#define CACHE_RULE RULE(CMP_RATIO, 1e-4, 1.0 / 128, 0.005, 0)
-#define SCALE_RULE RULE(CMP_RATIO, 2.5e-5, 5e-3, 0.005, 0)
-#define STATE_RULE RULE(CMP_ALLCLOSE, 1e-3, 1e-3, 0.005, 0)
-#define DECODE_RULE RULE(CMP_RELDIFF, 3e-3, 0, 0.008, 1)
+#define ROWS_LISTS                                                                    \
+    ROW_OPTIONAL("cmp_sparse_indices", DSV4_I32, "T,KL", "raw key lists", DRAW_NONE), \
+        ROW_OPTIONAL("cmp_sparse_lens", DSV4_I32, "T", "slots of each list that count", DRAW_NONE)
 
-#define DECODE_QKV_ROWS(rope_ratio) QKV_ROWS("normal_fan_in", 1, -1, rope_ratio)
-#define DECODE_OUTPUT_ROWS(sink) OUTPUT_ROWS("normal_fan_in", 1, -1, sink)
-#define PREFILL_QKV_ROWS(rope_ratio) QKV_ROWS("uniform_fan_in", 0.5, 0.5, rope_ratio)
-#define PREFILL_OUTPUT_ROWS OUTPUT_ROWS("uniform_fan_in", 0.5, 0.5, 0)
+#define ROWS_COMPRESSOR_SLOTS                                                                             \
+    ROW_OPTIONAL("cmp_slot_mapping", DSV4_I64, "T", "compressed row of each token, -1: none", DRAW_NONE), \
+        ROW_OPTIONAL("state_slot_mapping", DSV4_I64, "T", "state row of each token, -1: none", DRAW_NONE)
+
+#define ROWS_COMPRESSED_DECODE(out2, state_fixture)                                                                 \
+    ROW_INOUT("cmp_kv", DSV4_BF16, "CP,BS,1,hd", "compressed cache", DRAW_BY("unit_rows", 0, 0), RULE_BF16(0.005)), \
+        ROW_IN("cmp_block_table", DSV4_I32, "B,CPR", "its pages of each request", DRAW_BY("table", 0, 0)),          \
+        ROW_LAYER_STATE("compress_state", "SP,SR," out2, "compressor state", state_fixture),                        \
+        ROW_IN(STATE_TABLE, DSV4_I32, "B,SPR", "its pages of each request", DRAW_BY("table:SP", 0, 0)),             \
+        ROW_OPTIONAL("kv_seq_lens", DSV4_I32, "B", "tokens behind the step", DRAW_BY("lengths", 0, 0))
+
+#define ROWS_COMPRESSED_PREFILL(out, ratio, history)                                                                           \
+    ROW_INOUT("cmp_kv", DSV4_BF16, "CP,BS,1,hd", "compressed cache", DRAW_BY("cache_rows:cmp_block_table", 0.05, ratio),       \
+              RULE_BF16(0.005)),                                                                                               \
+        ROW_IN("cmp_block_table", DSV4_I32, "CPR", "its pages", DRAW_BY("table", 0, 0)),                                       \
+        ROW_LAYER_STATE("cmp_kv_state", "SP,SR," out, "compressor values", DRAW_BY("history:" STATE_TABLE, 0.05, history)),    \
+        ROW_LAYER_STATE("cmp_score_state", "SP,SR," out, "compressor scores", DRAW_BY("history:" STATE_TABLE, 0.05, history)), \
+        ROW_IN(STATE_TABLE, DSV4_I32, "SPR", "pages of both", DRAW_BY("table_permuted:SP", 17, 3))
+
+#define ROWS_INDEX_WEIGHTS(weights_name)                                                                           \
+    ROW_IN("idx_wq_b", DSV4_I8, "QL,IH*ID", "indexer's q projection", DRAW_BY("mx8:idx_wq_b_scale", 0.108, 0.56)), \
+        ROW_IN("idx_wq_b_scale", DSV4_F32, "IH*ID", "its scale per column", DRAW_NONE),                            \
+        ROW_IN(weights_name, DSV4_BF16, "D,IH", "weights of the index heads", DRAW_NORMAL(0, 0.2313)),             \
+        ROW_IN("hadamard_idx", DSV4_BF16, "ID,ID", "Hadamard matrix", DRAW_BY("hadamard", 0, 0))
+
+#define ROWS_INDEX_SLOTS                                                                                   \
+    ROW_OPTIONAL("idx_slot_mapping", DSV4_I64, "T", "index cache row of each token, -1: none", DRAW_NONE), \
+        ROW_OPTIONAL("inner_state_slot_mapping", DSV4_I64, "T", "index state row of each token, -1: none", DRAW_NONE)
+
+#define ROWS_INDEX_DECODE                                                                              \
+    ROW_IN("idx_block_table", DSV4_I32, "B,IPR", "its pages of each request", DRAW_BY("table", 0, 0)), \
+        ROW_LAYER_STATE("inner_compress_state", "JP,JR,4*ID", "index compressor state",                \
+                        DRAW_BY("history_decode:" INNER_STATE_TABLE, 0.05, 0)),                        \
+        ROW_IN(INNER_STATE_TABLE, DSV4_I32, "B,JPR", "its pages of each request", DRAW_BY("table:JP", 0, 0))
+
+#define ROWS_INDEX_PREFILL                                                            \
+    ROW_IN("idx_block_table", DSV4_I32, "IPR", "its pages", DRAW_BY("table", 0, 0)),  \
+        ROW_LAYER_STATE("inner_kv_state", "JP,JR,2*ID", "index compressor values",    \
+                        DRAW_BY("history:" INNER_STATE_TABLE, 0.05, 8)),              \
+        ROW_LAYER_STATE("inner_score_state", "JP,JR,2*ID", "index compressor scores", \
+                        DRAW_BY("history:" INNER_STATE_TABLE, 0.05, 8)),              \
+        ROW_IN(INNER_STATE_TABLE, DSV4_I32, "JPR", "pages of both", DRAW_BY("table_permuted:JP", 17, 3))
+
+#define ROW_RESULT(rule) ROW_OUT("x_out", DSV4_BF16, "T,M,D", "new residual streams", rule)
+
+#define ROWS_DECODE_QKV(rope_ratio) ROWS_QKV("normal_fan_in", 1, -1, rope_ratio)
+#define ROWS_DECODE_OUTPUT(sink) ROWS_OUTPUT("normal_fan_in", 1, -1, sink)
+#define ROWS_PREFILL_QKV(rope_ratio) ROWS_QKV("uniform_fan_in", 0.5, 0.5, rope_ratio)
+#define ROWS_PREFILL_OUTPUT ROWS_OUTPUT("uniform_fan_in", 0.5, 0.5, 0)
 
 /* ---- tables --------------------------------------------------------------------------------------------------------------- */
 
 static const op_tensor decode_swa[] = {
-    HYPER_ROWS("hc:swa"),
-    DECODE_QKV_ROWS(0),
-    WINDOW_ROWS_DECODE("block_table"),
-    TOKEN_ROWS,
-    OPTIONAL_INTS("kv_seq_lens", DSV4_I32, "B", "tokens behind the step"),
-    DECODE_OUTPUT_ROWS(0),
-    RESULT_ROW(DECODE_RULE),
+    ROWS_HYPER("hc:swa"),
+    ROWS_DECODE_QKV(0),
+    ROWS_WINDOW_DECODE("block_table"),
+    ROWS_TOKENS,
+    ROW_OPTIONAL("kv_seq_lens", DSV4_I32, "B", "tokens behind the step", DRAW_NONE),
+    ROWS_DECODE_OUTPUT(0),
+    ROW_RESULT(RULE_RELDIFF(3e-3, 0.008, 1)),
 };
 
 static const op_tensor decode_csa[] = {
-    HYPER_ROWS("hc:csa"),
-    DECODE_QKV_ROWS(4),
-    WINDOW_ROWS_DECODE("ori_block_table"),
-    TOKEN_ROWS,
-    CSA_WEIGHT_ROWS,
-    COMPRESSED_ROWS_DECODE("4*hd", FIXTURE(FIX_CALL, 0.05, 0, "history_decode:" STATE_TABLE)),
-    INDEX_WEIGHT_ROWS("weights_proj"),
-    INDEX_ROWS_DECODE,
-    DECODE_OUTPUT_ROWS(4),
-    RESULT_ROW(DECODE_RULE),
+    ROWS_HYPER("hc:csa"),
+    ROWS_DECODE_QKV(4),
+    ROWS_WINDOW_DECODE("ori_block_table"),
+    ROWS_TOKENS,
+    ROWS_COMPRESSOR_CSA("cmp_"),
+    ROWS_COMPRESSOR_SLOTS,
+    ROWS_COMPRESSED_DECODE("4*hd", DRAW_BY("history_decode:" STATE_TABLE, 0.05, 0)),
+    ROWS_INDEX_WEIGHTS("weights_proj"),
+    ROWS_COMPRESSOR_INDEX("inner_"),
+    ROWS_INDEX_SLOTS,
+    ROW_INDEX_CACHE(DRAW_BY("unit_rows", 0, 0), RULE_BF16(0.005)),
+    ROW_INDEX_SCALE(RULE_SCALE),
+    ROWS_INDEX_DECODE,
+    ROWS_DECODE_OUTPUT(4),
+    ROW_RESULT(RULE_RELDIFF(3e-3, 0.008, 1)),
 };
 
 static const op_tensor decode_hca[] = {
-    HYPER_ROWS("hc:hca"),
-    DECODE_QKV_ROWS(128),
-    WINDOW_ROWS_DECODE("ori_block_table"),
-    TOKEN_ROWS,
-    HCA_WEIGHT_ROWS,
-    COMPRESSED_ROWS_DECODE("2*hd", FIXTURE(FIX_CONSTANT, 0, 0, NULL)),
-    DECODE_OUTPUT_ROWS(0),
-    RESULT_ROW(DECODE_RULE),
+    ROWS_HYPER("hc:hca"),
+    ROWS_DECODE_QKV(128),
+    ROWS_WINDOW_DECODE("ori_block_table"),
+    ROWS_TOKENS,
+    ROWS_COMPRESSOR_HCA("cmp_"),
+    ROWS_COMPRESSOR_SLOTS,
+    ROWS_COMPRESSED_DECODE("2*hd", DRAW_CONSTANT(0)),
+    ROWS_DECODE_OUTPUT(0),
+    ROW_RESULT(RULE_RELDIFF(3e-3, 0.008, 1)),
 };
 
 static const op_tensor prefill_swa[] = {
-    HYPER_ROWS("hc:swa"),
-    PREFILL_QKV_ROWS(0),
-    WINDOW_ROWS_PREFILL("block_table", RULE(CMP_RATIO, 1e-4, 1e-2, 0.005, 0)),
-    TOKEN_ROWS,
-    LIST_ROWS,
-    PREFILL_OUTPUT_ROWS,
-    RESULT_ROW(RULE(CMP_RELDIFF, 3e-3, 0, 0.005, 1)),
+    ROWS_HYPER("hc:swa"),
+    ROWS_PREFILL_QKV(0),
+    ROWS_WINDOW_PREFILL("block_table", RULE_RATIO(1e-4, 1e-2, 0.005)),
+    ROWS_TOKENS,
+    ROWS_LISTS,
+    ROWS_PREFILL_OUTPUT,
+    ROW_RESULT(RULE_RELDIFF(3e-3, 0.005, 1)),
 };
 
 static const op_tensor prefill_csa[] = {
-    HYPER_ROWS("hc:csa"),
-    PREFILL_QKV_ROWS(4),
-    WINDOW_ROWS_PREFILL("ori_block_table", CACHE_RULE),
-    TOKEN_ROWS,
-    CSA_WEIGHT_ROWS,
-    COMPRESSED_ROWS_PREFILL("2*hd", 4, 8),
-    INDEX_WEIGHT_ROWS("idx_weights_proj"),
-    INDEX_ROWS_PREFILL,
-    PREFILL_OUTPUT_ROWS,
-    RESULT_ROW(RULE(CMP_RELDIFF, 5e-3, 0, 0.005, 1)),
+    ROWS_HYPER("hc:csa"),
+    ROWS_PREFILL_QKV(4),
+    ROWS_WINDOW_PREFILL("ori_block_table", RULE_BF16(0.005)),
+    ROWS_TOKENS,
+    ROWS_COMPRESSOR_CSA("cmp_"),
+    ROWS_COMPRESSOR_SLOTS,
+    ROWS_COMPRESSED_PREFILL("2*hd", 4, 8),
+    ROWS_INDEX_WEIGHTS("idx_weights_proj"),
+    ROWS_COMPRESSOR_INDEX("inner_"),
+    ROWS_INDEX_SLOTS,
+    ROW_INDEX_CACHE(DRAW_BY("cache_rows:idx_block_table", 0.025, 4), RULE_BF16(0.005)),
+    ROW_INDEX_SCALE(RULE_SCALE),
+    ROWS_INDEX_PREFILL,
+    ROWS_PREFILL_OUTPUT,
+    ROW_RESULT(RULE_RELDIFF(5e-3, 0.005, 1)),
 };
 
 static const op_tensor prefill_hca[] = {
-    HYPER_ROWS("hc:hca"),
-    PREFILL_QKV_ROWS(128),
-    WINDOW_ROWS_PREFILL("ori_block_table", CACHE_RULE),
-    TOKEN_ROWS,
-    HCA_WEIGHT_ROWS,
-    COMPRESSED_ROWS_PREFILL("hd", 128, 128),
-    LIST_ROWS,
-    PREFILL_OUTPUT_ROWS,
-    RESULT_ROW(RULE(CMP_RELDIFF, 5e-3, 0, 0.005, 1)),
+    ROWS_HYPER("hc:hca"),
+    ROWS_PREFILL_QKV(128),
+    ROWS_WINDOW_PREFILL("ori_block_table", RULE_BF16(0.005)),
+    ROWS_TOKENS,
+    ROWS_COMPRESSOR_HCA("cmp_"),
+    ROWS_COMPRESSOR_SLOTS,
+    ROWS_COMPRESSED_PREFILL("hd", 128, 128),
+    ROWS_LISTS,
+    ROWS_PREFILL_OUTPUT,
+    ROW_RESULT(RULE_RELDIFF(5e-3, 0.005, 1)),
 };
 
 /* ---- tiles ---------------------------------------------------------------------------------------------------------------- */

@@ -11,150 +11,79 @@
 #include <string.h>
 
 #include "ops/compress.h"
+#include "ops/compressor_rows.h"
 
 /* ---- tensors --------------------------------------------------------------------------------------------------------------- */
 
-#define FIXED(recipe, a, b)        \
-    {                              \
-        FIX_CALL, (a), (b), recipe \
-    }
-#define NORMAL(mean, sd)               \
-    {                                  \
-        FIX_NORMAL, (mean), (sd), NULL \
-    }
-#define ROW_RULE(bad_share)                      \
-    {                                            \
-        CMP_RATIO, 1e-4, 1.0 / 128, bad_share, 0 \
-    }
-#define STATE_RULE                  \
-    {                               \
-        CMP_RATIO, 1e-3, 1e-3, 0, 0 \
-    }
-
-/* Parameters of a compressor; fixtures are standard deviations. */
-#define WEIGHTS(ratio, out, width, wkv_sd, wgate_sd, ape_sd, norm_mean, norm_sd)                              \
-    {"wkv", DSV4_BF16, OP_IN, out ",D", "projection to kv", NORMAL(0, wkv_sd), NULL, {0}},                    \
-        {"wgate", DSV4_BF16, OP_IN, out ",D", "projection to scores", NORMAL(0, wgate_sd), NULL, {0}},        \
-        {"ape", DSV4_F32, OP_IN, ratio "," out, "position bias of the scores", NORMAL(0, ape_sd), NULL, {0}}, \
-    {                                                                                                         \
-        "norm_w", DSV4_BF16, OP_IN, width, "RMS weight", NORMAL(norm_mean, norm_sd), NULL,                    \
-        {                                                                                                     \
-            0                                                                                                 \
-        }                                                                                                     \
-    }
-#define WEIGHTS_RATIO4 WEIGHTS("4", "2*hd", "hd", 0.0245, 0.0388, 0.1243, 0.9666, 0.1929)
-#define WEIGHTS_RATIO128 WEIGHTS("128", "hd", "hd", 0.0246, 0.0316, 0.0340, 0.1001, 0.0549)
-#define WEIGHTS_INDEX WEIGHTS("4", "2*ID", "ID", 0.0293, 0.0512, 0.1528, 0.6850, 0.2610)
-
-#define CACHE(name, shape, meaning, use, bad_share)                                       \
-    {                                                                                     \
-        name, DSV4_BF16, OP_INOUT | (use), shape, meaning, {0}, NULL, ROW_RULE(bad_share) \
-    }
-#define INDEX_SCALE                                                                                                     \
-    {                                                                                                                   \
-        "idx_kv_scale", DSV4_F32, OP_INOUT | OP_OPTIONAL, "IP,BS,1,1", "scale of each row of an INT8 cache", {0}, NULL, \
-            ROW_RULE(0)                                                                                                 \
-    }
-
-#define SLOTS(name, shape, meaning, recipe, ratio)                            \
-    {                                                                         \
-        name, DSV4_I64, OP_IN, shape, meaning, FIXED(recipe, ratio, 0), NULL, \
-        {                                                                     \
-            0                                                                 \
-        }                                                                     \
-    }
+#define CACHE(name) ROW_INOUT(name, DSV4_BF16, "CP,BS,1,hd", "compressed rows", DRAW_NONE, RULE_BF16(0))
+#define SLOTS(name, shape, meaning, recipe, ratio) ROW_IN(name, DSV4_I64, shape, meaning, DRAW_BY(recipe, ratio, 0))
 
 /* A decode step; columns is 2*OUT. */
-#define DECODE(width, columns, ratio, state_fixture, table_recipe, weights)                                                     \
-    {"x", DSV4_BF16, OP_IN, "B,S,D", "normalised hidden", {FIX_UNIFORM, 0, 1, NULL}, NULL, {0}},                                \
-        {"kv", DSV4_F32, OP_OUT, "B,S," width, "pooled row of a request at token 0", {0}, NULL, ROW_RULE(0)},                   \
-        {"compress_state", DSV4_F32, OP_INOUT, "SP,SR," columns, "kv | score", state_fixture, NULL, STATE_RULE},                \
-        {"compress_state_block_table", DSV4_I32, OP_IN, "B,SPR", "state pages", FIXED(table_recipe, 0, 0), NULL, {0}}, weights, \
-        {"cos", DSV4_F32, OP_IN, "B,R/2", "cosines of the pooled row", FIXED("rope_request", ratio, ratio), NULL, {0}},         \
-        {"sin", DSV4_F32, OP_IN, "B,R/2", "sines of the pooled row", FIXED("rope_request", ratio, ratio), NULL, {0}},           \
-    {                                                                                                                           \
-        "position_ids", DSV4_I32, OP_IN, "B,S", "absolute positions", FIXED("positions", 0, 0), NULL,                           \
-        {                                                                                                                       \
-            0                                                                                                                   \
-        }                                                                                                                       \
-    }
+#define DECODE(width, columns, ratio, state_fixture, table_recipe, weights)                                           \
+    ROW_IN("x", DSV4_BF16, "B,S,D", "normalised hidden", DRAW_UNIFORM(0, 1)),                                         \
+        ROW_OUT("kv", DSV4_F32, "B,S," width, "pooled row of a request at token 0", RULE_BF16(0)),                    \
+        ROW_STATE("compress_state", "SP,SR," columns, "kv | score", state_fixture),                                   \
+        ROW_IN("compress_state_block_table", DSV4_I32, "B,SPR", "state pages", DRAW_BY(table_recipe, 0, 0)), weights, \
+        ROW_IN("cos", DSV4_F32, "B,R/2", "cosines of the pooled row", DRAW_BY("rope_request", ratio, ratio)),         \
+        ROW_IN("sin", DSV4_F32, "B,R/2", "sines of the pooled row", DRAW_BY("rope_request", ratio, ratio)),           \
+        ROW_IN("position_ids", DSV4_I32, "B,S", "absolute positions", DRAW_BY("positions", 0, 0))
 
 /* A prefill chunk. */
-#define PREFILL(out, pages, entries, page, table, ratio, history, weights)                                                       \
-    {"x", DSV4_BF16, OP_IN, "T,D", "normalised hidden", {FIX_UNIFORM, -0.05, 0.05, NULL}, NULL, {0}},                            \
-        {"kv_state", DSV4_F32,  OP_INOUT, pages "," page "," out, "kv of each position", FIXED("history:" table, 0.05, history), \
-         NULL,       STATE_RULE},                                                                                                \
-        {"score_state",                                                                                                          \
-         DSV4_F32,                                                                                                               \
-         OP_INOUT,                                                                                                               \
-         pages "," page "," out,                                                                                                 \
-         "score of each position",                                                                                               \
-         FIXED("history:" table, 0.05, history),                                                                                 \
-         NULL,                                                                                                                   \
-         STATE_RULE},                                                                                                            \
-        {table, DSV4_I32, OP_IN, entries, "pages; -1: absent", FIXED("table_permuted:" pages, 17, 3), NULL, {0}}, weights,       \
-        {"freqs_cos", DSV4_BF16, OP_IN, "N,R", "cosines by position", FIXED("rope_table", ratio, 0), NULL, {0}},                 \
-        {"freqs_sin", DSV4_BF16, OP_IN, "N,R", "sines by position", FIXED("rope_table", ratio, 0), NULL, {0}},                   \
-        {"position_ids", DSV4_I32, OP_IN, "T", "absolute positions", FIXED("positions", 0, 0), NULL, {0}},                       \
-    {                                                                                                                            \
-        "num_tokens", DSV4_I32, OP_IN, "", "valid tokens of the chunk", FIXED("tokens", 0, 0), NULL,                             \
-        {                                                                                                                        \
-            0                                                                                                                    \
-        }                                                                                                                        \
-    }
+#define PREFILL(out, pages, entries, page, table, ratio, history, weights)                                                    \
+    ROW_IN("x", DSV4_BF16, "T,D", "normalised hidden", DRAW_UNIFORM(-0.05, 0.05)),                                            \
+        ROW_STATE("kv_state", pages "," page "," out, "kv of each position", DRAW_BY("history:" table, 0.05, history)),       \
+        ROW_STATE("score_state", pages "," page "," out, "score of each position", DRAW_BY("history:" table, 0.05, history)), \
+        ROW_IN(table, DSV4_I32, entries, "pages; -1: absent", DRAW_BY("table_permuted:" pages, 17, 3)), weights,              \
+        ROW_IN("freqs_cos", DSV4_BF16, "N,R", "cosines by position", DRAW_BY("rope_table", ratio, 0)),                        \
+        ROW_IN("freqs_sin", DSV4_BF16, "N,R", "sines by position", DRAW_BY("rope_table", ratio, 0)),                          \
+        ROW_IN("position_ids", DSV4_I32, "T", "absolute positions", DRAW_BY("positions", 0, 0)),                              \
+        ROW_IN("num_tokens", DSV4_I32, "", "valid tokens of the chunk", DRAW_BY("tokens", 0, 0))
 
 static const op_tensor decode_ratio4[] = {
-    DECODE("hd", "4*hd", 4, FIXED("empty_state", 0, 0), "table:SP", WEIGHTS_RATIO4),
-    CACHE("cmp_kv_cache", "CP,BS,1,hd", "compressed rows", 0, 0),
+    DECODE("hd", "4*hd", 4, DRAW_BY("empty_state", 0, 0), "table:SP", ROWS_COMPRESSOR_CSA("")),
+    CACHE("cmp_kv_cache"),
     SLOTS("cmp_slot_mapping", "B,S", "cache row per token, or -1", "cache_slots:", 4),
     SLOTS("state_slot_mapping", "B,S", "state row per token, or -1", "state_slots:compress_state_block_table", 0),
 };
 
 static const op_tensor decode_ratio128[] = {
-    DECODE("hd", "2*hd", 128, {0}, "table_swapped:SP", WEIGHTS_RATIO128),
-    CACHE("cmp_kv_cache", "CP,BS,1,hd", "compressed rows", 0, 0),
+    DECODE("hd", "2*hd", 128, DRAW_NONE, "table_swapped:SP", ROWS_COMPRESSOR_HCA("")),
+    CACHE("cmp_kv_cache"),
     SLOTS("cmp_slot_mapping", "B,S", "cache row per token, or -1", "cache_slots:", 128),
     SLOTS("state_slot_mapping", "B,S", "state row per token, or -1", "state_slots:compress_state_block_table", 0),
 };
 
 /* The budgets of the indexer's rows are the points that SPEC 7 allows of the FLASH fixture. */
 static const op_tensor decode_index[] = {
-    DECODE("ID", "4*ID", 4, FIXED("empty_state", 0, 0), "table:SP", WEIGHTS_INDEX),
-    {"hadamard", DSV4_BF16, OP_IN, "ID,ID", "multiplies the rotated row", FIXED("random_matrix", 0, 0), NULL, {0}},
-    CACHE("idx_kv_cache", "IP,BS,1,ID", "index keys", OP_OR_I8, 4.0 / (4 * 64 * 128 * 128)),
-    INDEX_SCALE,
+    DECODE("ID", "4*ID", 4, DRAW_BY("empty_state", 0, 0), "table:SP", ROWS_COMPRESSOR_INDEX("")),
+    ROW_IN("hadamard", DSV4_BF16, "ID,ID", "multiplies the rotated row", DRAW_BY("random_matrix", 0, 0)),
+    ROW_INDEX_CACHE(DRAW_NONE, RULE_BF16(4.0 / (4 * 64 * 128 * 128))),
+    ROW_INDEX_SCALE(RULE_BF16(0)),
     SLOTS("idx_slot_mapping", "B,S", "cache row per token, or -1", "cache_slots:", 4),
     SLOTS("inner_state_slot_mapping", "B,S", "state row per token, or -1", "state_slots:compress_state_block_table", 0),
 };
 
 static const op_tensor prefill_ratio4[] = {
-    PREFILL("2*hd", "SP", "SPR", "SR", "compress_state_block_table", 4, 8, WEIGHTS_RATIO4),
-    CACHE("cmp_kv", "CP,BS,1,hd", "compressed rows", 0, 0),
+    PREFILL("2*hd", "SP", "SPR", "SR", "compress_state_block_table", 4, 8, ROWS_COMPRESSOR_CSA("")),
+    CACHE("cmp_kv"),
     SLOTS("cmp_slot_mapping", "T", "cache row per token, or -1", "cache_slots:", 4),
     SLOTS("state_slot_mapping", "T", "state row per token, or -1", "state_slots:compress_state_block_table", 0),
 };
 
 static const op_tensor prefill_ratio128[] = {
-    PREFILL("hd", "SP", "SPR", "SR", "compress_state_block_table", 128, 128, WEIGHTS_RATIO128),
-    CACHE("cmp_kv", "CP,BS,1,hd", "compressed rows", 0, 0),
+    PREFILL("hd", "SP", "SPR", "SR", "compress_state_block_table", 128, 128, ROWS_COMPRESSOR_HCA("")),
+    CACHE("cmp_kv"),
     SLOTS("cmp_slot_mapping", "T", "cache row per token, or -1", "cache_slots:", 128),
     SLOTS("state_slot_mapping", "T", "state row per token, or -1", "state_slots:compress_state_block_table", 0),
 };
 
 static const op_tensor prefill_index[] = {
-    PREFILL("2*ID", "JP", "JPR", "JR", "inner_compress_state_block_table", 4, 8, WEIGHTS_INDEX),
-    {"hadamard", DSV4_BF16, OP_IN, "ID,ID", "multiplies the rotated row", FIXED("hadamard", 0, 0), NULL, {0}},
-    {"kv", DSV4_BF16, OP_OUT, "T/4,ID", "rows written to the cache, in token order", {0}, NULL, ROW_RULE(16.0 / (32 * 128))},
-    CACHE("idx_kv_cache", "IP,BS,1,ID", "index keys", OP_OR_I8, 16.0 / (2 * 128 * 128)),
-    INDEX_SCALE,
-    {"idx_block_table",
-     DSV4_I32,
-     OP_IN,
-     "IPR",
-     "cache pages; says how the slots were made",
-     FIXED("table_permuted", 5, 1),
-     NULL,
-     {0}},
+    PREFILL("2*ID", "JP", "JPR", "JR", "inner_compress_state_block_table", 4, 8, ROWS_COMPRESSOR_INDEX("")),
+    ROW_IN("hadamard", DSV4_BF16, "ID,ID", "multiplies the rotated row", DRAW_BY("hadamard", 0, 0)),
+    ROW_OUT("kv", DSV4_BF16, "T/4,ID", "rows written to the cache, in token order", RULE_BF16(16.0 / (32 * 128))),
+    ROW_INDEX_CACHE(DRAW_NONE, RULE_BF16(16.0 / (2 * 128 * 128))),
+    ROW_INDEX_SCALE(RULE_BF16(0)),
+    ROW_IN("idx_block_table", DSV4_I32, "IPR", "cache pages; says how the slots were made", DRAW_BY("table_permuted", 5, 1)),
     SLOTS("idx_slot_mapping", "T", "cache row per token, or -1", "cache_slots:idx_block_table", 4),
     SLOTS("inner_state_slot_mapping", "T", "state row per token, or -1", "state_slots:inner_compress_state_block_table", 0),
 };

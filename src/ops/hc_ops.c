@@ -2,26 +2,18 @@
 #include <stdio.h>
 
 #include "ops/hc.h"
-
-#define RATIO_RULE                           \
-    {                                        \
-        CMP_RATIO, 1e-4, 1.0 / 128, 0.005, 0 \
-    }
-#define SCALE_RULE                        \
-    {                                     \
-        CMP_RATIO, 2.5e-5, 5e-3, 0.005, 0 \
-    }
+#include "ops/table.h"
 
 /* ---- hc_pre ------------------------------------------------------------------------------------------------------------- */
 
 static const op_tensor pre_tensors[] = {
-    {"x", DSV4_BF16, OP_IN, "T,M,D", "streams", {FIX_NORMAL, 0, 0.05, NULL}, NULL, {0}},
-    {"hc_fn", DSV4_F32, OP_IN, "2*M+M*M,M*D", "mixing weights: rows pre | post | comb", {FIX_CALL, 0, 0, "hc:csa"}, NULL, {0}},
-    {"hc_scale", DSV4_F32, OP_IN, "3", "scale of each kind", {FIX_CALL, 0, 0, "hc:csa"}, NULL, {0}},
-    {"hc_base", DSV4_F32, OP_IN, "2*M+M*M", "offset of each row", {FIX_CALL, 0, 0, "hc:csa"}, NULL, {0}},
-    {"x_mixed", DSV4_BF16, OP_OUT, "T,D", "mixed row", {0}, NULL, RATIO_RULE},
-    {"post", DSV4_F32, OP_OUT, "T,M", "weight of the block's output in each stream", {0}, NULL, SCALE_RULE},
-    {"comb", DSV4_F32, OP_OUT, "T,M*M", "mixing of the streams, source row, destination column", {0}, NULL, SCALE_RULE},
+    ROW_IN("x", DSV4_BF16, "T,M,D", "streams", DRAW_NORMAL(0, 0.05)),
+    ROW_IN("hc_fn", DSV4_F32, "2*M+M*M,M*D", "mixing weights: rows pre | post | comb", DRAW_BY("hc:csa", 0, 0)),
+    ROW_IN("hc_scale", DSV4_F32, "3", "scale of each kind", DRAW_BY("hc:csa", 0, 0)),
+    ROW_IN("hc_base", DSV4_F32, "2*M+M*M", "offset of each row", DRAW_BY("hc:csa", 0, 0)),
+    ROW_OUT("x_mixed", DSV4_BF16, "T,D", "mixed row", RULE_BF16(0.005)),
+    ROW_OUT("post", DSV4_F32, "T,M", "weight of the block's output in each stream", RULE_SCALE),
+    ROW_OUT("comb", DSV4_F32, "T,M*M", "mixing of the streams, source row, destination column", RULE_SCALE),
 };
 
 enum { T_TILE, K_SPLIT, MIX_T_TILE, D_PARTS };
@@ -75,11 +67,11 @@ const dsv4_op op_hc_pre = {
 /* ---- hc_head ------------------------------------------------------------------------------------------------------------ */
 
 static const op_tensor head_tensors[] = {
-    {"x_hc", DSV4_BF16, OP_IN, "T,M,D", "streams", {FIX_NORMAL, 0, 0.05, NULL}, NULL, {0}},
-    {"hc_head_fn", DSV4_F32, OP_IN, "M,M*D", "mixing weights", {FIX_CALL, 0, 0, "hc:head"}, NULL, {0}},
-    {"hc_head_scale", DSV4_F32, OP_IN, "1", "their scale", {FIX_CALL, 0, 0, "hc:head"}, NULL, {0}},
-    {"hc_head_base", DSV4_F32, OP_IN, "M", "offset of each row", {FIX_CALL, 0, 0, "hc:head"}, NULL, {0}},
-    {"y", DSV4_BF16, OP_OUT, "T,D", "mixed row", {0}, NULL, RATIO_RULE},
+    ROW_IN("x_hc", DSV4_BF16, "T,M,D", "streams", DRAW_NORMAL(0, 0.05)),
+    ROW_IN("hc_head_fn", DSV4_F32, "M,M*D", "mixing weights", DRAW_BY("hc:head", 0, 0)),
+    ROW_IN("hc_head_scale", DSV4_F32, "1", "their scale", DRAW_BY("hc:head", 0, 0)),
+    ROW_IN("hc_head_base", DSV4_F32, "M", "offset of each row", DRAW_BY("hc:head", 0, 0)),
+    ROW_OUT("y", DSV4_BF16, "T,D", "mixed row", RULE_BF16(0.005)),
 };
 
 static void build_head(const op_context *c)
@@ -100,11 +92,11 @@ const dsv4_op op_hc_head = {
 /* ---- hc_post ------------------------------------------------------------------------------------------------------------ */
 
 static const op_tensor post_tensors[] = {
-    {"x", DSV4_BF16, OP_IN, "T,D", "the block's output", {FIX_NORMAL, 0, 0.05, NULL}, NULL, {0}},
-    {"residual", DSV4_BF16, OP_IN, "T,M,D", "streams", {FIX_NORMAL, 0, 0.05, NULL}, NULL, {0}},
-    {"post", DSV4_F32, OP_IN, "T,M", "weight of the output in each stream", {FIX_CALL, 0, 0, "hc_post"}, NULL, {0}},
-    {"comb", DSV4_F32, OP_IN, "T,M*M", "mixing of the streams", {FIX_CALL, 0, 0, "hc_comb"}, NULL, {0}},
-    {"y", DSV4_BF16, OP_OUT, "T,M,D", "new streams", {0}, NULL, {CMP_ALLCLOSE, 1e-3, 1e-3, 0, 0}},
+    ROW_IN("x", DSV4_BF16, "T,D", "the block's output", DRAW_NORMAL(0, 0.05)),
+    ROW_IN("residual", DSV4_BF16, "T,M,D", "streams", DRAW_NORMAL(0, 0.05)),
+    ROW_IN("post", DSV4_F32, "T,M", "weight of the output in each stream", DRAW_BY("hc_post", 0, 0)),
+    ROW_IN("comb", DSV4_F32, "T,M*M", "mixing of the streams", DRAW_BY("hc_comb", 0, 0)),
+    ROW_OUT("y", DSV4_BF16, "T,M,D", "new streams", RULE_ALLCLOSE(1e-3, 1e-3, 0)),
 };
 
 enum { POST_T_TILE, POST_D_PARTS };

@@ -5,95 +5,66 @@
  *           cache.
  * MATH, SHAPES, NUMERICS  compress.c, index.c */
 #include "ops/compress.h"
+#include "ops/compressor_rows.h"
 #include "ops/index.h"
 #include "ops/index_plan.h"
 
 #define STATE_TABLE "inner_compress_state_block_table"
 
-#define CALL(recipe, a, b)         \
-    {                              \
-        FIX_CALL, (a), (b), recipe \
-    }
-#define NORMAL(mean, sd)               \
-    {                                  \
-        FIX_NORMAL, (mean), (sd), NULL \
-    }
-#define ROW_RULE(bad_share)                        \
-    {                                              \
-        CMP_RATIO, 1e-4, 1.0 / 128, (bad_share), 0 \
-    }
-#define STATE_RULE                  \
-    {                               \
-        CMP_RATIO, 1e-3, 1e-3, 0, 0 \
-    }
-
-/* Tensors that both forms have in one shape. */
-#define WEIGHTS                                                                                                     \
-    {"wq_b", DSV4_I8, OP_IN, "QL,IH*ID", "q up-projection", CALL("mx8:wq_b_scale", 0.108, 0.56), NULL, {0}},        \
-        {"wq_b_scale", DSV4_F32, OP_IN, "IH*ID", "its scale per column", {0}, NULL, {0}},                           \
-        {"weights_proj", DSV4_BF16, OP_IN, "D,IH", "head weights", NORMAL(0, 0.2313), NULL, {0}},                   \
-        {"inner_wkv", DSV4_BF16, OP_IN, "2*ID,D", "compressor: projection", NORMAL(0, 0.0293), NULL, {0}},          \
-        {"inner_wgate", DSV4_BF16, OP_IN, "2*ID,D", "compressor: score projection", NORMAL(0, 0.0512), NULL, {0}},  \
-        {"inner_ape", DSV4_F32, OP_IN, "4,2*ID", "compressor: position bias", NORMAL(0, 0.1528), NULL, {0}},        \
-        {"inner_norm_w", DSV4_BF16, OP_IN, "ID", "compressor: RMS weight", NORMAL(0.6850, 0.2610), NULL, {0}},      \
-    {                                                                                                               \
-        "idx_kv_scale", DSV4_F32, OP_INOUT | OP_OPTIONAL, "IP,BS,1,1", "scale of an I8 row", {0}, NULL, ROW_RULE(0) \
-    }
+/* Weights of queries and heads. */
+#define ROWS_QUERY                                                                                  \
+    ROW_IN("wq_b", DSV4_I8, "QL,IH*ID", "q up-projection", DRAW_BY("mx8:wq_b_scale", 0.108, 0.56)), \
+        ROW_IN("wq_b_scale", DSV4_F32, "IH*ID", "its scale per column", DRAW_NONE),                 \
+        ROW_IN("weights_proj", DSV4_BF16, "D,IH", "head weights", DRAW_NORMAL(0, 0.2313))
 
 /* The budget of the cached rows is the points that SPEC 7 allows of the FLASH fixture. */
 static const op_tensor decode_tensors[] = {
-    {"x", DSV4_BF16, OP_IN, "B,S,D", "normalised hidden", {FIX_UNIFORM, 0, 1, NULL}, NULL, {0}},
-    {"qr", DSV4_I8, OP_IN, "B*S,QL", "quantised low-rank q", CALL("rq:qr_scale", 0, 0), NULL, {0}},
-    {"qr_scale", DSV4_F32, OP_IN, "B*S,1", "its scale per token", {0}, NULL, {0}},
-    WEIGHTS,
-    {"cos", DSV4_F32, OP_IN, "B,R/2", "cosines per request", CALL("rope_request", 4, 1), NULL, {0}},
-    {"sin", DSV4_F32, OP_IN, "B,R/2", "sines per request", CALL("rope_request", 4, 1), NULL, {0}},
-    {"hadamard", DSV4_BF16, OP_IN, "ID,ID", "rotation of heads and rows", CALL("random_matrix", 0, 0), NULL, {0}},
-    {"inner_kv", DSV4_F32, OP_INOUT, "B,S,ID", "row of the step, at [b, 0]", {0}, NULL, ROW_RULE(0)},
-    {"inner_compress_state", DSV4_F32, OP_INOUT, "JP,JR,4*ID", "kv and score", CALL("empty_state", 0, 0), NULL, STATE_RULE},
-    {STATE_TABLE, DSV4_I32, OP_IN, "B,JPR", "state pages", CALL("table:JP", 0, 0), NULL, {0}},
-    {"idx_kv_cache",
-     DSV4_BF16,
-     OP_INOUT | OP_OR_I8,
-     "IP,BS,1,ID",
-     "compressed keys",
-     {FIX_UNIFORM, 0, 1, NULL},
-     NULL,
-     ROW_RULE(4.0 / (4 * 64 * 128 * 128))},
-    {"idx_block_table", DSV4_I32, OP_IN, "B,IPR", "cache pages", CALL("table", 0, 0), NULL, {0}},
-    {"position_ids", DSV4_I32, OP_IN, "B,S", "absolute positions", CALL("positions", 0, 0), NULL, {0}},
-    {"idx_slot_mapping", DSV4_I64, OP_IN, "B,S", "cache row made, or -1", CALL("cache_slots:idx_block_table", 4, 0), NULL, {0}},
-    {"inner_state_slot_mapping", DSV4_I64, OP_IN, "B,S", "state row, or -1", CALL("state_slots:" STATE_TABLE, 0, 0), NULL, {0}},
-    {"kv_seq_lens", DSV4_I32, OP_IN, "B", "tokens with this step", CALL("lengths", 0, 0), NULL, {0}},
-    {"offset", DSV4_I32, OP_IN, "", "added to the chosen rows", CALL("window", 0, 0), NULL, {0}},
-    {"score", DSV4_F32, OP_OUT, "B,S,SL", "index scores", {0}, NULL, ROW_RULE(0.005)},
-    {"topk_idxs", DSV4_I32, OP_OUT, "B,S,SL", "chosen rows + offset, then -1", {0}, NULL, {CMP_TOPK, 1e-4, 1.0 / 128, 0, 0}},
+    ROW_IN("x", DSV4_BF16, "B,S,D", "normalised hidden", DRAW_UNIFORM(0, 1)),
+    ROW_IN("qr", DSV4_I8, "B*S,QL", "quantised low-rank q", DRAW_BY("rq:qr_scale", 0, 0)),
+    ROW_IN("qr_scale", DSV4_F32, "B*S,1", "its scale per token", DRAW_NONE),
+    ROWS_QUERY,
+    ROWS_COMPRESSOR_INDEX("inner_"),
+    ROW_INDEX_SCALE(RULE_BF16(0)),
+    ROW_IN("cos", DSV4_F32, "B,R/2", "cosines per request", DRAW_BY("rope_request", 4, 1)),
+    ROW_IN("sin", DSV4_F32, "B,R/2", "sines per request", DRAW_BY("rope_request", 4, 1)),
+    ROW_IN("hadamard", DSV4_BF16, "ID,ID", "rotation of heads and rows", DRAW_BY("random_matrix", 0, 0)),
+    ROW_INOUT("inner_kv", DSV4_F32, "B,S,ID", "row of the step, at [b, 0]", DRAW_NONE, RULE_BF16(0)),
+    ROW_STATE("inner_compress_state", "JP,JR,4*ID", "kv and score", DRAW_BY("empty_state", 0, 0)),
+    ROW_IN(STATE_TABLE, DSV4_I32, "B,JPR", "state pages", DRAW_BY("table:JP", 0, 0)),
+    ROW_INDEX_CACHE(DRAW_UNIFORM(0, 1), RULE_BF16(4.0 / (4 * 64 * 128 * 128))),
+    ROW_IN("idx_block_table", DSV4_I32, "B,IPR", "cache pages", DRAW_BY("table", 0, 0)),
+    ROW_IN("position_ids", DSV4_I32, "B,S", "absolute positions", DRAW_BY("positions", 0, 0)),
+    ROW_IN("idx_slot_mapping", DSV4_I64, "B,S", "cache row made, or -1", DRAW_BY("cache_slots:idx_block_table", 4, 0)),
+    ROW_IN("inner_state_slot_mapping", DSV4_I64, "B,S", "state row, or -1", DRAW_BY("state_slots:" STATE_TABLE, 0, 0)),
+    ROW_IN("kv_seq_lens", DSV4_I32, "B", "tokens with this step", DRAW_BY("lengths", 0, 0)),
+    ROW_IN("offset", DSV4_I32, "", "added to the chosen rows", DRAW_BY("window", 0, 0)),
+    ROW_OUT("score", DSV4_F32, "B,S,SL", "index scores", RULE_BF16(0.005)),
+    ROW_OUT("topk_idxs", DSV4_I32, "B,S,SL", "chosen rows + offset, then -1", RULE_TOPK(1e-4, 1.0 / 128)),
 };
 
 static const op_tensor prefill_tensors[] = {
-    {"x", DSV4_BF16, OP_IN, "T,D", "normalised hidden", {FIX_UNIFORM, -0.05, 0.05, NULL}, NULL, {0}},
-    {"qr", DSV4_I8, OP_IN, "T,QL", "quantised low-rank q", CALL("rq:qr_scale", 0, 0), NULL, {0}},
-    {"qr_scale", DSV4_F32, OP_IN, "T,1", "its scale per token", {0}, NULL, {0}},
-    WEIGHTS,
-    {"cos", DSV4_F32, OP_IN, "T,R/2", "cosines per token", CALL("rope_token", 4, 0), NULL, {0}},
-    {"sin", DSV4_F32, OP_IN, "T,R/2", "sines per token", CALL("rope_token", 4, 0), NULL, {0}},
-    {"freqs_cos", DSV4_BF16, OP_IN, "N,R", "cosines of all positions", CALL("rope_table", 4, 0), NULL, {0}},
-    {"freqs_sin", DSV4_BF16, OP_IN, "N,R", "sines of all positions", CALL("rope_table", 4, 0), NULL, {0}},
-    {"hadamard", DSV4_BF16, OP_IN, "ID,ID", "rotation of heads and rows", CALL("hadamard", 0, 0), NULL, {0}},
-    {"inner_kv_state", DSV4_F32, OP_INOUT, "JP,JR,2*ID", "kv of past tokens", CALL("history:" STATE_TABLE, 0.05, 8), NULL,
-     STATE_RULE},
-    {"inner_score_state", DSV4_F32, OP_INOUT, "JP,JR,2*ID", "their scores", CALL("history:" STATE_TABLE, 0.05, 8), NULL,
-     STATE_RULE},
-    {STATE_TABLE, DSV4_I32, OP_IN, "JPR", "state pages", CALL("table_permuted:JP", 17, 3), NULL, {0}},
-    {"idx_kv_cache", DSV4_BF16, OP_INOUT | OP_OR_I8, "IP,BS,1,ID", "compressed keys", CALL("cache_rows:idx_block_table", 0.025, 4),
-     NULL, ROW_RULE(16.0 / (2 * 128 * 128))},
-    {"idx_block_table", DSV4_I32, OP_IN, "IPR", "cache pages", CALL("table", 0, 0), NULL, {0}},
-    {"position_ids", DSV4_I32, OP_IN, "T", "absolute positions", CALL("positions", 0, 0), NULL, {0}},
-    {"num_tokens", DSV4_I32, OP_IN, "", "valid tokens", CALL("tokens", 0, 0), NULL, {0}},
-    {"idx_slot_mapping", DSV4_I64, OP_IN, "T", "cache row made, or -1", CALL("cache_slots:idx_block_table", 4, 0), NULL, {0}},
-    {"inner_state_slot_mapping", DSV4_I64, OP_IN, "T", "state row, or -1", CALL("state_slots:" STATE_TABLE, 0, 0), NULL, {0}},
-    {"score", DSV4_F32, OP_OUT, "T,IPR*BS", "index scores", {0}, NULL, ROW_RULE(0.005)},
-    {"topk_idxs", DSV4_I32, OP_OUT, "T,IPR*BS", "chosen rows + W + T, then -1", {0}, NULL, {CMP_TOPK, 1e-4, 1.0 / 128, 0, 0}},
+    ROW_IN("x", DSV4_BF16, "T,D", "normalised hidden", DRAW_UNIFORM(-0.05, 0.05)),
+    ROW_IN("qr", DSV4_I8, "T,QL", "quantised low-rank q", DRAW_BY("rq:qr_scale", 0, 0)),
+    ROW_IN("qr_scale", DSV4_F32, "T,1", "its scale per token", DRAW_NONE),
+    ROWS_QUERY,
+    ROWS_COMPRESSOR_INDEX("inner_"),
+    ROW_INDEX_SCALE(RULE_BF16(0)),
+    ROW_IN("cos", DSV4_F32, "T,R/2", "cosines per token", DRAW_BY("rope_token", 4, 0)),
+    ROW_IN("sin", DSV4_F32, "T,R/2", "sines per token", DRAW_BY("rope_token", 4, 0)),
+    ROW_IN("freqs_cos", DSV4_BF16, "N,R", "cosines of all positions", DRAW_BY("rope_table", 4, 0)),
+    ROW_IN("freqs_sin", DSV4_BF16, "N,R", "sines of all positions", DRAW_BY("rope_table", 4, 0)),
+    ROW_IN("hadamard", DSV4_BF16, "ID,ID", "rotation of heads and rows", DRAW_BY("hadamard", 0, 0)),
+    ROW_STATE("inner_kv_state", "JP,JR,2*ID", "kv of past tokens", DRAW_BY("history:" STATE_TABLE, 0.05, 8)),
+    ROW_STATE("inner_score_state", "JP,JR,2*ID", "their scores", DRAW_BY("history:" STATE_TABLE, 0.05, 8)),
+    ROW_IN(STATE_TABLE, DSV4_I32, "JPR", "state pages", DRAW_BY("table_permuted:JP", 17, 3)),
+    ROW_INDEX_CACHE(DRAW_BY("cache_rows:idx_block_table", 0.025, 4), RULE_BF16(16.0 / (2 * 128 * 128))),
+    ROW_IN("idx_block_table", DSV4_I32, "IPR", "cache pages", DRAW_BY("table", 0, 0)),
+    ROW_IN("position_ids", DSV4_I32, "T", "absolute positions", DRAW_BY("positions", 0, 0)),
+    ROW_IN("num_tokens", DSV4_I32, "", "valid tokens", DRAW_BY("tokens", 0, 0)),
+    ROW_IN("idx_slot_mapping", DSV4_I64, "T", "cache row made, or -1", DRAW_BY("cache_slots:idx_block_table", 4, 0)),
+    ROW_IN("inner_state_slot_mapping", DSV4_I64, "T", "state row, or -1", DRAW_BY("state_slots:" STATE_TABLE, 0, 0)),
+    ROW_OUT("score", DSV4_F32, "T,IPR*BS", "index scores", RULE_BF16(0.005)),
+    ROW_OUT("topk_idxs", DSV4_I32, "T,IPR*BS", "chosen rows + W + T, then -1", RULE_TOPK(1e-4, 1.0 / 128)),
 };
 
 enum { T_TILE, N_TILE, INNER_N_TILE, INNER_K_SPLIT, SCORE_T_TILE, KEY_TILE, KEY_PARTS };

@@ -21,21 +21,22 @@
 #include "ops/chunk.h"
 #include "ops/qkv.h"
 #include "ops/rms.h"
+#include "ops/table.h"
 
 static const op_tensor tensors[] = {
-    {"x", DSV4_BF16, OP_IN, "T,D", "normalised hidden", {FIX_UNIFORM, -1, 1, NULL}, NULL, {0}},
-    {"wq_a", DSV4_BF16, OP_IN, "D,QL", "q down-projection", {FIX_UNIFORM, -0.1, 0.1, NULL}, NULL, {0}},
-    {"wq_b", DSV4_I8, OP_IN, "QL,H*hd", "q up-projection", {FIX_WQ_UNIFORM, -0.1, 0.1, "wq_b_scale"}, NULL, {0}},
-    {"wq_b_scale", DSV4_F32, OP_IN, "H*hd", "its scale per column", {0}, NULL, {0}},
-    {"wkv", DSV4_BF16, OP_IN, "D,hd", "key/value projection", {FIX_UNIFORM, -0.1, 0.1, NULL}, NULL, {0}},
-    {"rope_cos", DSV4_BF16, OP_IN, "T,R", "cosines per token; columns < R/2 are read", {FIX_UNIFORM, -1, 1, NULL}, NULL, {0}},
-    {"rope_sin", DSV4_BF16, OP_IN, "T,R", "sines per token; columns < R/2 are read", {FIX_UNIFORM, -1, 1, NULL}, NULL, {0}},
-    {"gamma_cq", DSV4_BF16, OP_IN, "QL", "RMS weight of the low-rank q", {FIX_UNIFORM, -1, 1, NULL}, NULL, {0}},
-    {"gamma_ckv", DSV4_BF16, OP_IN, "hd", "RMS weight of kv", {FIX_UNIFORM, -1, 1, NULL}, NULL, {0}},
-    {"q", DSV4_BF16, OP_OUT, "T,H,hd", "rotated queries", {0}, NULL, {CMP_RATIO, 1e-4, 1.0 / 128, 0.005, 0}},
-    {"kv", DSV4_BF16, OP_OUT, "T,hd", "rotated key/value row", {0}, NULL, {CMP_RATIO, 1e-4, 1.0 / 128, 0.005, 0}},
-    {"qr", DSV4_I8, OP_OUT, "T,QL", "quantised low-rank q", {0}, NULL, {CMP_RATIO, 1, 0, 0, 0}},
-    {"qr_scale", DSV4_F32, OP_OUT, "T,1", "its scale per token", {0}, NULL, {CMP_RATIO, 2.5e-5, 5e-3, 0.005, 0}},
+    ROW_IN("x", DSV4_BF16, "T,D", "normalised hidden", DRAW_UNIFORM(-1, 1)),
+    ROW_IN("wq_a", DSV4_BF16, "D,QL", "q down-projection", DRAW_UNIFORM(-0.1, 0.1)),
+    ROW_IN("wq_b", DSV4_I8, "QL,H*hd", "q up-projection", {FIX_WQ_UNIFORM, -0.1, 0.1, "wq_b_scale"}),
+    ROW_IN("wq_b_scale", DSV4_F32, "H*hd", "its scale per column", DRAW_NONE),
+    ROW_IN("wkv", DSV4_BF16, "D,hd", "key/value projection", DRAW_UNIFORM(-0.1, 0.1)),
+    ROW_IN("rope_cos", DSV4_BF16, "T,R", "cosines per token; columns < R/2 are read", DRAW_UNIFORM(-1, 1)),
+    ROW_IN("rope_sin", DSV4_BF16, "T,R", "sines per token; columns < R/2 are read", DRAW_UNIFORM(-1, 1)),
+    ROW_IN("gamma_cq", DSV4_BF16, "QL", "RMS weight of the low-rank q", DRAW_UNIFORM(-1, 1)),
+    ROW_IN("gamma_ckv", DSV4_BF16, "hd", "RMS weight of kv", DRAW_UNIFORM(-1, 1)),
+    ROW_OUT("q", DSV4_BF16, "T,H,hd", "rotated queries", RULE_BF16(0.005)),
+    ROW_OUT("kv", DSV4_BF16, "T,hd", "rotated key/value row", RULE_BF16(0.005)),
+    ROW_OUT("qr", DSV4_I8, "T,QL", "quantised low-rank q", RULE_RATIO(1, 0, 0)),
+    ROW_OUT("qr_scale", DSV4_F32, "T,1", "its scale per token", RULE_SCALE),
 };
 
 enum { T_TILE, N_TILE, K_SPLIT, Q_N_TILE, NORM_T_TILE, NORM_PARTS, HEAD_T_TILE, HEAD_GROUP };

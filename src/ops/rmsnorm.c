@@ -9,11 +9,12 @@
 
 #include "ops/chunk.h"
 #include "ops/rms.h"
+#include "ops/table.h"
 
 static const op_tensor tensors[] = {
-    {"x", DSV4_BF16, OP_IN, "T,D", "rows", {FIX_NORMAL, -0.5, 1, NULL}, NULL, {0}},
-    {"norm_w", DSV4_BF16, OP_IN, "D", "gamma", {FIX_NORMAL, 1, 0.1, NULL}, NULL, {0}},
-    {"x_normed", DSV4_BF16, OP_OUT, "T,D", "normalised rows", {0}, NULL, {CMP_RATIO, 1e-4, 1.0 / 128, 0.005, 0}},
+    ROW_IN("x", DSV4_BF16, "T,D", "rows", DRAW_NORMAL(-0.5, 1)),
+    ROW_IN("norm_w", DSV4_BF16, "D", "gamma", DRAW_NORMAL(1, 0.1)),
+    ROW_OUT("x_normed", DSV4_BF16, "T,D", "normalised rows", RULE_BF16(0.005)),
 };
 
 enum { T_TILE, NORM_PARTS };

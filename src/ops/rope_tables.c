@@ -10,22 +10,16 @@
 
 #include "ops/matrix.h"
 #include "ops/rope.h"
+#include "ops/table.h"
 #include "ops/tile.h"
 
 enum { COMPRESS_RATIO, MAX_SEQ_LEN, FREQS_COS, FREQS_SIN };
 
 static const op_tensor tensors[] = {
-    {"compress_ratio",
-     DSV4_I32,
-     OP_IN,
-     "",
-     "0: plain angles of sliding-window layers; else YaRN",
-     {FIX_CONSTANT, 0, 0, NULL},
-     "ratio",
-     {0}},
-    {"max_seq_len", DSV4_I32, OP_IN, "", "rows of the tables", {FIX_CONSTANT, 0, 0, NULL}, "N", {0}},
-    {"freqs_cos", DSV4_BF16, OP_OUT, "N,R", "cosines, stored twice", {0}, NULL, {CMP_RATIO, 1e-4, 1.0 / 128, 0.005, 0}},
-    {"freqs_sin", DSV4_BF16, OP_OUT, "N,R", "sines, stored twice", {0}, NULL, {CMP_RATIO, 1e-4, 1.0 / 128, 0.005, 0}},
+    ROW_DIM("compress_ratio", "0: plain angles of sliding-window layers; else YaRN", "ratio"),
+    ROW_DIM("max_seq_len", "rows of the tables", "N"),
+    ROW_OUT("freqs_cos", DSV4_BF16, "N,R", "cosines, stored twice", RULE_BF16(0.005)),
+    ROW_OUT("freqs_sin", DSV4_BF16, "N,R", "sines, stored twice", RULE_BF16(0.005)),
 };
 
 enum { N_TILE };

@@ -7,90 +7,67 @@
  * STAGES    attn.keys (key_lists.c)  attn.core  attn.merge (attend.c)  out.* (out_proj.c)
  * NUMERICS  those of the parts; numerics.act_scale chooses which values share an INT8 scale in front of wo_b. */
 #include "ops/attend.h"
+#include "ops/table.h"
 
 /* ---- tensors ------------------------------------------------------------------------------------------------------------ */
 
-#define UNIFORM(a)                 \
-    {                              \
-        FIX_UNIFORM, -(a), a, NULL \
-    }
-#define RECIPE(name, a, b)   \
-    {                        \
-        FIX_CALL, a, b, name \
-    }
-#define ATTN_RULE                            \
-    {                                        \
-        CMP_RATIO, 1e-4, 1.0 / 128, 0.005, 0 \
-    }
+/* Of the decode forms. */
+#define ROWS_WINDOW                                                                                      \
+    ROW_IN("q", DSV4_BF16, "T,H,hd", "rotated queries", DRAW_UNIFORM(-0.5, 0.5)),                        \
+        ROW_IN("ori_kv", DSV4_BF16, "WP,BS,1,hd", "pages of the window ring", DRAW_UNIFORM(-0.5, 0.5)),  \
+        ROW_IN("ori_block_table", DSV4_I32, "B,WPR", "ring pages of a request", DRAW_BY("table", 0, 0)), \
+        ROW_IN("mtp_kv_overlay", DSV4_BF16, "T,hd", "key/value rows of this step", DRAW_UNIFORM(-0.5, 0.5))
+
+#define ROWS_COMPRESSED                                                                             \
+    ROW_IN("cmp_kv", DSV4_BF16, "CP,BS,1,hd", "pages of compressed rows", DRAW_UNIFORM(-0.5, 0.5)), \
+        ROW_IN("cmp_block_table", DSV4_I32, "B,CPR", "compressed pages of a request", DRAW_BY("table", 0, 0))
+
+/* Of all. ratio: of the layer whose angles are undone. */
+#define ROWS_OUTPUT(ratio)                                                                                         \
+    ROW_IN("freqs_cos", DSV4_BF16, "T,R", "cosines of the inverse rotation", DRAW_BY("rope_first", ratio, 0)),     \
+        ROW_IN("freqs_sin", DSV4_BF16, "T,R", "its sines", DRAW_BY("rope_first", ratio, 0)),                       \
+        ROW_IN("wo_a", DSV4_BF16, "G,OL,H*hd/G", "first projection per group", DRAW_BY("uniform_fan_in", 0.5, 0)), \
+        ROW_IN("wo_b", DSV4_I8, "D,G*OL", "second projection", DRAW_BY("wq:wo_b_scale", 0.5, 1)),                  \
+        ROW_IN("wo_b_scale", DSV4_F32, "D", "its scale per row", DRAW_NONE),                                       \
+        ROW_OUT("attn_out", DSV4_BF16, "T,D", "attention's part of the residual", RULE_BF16(0.005))
 
 static const op_tensor csa_tensors[] = {
-    {"q", DSV4_BF16, OP_IN, "T,H,hd", "rotated queries", UNIFORM(0.5), NULL, {0}},
-    {"ori_kv", DSV4_BF16, OP_IN, "WP,BS,1,hd", "pages of the window ring", UNIFORM(0.5), NULL, {0}},
-    {"ori_block_table", DSV4_I32, OP_IN, "B,WPR", "ring pages of a request", RECIPE("table", 0, 0), NULL, {0}},
-    {"mtp_kv_overlay", DSV4_BF16, OP_IN, "T,hd", "key/value rows of this step", UNIFORM(0.5), NULL, {0}},
-    {"cmp_kv", DSV4_BF16, OP_IN, "CP,BS,1,hd", "pages of compressed rows", UNIFORM(0.5), NULL, {0}},
-    {"cmp_block_table", DSV4_I32, OP_IN, "B,CPR", "compressed pages of a request", RECIPE("table", 0, 0), NULL, {0}},
-    {"cmp_sparse_indices", DSV4_I32, OP_IN, "T,W+KT", "keys of a token", RECIPE("list_csa", 0, 0), NULL, {0}},
-    {"valid_block_mask", DSV4_I32, OP_IN | OP_OPTIONAL, "T,KB", "hint: key blocks in use", RECIPE("block_mask", 0, 0), NULL, {0}},
-    {"attn_sink", DSV4_F32, OP_IN, "H", "sink logit", {FIX_CONSTANT, 0, 0, NULL}, NULL, {0}},
-    {"freqs_cos", DSV4_BF16, OP_IN, "T,R", "cosines of the inverse rotation", RECIPE("rope_first", 4, 0), NULL, {0}},
-    {"freqs_sin", DSV4_BF16, OP_IN, "T,R", "its sines", RECIPE("rope_first", 4, 0), NULL, {0}},
-    {"wo_a", DSV4_BF16, OP_IN, "G,OL,H*hd/G", "first projection per group", RECIPE("uniform_fan_in", 0.5, 0), NULL, {0}},
-    {"wo_b", DSV4_I8, OP_IN, "D,G*OL", "second projection", RECIPE("wq:wo_b_scale", 0.5, 1), NULL, {0}},
-    {"wo_b_scale", DSV4_F32, OP_IN, "D", "its scale per row", {0}, NULL, {0}},
-    {"attn_out", DSV4_BF16, OP_OUT, "T,D", "attention's part of the residual", {0}, NULL, ATTN_RULE},
+    ROWS_WINDOW,
+    ROWS_COMPRESSED,
+    ROW_IN("cmp_sparse_indices", DSV4_I32, "T,W+KT", "keys of a token", DRAW_BY("list_csa", 0, 0)),
+    ROW_OPTIONAL("valid_block_mask", DSV4_I32, "T,KB", "hint: key blocks in use", DRAW_BY("block_mask", 0, 0)),
+    ROW_IN("attn_sink", DSV4_F32, "H", "sink logit", DRAW_CONSTANT(0)),
+    ROWS_OUTPUT(4),
 };
 
 static const op_tensor hca_tensors[] = {
-    {"q", DSV4_BF16, OP_IN, "T,H,hd", "rotated queries", UNIFORM(0.5), NULL, {0}},
-    {"ori_kv", DSV4_BF16, OP_IN, "WP,BS,1,hd", "pages of the window ring", UNIFORM(0.5), NULL, {0}},
-    {"ori_block_table", DSV4_I32, OP_IN, "B,WPR", "ring pages of a request", RECIPE("table", 0, 0), NULL, {0}},
-    {"mtp_kv_overlay", DSV4_BF16, OP_IN, "T,hd", "key/value rows of this step", UNIFORM(0.5), NULL, {0}},
-    {"cmp_kv", DSV4_BF16, OP_IN, "CP,BS,1,hd", "pages of compressed rows", UNIFORM(0.5), NULL, {0}},
-    {"cmp_block_table", DSV4_I32, OP_IN, "B,CPR", "compressed pages of a request", RECIPE("table", 0, 0), NULL, {0}},
-    {"cmp_sparse_indices", DSV4_I32, OP_IN, "T,KL", "keys of a token", RECIPE("list_hca", 0, 0), NULL, {0}},
-    {"attn_sink", DSV4_F32, OP_IN, "H", "sink logit", {FIX_CONSTANT, 0, 0, NULL}, NULL, {0}},
-    {"freqs_cos", DSV4_BF16, OP_IN, "T,R", "cosines of the inverse rotation", RECIPE("rope_first", 128, 0), NULL, {0}},
-    {"freqs_sin", DSV4_BF16, OP_IN, "T,R", "its sines", RECIPE("rope_first", 128, 0), NULL, {0}},
-    {"wo_a", DSV4_BF16, OP_IN, "G,OL,H*hd/G", "first projection per group", RECIPE("uniform_fan_in", 0.5, 0), NULL, {0}},
-    {"wo_b", DSV4_I8, OP_IN, "D,G*OL", "second projection", RECIPE("wq:wo_b_scale", 0.5, 1), NULL, {0}},
-    {"wo_b_scale", DSV4_F32, OP_IN, "D", "its scale per row", {0}, NULL, {0}},
-    {"attn_out", DSV4_BF16, OP_OUT, "T,D", "attention's part of the residual", {0}, NULL, ATTN_RULE},
+    ROWS_WINDOW,
+    ROWS_COMPRESSED,
+    ROW_IN("cmp_sparse_indices", DSV4_I32, "T,KL", "keys of a token", DRAW_BY("list_hca", 0, 0)),
+    ROW_IN("attn_sink", DSV4_F32, "H", "sink logit", DRAW_CONSTANT(0)),
+    ROWS_OUTPUT(128),
 };
 
 static const op_tensor swa_tensors[] = {
-    {"q", DSV4_BF16, OP_IN, "T,H,hd", "rotated queries", UNIFORM(0.5), NULL, {0}},
-    {"ori_kv", DSV4_BF16, OP_IN, "WP,BS,1,hd", "pages of the window ring", UNIFORM(0.5), NULL, {0}},
-    {"ori_block_table", DSV4_I32, OP_IN, "B,WPR", "ring pages of a request", RECIPE("table", 0, 0), NULL, {0}},
-    {"mtp_kv_overlay", DSV4_BF16, OP_IN, "T,hd", "key/value rows of this step", UNIFORM(0.5), NULL, {0}},
-    {"cmp_sparse_indices", DSV4_I32, OP_IN, "T,W", "keys of a token, a set", RECIPE("list_swa", 0, 0), NULL, {0}},
-    {"win_bias", DSV4_F32, OP_IN | OP_OPTIONAL, "T,KL", "the set again: 0 or -1e20", {0}, NULL, {0}},
-    {"attn_sink", DSV4_F32, OP_IN, "H", "sink logit", {FIX_CONSTANT, 0, 0, NULL}, NULL, {0}},
-    {"freqs_cos", DSV4_BF16, OP_IN, "T,R", "cosines of the inverse rotation", RECIPE("rope_first", 0, 0), NULL, {0}},
-    {"freqs_sin", DSV4_BF16, OP_IN, "T,R", "its sines", RECIPE("rope_first", 0, 0), NULL, {0}},
-    {"wo_a", DSV4_BF16, OP_IN, "G,OL,H*hd/G", "first projection per group", RECIPE("uniform_fan_in", 0.5, 0), NULL, {0}},
-    {"wo_b", DSV4_I8, OP_IN, "D,G*OL", "second projection", RECIPE("wq:wo_b_scale", 0.5, 1), NULL, {0}},
-    {"wo_b_scale", DSV4_F32, OP_IN, "D", "its scale per row", {0}, NULL, {0}},
-    {"attn_out", DSV4_BF16, OP_OUT, "T,D", "attention's part of the residual", {0}, NULL, ATTN_RULE},
+    ROWS_WINDOW,
+    ROW_IN("cmp_sparse_indices", DSV4_I32, "T,W", "keys of a token, a set", DRAW_BY("list_swa", 0, 0)),
+    ROW_OPTIONAL("win_bias", DSV4_F32, "T,KL", "the set again: 0 or -1e20", DRAW_NONE),
+    ROW_IN("attn_sink", DSV4_F32, "H", "sink logit", DRAW_CONSTANT(0)),
+    ROWS_OUTPUT(0),
 };
 
 static const op_tensor prefill_tensors[] = {
-    {"q", DSV4_BF16, OP_IN, "T,H,hd", "rotated queries", UNIFORM(0.025), NULL, {0}},
-    {"ori_kv", DSV4_BF16, OP_IN, "WP,BS,1,hd", "pages of the window ring", UNIFORM(0.025), NULL, {0}},
-    {"ori_block_table", DSV4_I32, OP_IN, "WPR", "ring pages of the request", RECIPE("table", 0, 0), NULL, {0}},
-    {"kv_overlay", DSV4_BF16, OP_IN, "T,hd", "key/value rows of this chunk", UNIFORM(0.025), NULL, {0}},
-    {"cmp_kv", DSV4_BF16, OP_IN, "CP,BS,1,hd", "pages of compressed rows", UNIFORM(0.025), NULL, {0}},
-    {"cmp_block_table", DSV4_I32, OP_IN, "CPR", "compressed pages of the request", RECIPE("table", 0, 0), NULL, {0}},
-    {"cmp_sparse_indices", DSV4_I32, OP_IN, "T,W+KT", "keys of a token", RECIPE("list_prefill", OP_ANY, 0), NULL, {0}},
-    {"cmp_sparse_lens", DSV4_I32, OP_IN, "T", "slots of a list that count", RECIPE("list_prefill", OP_ANY, 0), NULL, {0}},
-    {"attn_sink", DSV4_F32, OP_IN, "H", "sink logit", {FIX_CONSTANT, 0, 0, NULL}, NULL, {0}},
-    {"num_tokens", DSV4_I32, OP_IN, "", "valid tokens of the chunk", RECIPE("tokens", 0, 0), NULL, {0}},
-    {"freqs_cos", DSV4_BF16, OP_IN, "T,R", "cosines of the inverse rotation", RECIPE("rope_first", OP_ANY, 0), NULL, {0}},
-    {"freqs_sin", DSV4_BF16, OP_IN, "T,R", "its sines", RECIPE("rope_first", OP_ANY, 0), NULL, {0}},
-    {"wo_a", DSV4_BF16, OP_IN, "G,OL,H*hd/G", "first projection per group", RECIPE("uniform_fan_in", 0.5, 0), NULL, {0}},
-    {"wo_b", DSV4_I8, OP_IN, "D,G*OL", "second projection", RECIPE("wq:wo_b_scale", 0.5, 1), NULL, {0}},
-    {"wo_b_scale", DSV4_F32, OP_IN, "D", "its scale per row", {0}, NULL, {0}},
-    {"attn_out", DSV4_BF16, OP_OUT, "T,D", "attention's part of the residual", {0}, NULL, ATTN_RULE},
+    ROW_IN("q", DSV4_BF16, "T,H,hd", "rotated queries", DRAW_UNIFORM(-0.025, 0.025)),
+    ROW_IN("ori_kv", DSV4_BF16, "WP,BS,1,hd", "pages of the window ring", DRAW_UNIFORM(-0.025, 0.025)),
+    ROW_IN("ori_block_table", DSV4_I32, "WPR", "ring pages of the request", DRAW_BY("table", 0, 0)),
+    ROW_IN("kv_overlay", DSV4_BF16, "T,hd", "key/value rows of this chunk", DRAW_UNIFORM(-0.025, 0.025)),
+    ROW_IN("cmp_kv", DSV4_BF16, "CP,BS,1,hd", "pages of compressed rows", DRAW_UNIFORM(-0.025, 0.025)),
+    ROW_IN("cmp_block_table", DSV4_I32, "CPR", "compressed pages of the request", DRAW_BY("table", 0, 0)),
+    ROW_IN("cmp_sparse_indices", DSV4_I32, "T,W+KT", "keys of a token", DRAW_BY("list_prefill", OP_ANY, 0)),
+    ROW_IN("cmp_sparse_lens", DSV4_I32, "T", "slots of a list that count", DRAW_BY("list_prefill", OP_ANY, 0)),
+    ROW_IN("attn_sink", DSV4_F32, "H", "sink logit", DRAW_CONSTANT(0)),
+    ROW_IN("num_tokens", DSV4_I32, "", "valid tokens of the chunk", DRAW_BY("tokens", 0, 0)),
+    ROWS_OUTPUT(OP_ANY),
 };
 
 /* ---- tiles -------------------------------------------------------------------------------------------------------------- */

@@ -3,15 +3,10 @@
 #define OPS_MADE_H
 
 #include "ops/support.h"
+#include "ops/table.h"
 
 /* A row whose input is made by a recipe. */
-#define MADE(name, dtype, shape, a, b, recipe)                               \
-    {                                                                        \
-        name, dtype, OP_IN, shape, "", {FIX_CALL, (a), (b), (recipe)}, NULL, \
-        {                                                                    \
-            0                                                                \
-        }                                                                    \
-    }
+#define MADE(name, dtype, shape, a, b, recipe) ROW_IN(name, dtype, shape, "", DRAW_BY(recipe, a, b))
 
 #define ROWS(rows) rows, sizeof(rows) / sizeof *(rows)
 

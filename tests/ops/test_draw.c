@@ -134,8 +134,8 @@ static void pages_reach_the_end_of_a_long_context(void **state)
 static const op_tensor index_rows[] = {
     {"idx_kv_cache", DSV4_BF16, OP_INOUT | OP_OR_I8, "IP,BS,1,ID", "", {FIX_CALL, 0, 0, "unit_rows"}, NULL, {0}},
     {"idx_kv_scale", DSV4_F32, OP_INOUT | OP_OPTIONAL, "IP,BS,1,1", "", {0}, NULL, {0}},
-    {"hint", DSV4_I32, OP_IN | OP_OPTIONAL, "B", "", {0}, NULL, {0}},
-    {"kv_seq_lens", DSV4_I32, OP_IN | OP_OPTIONAL, "B", "", {FIX_CALL, 0, 0, "lengths"}, NULL, {0}},
+    ROW_OPTIONAL("hint", DSV4_I32, "B", "", DRAW_NONE),
+    ROW_OPTIONAL("kv_seq_lens", DSV4_I32, "B", "", DRAW_BY("lengths", 0, 0)),
     {"score", DSV4_F32, OP_OUT, "B,S,SL", "", {0}, NULL, {0}},
 };
 
@@ -168,13 +168,13 @@ static void optional_and_quantised_inputs(void **state)
 
 static const op_tensor weight_rows[] = {
     MADE("wq_b", DSV4_I8, "QL,H*hd", -1, 0, "wq:wq_b_scale"),
-    {"wq_b_scale", DSV4_F32, OP_IN, "H*hd", "", {0}, NULL, {0}},
+    ROW_IN("wq_b_scale", DSV4_F32, "H*hd", "", DRAW_NONE),
     MADE("wo_b", DSV4_I8, "D,G*OL", 0.5, 1, "wq:wo_b_scale"),
-    {"wo_b_scale", DSV4_F32, OP_IN, "D", "", {0}, NULL, {0}},
+    ROW_IN("wo_b_scale", DSV4_F32, "D", "", DRAW_NONE),
     MADE("idx_wq_b", DSV4_I8, "QL,IH*ID", 0.108, 0.56, "mx8:idx_wq_b_scale"),
-    {"idx_wq_b_scale", DSV4_F32, OP_IN, "IH*ID", "", {0}, NULL, {0}},
+    ROW_IN("idx_wq_b_scale", DSV4_F32, "IH*ID", "", DRAW_NONE),
     MADE("qr", DSV4_I8, "T,QL", 0, 0, "rq:qr_scale"),
-    {"qr_scale", DSV4_F32, OP_IN, "T,1", "", {0}, NULL, {0}},
+    ROW_IN("qr_scale", DSV4_F32, "T,1", "", DRAW_NONE),
     MADE("wo_a", DSV4_BF16, "G,OL,H*hd/G", 0.5, 0, "uniform_fan_in"),
     MADE("wkv", DSV4_BF16, "D,hd", 1, 1, "normal_fan_in"),
     MADE("hadamard", DSV4_BF16, "ID,ID", 0, 0, "random_matrix"),
