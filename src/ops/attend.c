@@ -70,11 +70,6 @@ typedef struct attend_tile {
     tile_range block; /* key blocks */
 } attend_tile;
 
-static int64_t smaller(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 static int64_t score_cols(const attention *o)
 {
     return tile_count(o->a.tiles.head_group, UK_PANEL) * UK_PANEL;
@@ -186,7 +181,7 @@ static void score_keys(const attention *o, const workspace *w, const uk_packed *
 {
     int64_t ld = score_cols(o);
     for (int64_t k = 0; k < n; k += UK_MAX_ROWS) {
-        int m = (int)smaller(n - k, UK_MAX_ROWS);
+        int m = (int)tile_min(n - k, UK_MAX_ROWS);
         for (int64_t i = 0; i < m; i++) {
             o->uk->widen_bf16(o->hd, w->rows[k + i], w->keys + i * o->hd);
         }
@@ -217,7 +212,7 @@ static bool attend_block(const attention *o, const workspace *w, uk_packed *q, c
     score_keys(o, w, q, n);
     o->uk->softmax(n, heads, o->scale, w->scores, ld, out->m, out->l);
     for (int64_t h = 0; h < heads; h += UK_MAX_ROWS) {
-        int m = (int)smaller(heads - h, UK_MAX_ROWS);
+        int m = (int)tile_min(heads - h, UK_MAX_ROWS);
         o->uk->gemm_rows(m, n, o->hd, w->scores + h, ld, w->rows, out->o + h * o->hd, o->hd);
     }
     return true;
@@ -289,7 +284,7 @@ static void describe_fresh(const op_attend *a, int64_t t, dsv4_describe *d)
     }
     int64_t b = t / a->tokens_per_request;
     bool by_window = a->fresh_ratio > 0;
-    int64_t end = by_window ? smaller(t / a->fresh_ratio + 1, a->fresh.rows) : b + 1;
+    int64_t end = by_window ? tile_min(t / a->fresh_ratio + 1, a->fresh.rows) : b + 1;
     dsv4_reads(d, a->fresh.view, by_window ? 0 : b, end, 0, 1);
 }
 

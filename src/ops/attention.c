@@ -216,11 +216,6 @@ static void add_indexer(layer *l)
 
 /* ---- keys and attention ---------------------------------------------------------------------------------------------------- */
 
-static int64_t smaller(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 /* Compressed rows in a list at most. */
 static int64_t max_windows(const layer *l)
 {
@@ -232,7 +227,7 @@ static int64_t max_windows(const layer *l)
     if (c->numerics.compat != DSV4_REFERENCE) {
         return all;
     }
-    return l->is_decode ? smaller(c->config->max_position_embeddings / 128, KT) : KT;
+    return l->is_decode ? tile_min(c->config->max_position_embeddings / 128, KT) : KT;
 }
 
 static op_list_form list_form(const layer *l)

@@ -23,7 +23,7 @@ static const int32_t *ints(const op_matrix *m)
  * nothing in prefill. */
 static int32_t *put_windows(const lists *o, int64_t t, int64_t first, int32_t *slot, const int32_t *end)
 {
-    int64_t n = ints(&o->a.step->n_windows)[t], n_listed = n < o->a.max_windows ? n : o->a.max_windows;
+    int64_t n = ints(&o->a.step->n_windows)[t], n_listed = tile_min(n, o->a.max_windows);
     if (o->a.topk.data == NULL) {
         for (int64_t c = 0; c < n_listed && slot < end; c++) {
             *slot++ = (int32_t)(first + c);

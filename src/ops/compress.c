@@ -44,11 +44,6 @@ typedef struct compress {
     float eps;
 } compress;
 
-static int64_t smaller(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 /* ---- scatter --------------------------------------------------------------------------------------------------------------- */
 
 typedef struct scatter_tile {
@@ -119,7 +114,7 @@ static tile_range tokens_of_window(const compress *o, int64_t window)
 {
     int64_t S = o->a->tokens_per_request, b = window / o->plan->windows_per_request;
     int64_t first = window % o->plan->windows_per_request * o->a->ratio, begin = first + 1 - o->plan->span;
-    return (tile_range){b * S + (begin > 0 ? begin : 0), b * S + smaller(first + o->a->ratio, S)};
+    return (tile_range){b * S + (begin > 0 ? begin : 0), b * S + tile_min(first + o->a->ratio, S)};
 }
 
 /* Columns [begin, end) of the state of those tokens. */
@@ -309,9 +304,9 @@ static void gather(compress *o, const op_context *c, const op_compress_plan *p)
     o->a = a;
     o->plan = p;
     o->gate = op_gate_of(c);
-    o->t_tile = smaller(a->tiles.t_tile, p->T);
+    o->t_tile = tile_min(a->tiles.t_tile, p->T);
     o->n_tile = a->tiles.n_tile;
-    o->channels = op_compress_overlaps(a) ? a->width : smaller(a->width, POOL_CHANNELS);
+    o->channels = op_compress_overlaps(a) ? a->width : tile_min(a->width, POOL_CHANNELS);
     o->R = c->config->qk_rope_head_dim;
     o->eps = (float)c->config->rms_norm_eps;
     o->written = op_matrix_new(c, "compress.written", p->T, tile_count(p->out, o->n_tile), DSV4_I8);

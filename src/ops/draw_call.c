@@ -6,16 +6,6 @@
 #include "ops/rope.h"
 #include "ops/tile.h"
 
-static int64_t max_of(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
-static int64_t min_of(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 /* ---- positions ---------------------------------------------------------------------------------------------------------- */
 
 enum { MAX_STARTS = 9 };
@@ -50,7 +40,7 @@ int64_t op_call_start(const dsv4_op *op, const dsv4_config *config, const op_cal
         return 0;
     }
     const int64_t n = default_starts[i].n, turn = b % (n + default_starts[i].n_from_window);
-    return turn < n ? default_starts[i].at[turn] : max_of(config->sliding_window + default_starts[i].from_window[turn - n], 0);
+    return turn < n ? default_starts[i].at[turn] : tile_max(config->sliding_window + default_starts[i].from_window[turn - n], 0);
 }
 
 int64_t op_position(const op_drawing *d, int64_t t)
@@ -94,15 +84,15 @@ dsv4_status op_check_call(const op_call *call, dsv4_error *err)
 static int64_t ratio_of(const dsv4_op *op, const op_call *call)
 {
     const bool has_own = op->family != NULL && op->ratio != OP_ANY;
-    return max_of(has_own ? op->ratio : call->ratio, 0);
+    return tile_max(has_own ? op->ratio : call->ratio, 0);
 }
 
 /* One past the last position of any request. */
 static int64_t end_of_call(const dsv4_op *op, const dsv4_config *config, const op_call *call, int64_t S)
 {
     int64_t end = 0;
-    for (int64_t b = 0; b < min_of(call->n_requests, MAX_STARTS); b++) {
-        end = max_of(end, op_call_start(op, config, call, b) + S);
+    for (int64_t b = 0; b < tile_min(call->n_requests, MAX_STARTS); b++) {
+        end = tile_max(end, op_call_start(op, config, call, b) + S);
     }
     return end;
 }
@@ -110,16 +100,16 @@ static int64_t end_of_call(const dsv4_op *op, const dsv4_config *config, const o
 /* The widths of the key lists (SPEC 1.3); of SWA's its bias: whole blocks of ring rows, then of the tokens of the call. */
 static void set_lists(const dsv4_config *config, dsv4_mode mode, op_dims *d)
 {
-    const int64_t W = d->of[OP_W], KT = d->of[OP_KT], tile = max_of(d->of[OP_tile], 1);
+    const int64_t W = d->of[OP_W], KT = d->of[OP_KT], tile = tile_max(d->of[OP_tile], 1);
     if (mode == DSV4_PREFILL) {
         d->of[OP_KL] = W + KT;
-        d->of[OP_KB] = tile_count(min_of(W + KT, W + config->prefill_max_compressed), tile);
+        d->of[OP_KB] = tile_count(tile_min(W + KT, W + config->prefill_max_compressed), tile);
         return;
     }
-    const int64_t hca_keys = W + d->of[OP_S] + min_of(d->of[OP_N] / 128, KT);
+    const int64_t hca_keys = W + d->of[OP_S] + tile_min(d->of[OP_N] / 128, KT);
     const int64_t swa_keys = (tile_count(W, tile) + tile_count(d->of[OP_T], tile)) * tile;
     const int64_t n_keys = d->of[OP_ratio] == 4 ? W + KT : d->of[OP_ratio] == 128 ? hca_keys : swa_keys;
-    d->of[OP_KB] = max_of(tile_count(n_keys, tile), 2);
+    d->of[OP_KB] = tile_max(tile_count(n_keys, tile), 2);
     d->of[OP_KL] = d->of[OP_ratio] == 4 ? n_keys : d->of[OP_KB] * tile;
 }
 
@@ -129,17 +119,17 @@ static int64_t compressed_pages(const dsv4_config *config, dsv4_mode mode, const
 {
     const int64_t n_rows = ratio > 0 ? end / ratio : 0;
     if (mode == DSV4_PREFILL) {
-        return max_of(tile_count(max_of(n_rows, config->prefill_max_compressed), d->of[OP_BS]), 1);
+        return tile_max(tile_count(tile_max(n_rows, config->prefill_max_compressed), d->of[OP_BS]), 1);
     }
-    const int64_t n_listed = ratio == 128 ? min_of(d->of[OP_N] / 128, d->of[OP_KT]) : d->of[OP_KT];
-    return max_of(tile_count(max_of(n_rows, n_listed), d->of[OP_BS]), 2);
+    const int64_t n_listed = ratio == 128 ? tile_min(d->of[OP_N] / 128, d->of[OP_KT]) : d->of[OP_KT];
+    return tile_max(tile_count(tile_max(n_rows, n_listed), d->of[OP_BS]), 2);
 }
 
 /* Pages of a request's compressor state: all positions before `end`; but no more than SPEC 1.3 gives a decode request, unless those do
  * not keep apart the rows of the last window and of the call (SPEC 12.13): the pages are then used in turn. */
 static int64_t state_pages(int64_t end, int64_t span, int64_t page, int64_t S, int64_t most)
 {
-    return min_of(tile_count(end, page), max_of(most, tile_count(span + S, page)));
+    return tile_min(tile_count(end, page), tile_max(most, tile_count(span + S, page)));
 }
 
 static void set_states(int64_t end, op_dims *d)
@@ -156,8 +146,8 @@ static void set_states(int64_t end, op_dims *d)
 static void set_pages(const dsv4_config *config, dsv4_mode mode, int64_t end, op_dims *d)
 {
     const int64_t B = d->of[OP_B];
-    d->of[OP_BS] = max_of(d->of[OP_W], 1);
-    d->of[OP_WPR] = max_of(tile_count(d->of[OP_W], d->of[OP_BS]), 1);
+    d->of[OP_BS] = tile_max(d->of[OP_W], 1);
+    d->of[OP_WPR] = tile_max(tile_count(d->of[OP_W], d->of[OP_BS]), 1);
     d->of[OP_CPR] = compressed_pages(config, mode, d, d->of[OP_ratio], end);
     d->of[OP_IPR] = compressed_pages(config, mode, d, 4, end);
     d->of[OP_WP] = B * d->of[OP_WPR];
@@ -178,10 +168,10 @@ op_dims op_dims_of_call(const dsv4_op *op, const dsv4_config *config, const op_c
     d.of[OP_S] = decode ? call->n_tokens : d.of[OP_T];
     d.of[OP_ratio] = ratio_of(op, call);
     const int64_t end = end_of_call(op, config, call, d.of[OP_S]);
-    d.of[OP_N] = max_of(config->max_position_embeddings, end);
+    d.of[OP_N] = tile_max(config->max_position_embeddings, end);
     set_pages(config, call->mode, end, &d);
     set_lists(config, call->mode, &d);
-    d.of[OP_SL] = decode ? max_of(d.of[OP_N] / 4, 1) : d.of[OP_IP] * d.of[OP_BS];
+    d.of[OP_SL] = decode ? tile_max(d.of[OP_N] / 4, 1) : d.of[OP_IP] * d.of[OP_BS];
     return d;
 }
 

@@ -32,7 +32,7 @@ enum { W_SPLIT = 4 }; /* blocks that share the sum over D where there are few to
 static void add_head_weights(const op_context *c, index_stages *o)
 {
     op_weight w = op_weight_pack(c, "weights_proj", op_weight_of(&o->a.weights_proj));
-    op_project_tiles tiles = {o->a.proj_t_tile, UK_PANEL, o->a.is_decode ? index_smaller(W_SPLIT, op_chunks(o->a.x.cols)) : 1};
+    op_project_tiles tiles = {o->a.proj_t_tile, UK_PANEL, o->a.is_decode ? tile_min(W_SPLIT, op_chunks(o->a.x.cols)) : 1};
     o->w = op_project_bf16(c, "index.w_proj", o->a.x, w, tiles);
     o->w_scale = (float)(pow((double)o->ID, -0.5) * pow((double)o->IH, -0.5));
 }

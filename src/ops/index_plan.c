@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "ops/index.h"
+#include "ops/tile.h"
 #include "ops/verdict.h"
 
 typedef struct plan {
@@ -96,29 +97,23 @@ static dsv4_status check_slots(const plan *p, int64_t request, dsv4_error *err)
 
 /* ---- visible rows ------------------------------------------------------------------------------------------------------------ */
 
-static int64_t smaller(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 static int64_t visible_rows(const plan *p, int64_t request, int64_t s)
 {
     int64_t of_token = (i32_at(&p->a.positions, 0, token_of(p, request, s)) + 1) / OP_INDEX_RATIO;
     if (!p->a.is_decode) {
-        return s < valid_tokens(p) ? smaller(of_token, p->a.columns) : 0;
+        return s < valid_tokens(p) ? tile_min(of_token, p->a.columns) : 0;
     }
     int64_t of_request = i32_at(&p->a.lengths, 0, request) / OP_INDEX_RATIO;
-    return p->a.causal ? smaller(of_token, of_request) : of_request;
+    return p->a.causal ? tile_min(of_token, of_request) : of_request;
 }
 
 static int64_t visible_pages(const plan *p, int64_t request)
 {
     int64_t rows = 0;
     for (int64_t s = 0; s < p->a.tokens_per_request; s++) {
-        int64_t n = visible_rows(p, request, s);
-        rows = n > rows ? n : rows;
+        rows = tile_max(rows, visible_rows(p, request, s));
     }
-    return (rows + p->a.page - 1) / p->a.page;
+    return tile_count(rows, p->a.page);
 }
 
 /* Marks the cache pages that the step writes with 1 + the place in the table from which they are written; 0: not written. */

@@ -36,7 +36,7 @@ static tile_range fresh_rows(const index_stages *o, const score_tile *tile)
     if (o->a.is_decode) {
         return (tile_range){tile->request, tile->request + 1};
     }
-    return (tile_range){0, index_smaller(tile_count(tile->t.end, OP_INDEX_RATIO), o->a.fresh.rows)};
+    return (tile_range){0, tile_min(tile_count(tile->t.end, OP_INDEX_RATIO), o->a.fresh.rows)};
 }
 
 static void describe_score(const void *arg, int64_t block, dsv4_describe *d)
@@ -132,7 +132,7 @@ static void load_keys(const index_stages *o, int64_t request, int64_t begin, int
     const int32_t *table = (const int32_t *)o->a.table.data + request * o->a.table.ld;
     for (int64_t c = begin; c < end;) {
         int64_t first = table[c / o->a.page] * o->a.page + c % o->a.page;
-        int64_t n = index_smaller(o->a.page - c % o->a.page, end - c);
+        int64_t n = tile_min(o->a.page - c % o->a.page, end - c);
         for (int64_t i = 0; i < n; i++) {
             load_key(o, first + i, c - begin + i, s);
         }
@@ -164,7 +164,7 @@ static void score_keys(const index_stages *o, int64_t t, int64_t n, const float 
     const uk_packed *q = (const uk_packed *)o->q_packed.data + t;
     int64_t ld = padded_heads(o), bytes = key_bytes(o);
     for (int64_t k = 0; k < n; k += UK_MAX_ROWS) {
-        int m = (int)index_smaller(n - k, UK_MAX_ROWS);
+        int m = (int)tile_min(n - k, UK_MAX_ROWS);
         for (int64_t p = 0; p < q->n_panels; p++) {
             o->uk->gemm_i8(m, bytes / 4, s->keys + k * bytes, bytes, uk_panel_i8(q, p, 0), q->correction + p * UK_PANEL,
                            s->acc + k * ld + p * UK_PANEL, ld);
@@ -177,7 +177,7 @@ static void score_keys(const index_stages *o, int64_t t, int64_t n, const float 
 static void score_token(const index_stages *o, int64_t t, int64_t part, tile_range rows, const float *w, const score_scratch *s)
 {
     bool wanted = o->a.score.data != NULL;
-    int64_t n_rows = rows.end - rows.begin, n = index_smaller(visible_rows(o, t) - rows.begin, n_rows);
+    int64_t n_rows = rows.end - rows.begin, n = tile_min(visible_rows(o, t) - rows.begin, n_rows);
     n = n > 0 ? n : 0;
     float *y = wanted ? (float *)o->a.score.data + t * o->a.score.ld + rows.begin : s->scores;
     score_keys(o, t, n, w, s, y);
@@ -204,8 +204,8 @@ static void run_score(const void *arg, int64_t block, void *scratch)
     }
     int64_t end = o->a.score.data != NULL ? o->columns : n_seen;
     for (int64_t row = tile.part * o->key_tile; row < end; row += o->parts * o->key_tile) {
-        tile_range rows = {row, index_smaller(row + o->key_tile, end)};
-        load_keys(o, tile.request, rows.begin, index_smaller(rows.end, n_seen), &s);
+        tile_range rows = {row, tile_min(row + o->key_tile, end)};
+        load_keys(o, tile.request, rows.begin, tile_min(rows.end, n_seen), &s);
         for (int64_t t = tile.t.begin; t < tile.t.end; t++) {
             score_token(o, t, tile.part, rows, s.w + (t - tile.t.begin) * o->IH, &s);
         }
@@ -257,11 +257,11 @@ static void run_topk(const void *arg, int64_t t, void *scratch)
 void index_add_score(const op_context *c, index_stages *o)
 {
     int64_t rows = o->a.table.cols * o->a.page;
-    o->topk = index_smaller(c->config->index_topk, o->a.topk.cols);
+    o->topk = tile_min(c->config->index_topk, o->a.topk.cols);
     o->columns = o->a.score.data != NULL ? o->a.score.cols : rows;
-    o->key_tile = index_smaller(o->a.key_tile, o->columns);
-    o->t_tile = index_smaller(o->a.t_tile, o->a.tokens_per_request);
-    o->parts = index_smaller(o->a.key_parts, tile_count(o->columns, o->key_tile));
+    o->key_tile = tile_min(o->a.key_tile, o->columns);
+    o->t_tile = tile_min(o->a.t_tile, o->a.tokens_per_request);
+    o->parts = tile_min(o->a.key_parts, tile_count(o->columns, o->key_tile));
     o->best = op_matrix_new(c, "index.best", o->T, o->parts * o->topk, DSV4_I64);
     o->n_best = op_matrix_new(c, "index.n_best", o->T, o->parts, DSV4_I32);
     dsv4_graph_stage(c->g,

@@ -30,9 +30,4 @@ void index_add_query(const op_context *c, index_stages *o);
 /* index.score, .topk. */
 void index_add_score(const op_context *c, index_stages *o);
 
-static inline int64_t index_smaller(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 #endif

@@ -24,11 +24,6 @@ typedef struct key_lists {
     int64_t W, tile;
 } key_lists;
 
-static int64_t smaller(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 static int32_t entry_at(const op_matrix *m, int64_t row, int64_t col)
 {
     return ((const int32_t *)m->data)[row * m->ld + col];
@@ -47,7 +42,7 @@ int64_t op_win_bias_cols(int64_t window, int64_t T, int64_t attn_tile)
 int64_t op_prefill_max_len(const dsv4_config *config)
 {
     int64_t W = config->sliding_window, KT = config->index_topk;
-    return smaller(whole_tiles(W + smaller(KT, config->prefill_max_compressed), config->attn_tile), W + KT);
+    return tile_min(whole_tiles(W + tile_min(KT, config->prefill_max_compressed), config->attn_tile), W + KT);
 }
 
 /* ---- one entry ---------------------------------------------------------------------------------------------------------- */
@@ -181,9 +176,9 @@ static bool check_bias(const key_lists *k, int64_t t, const int32_t *codes)
 static int64_t list_length(const key_lists *k, int64_t t)
 {
     if (k->a.lens.data == NULL) {
-        return k->a.form == OP_LIST_PREFILL ? smaller(k->a.max_len, k->a.raw.cols) : k->a.raw.cols;
+        return k->a.form == OP_LIST_PREFILL ? tile_min(k->a.max_len, k->a.raw.cols) : k->a.raw.cols;
     }
-    int64_t len = smaller(entry_at(&k->a.lens, 0, t), smaller(k->a.max_len, k->a.raw.cols));
+    int64_t len = tile_min(entry_at(&k->a.lens, 0, t), tile_min(k->a.max_len, k->a.raw.cols));
     return len > 0 ? len : 0;
 }
 
@@ -251,7 +246,7 @@ static int64_t count_slots(const key_lists *k)
     case OP_LIST_SWA:
         return whole_tiles(k->W, k->tile) + whole_tiles(k->a.tokens_per_request, k->tile);
     case OP_LIST_PREFILL:
-        return whole_tiles(smaller(k->a.max_len, k->a.raw.cols), k->tile);
+        return whole_tiles(tile_min(k->a.max_len, k->a.raw.cols), k->tile);
     default:
         return whole_tiles(k->a.raw.cols, k->tile);
     }

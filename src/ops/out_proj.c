@@ -38,11 +38,6 @@ typedef struct out_group {
     op_weight *wo_b; /* [n_slices] */
 } out_group;
 
-static int64_t smaller(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 static float *at(const op_matrix *m, int64_t row, int64_t col)
 {
     return (float *)m->data + row * m->ld + col;
@@ -168,7 +163,7 @@ static void add_slice(const out_group *group, int64_t slice, const sums_tile *ti
     int64_t row = biased_row(w->k), scale = group->g * p->n_slices + slice;
     for (int64_t panel = tile->panel.begin; panel < tile->panel.end; panel++) {
         for (int64_t t = tile->t.begin; t < tile->t.end; t += UK_MAX_ROWS) {
-            int m = (int)smaller(tile->t.end - t, UK_MAX_ROWS);
+            int m = (int)tile_min(tile->t.end - t, UK_MAX_ROWS);
             p->uk->gemm_i8(m, row / 4, x + (t - tile->t.begin) * row, row, uk_panel_i8(w, panel, 0),
                            w->correction + panel * UK_PANEL, acc, UK_PANEL);
             for (int64_t i = 0; i < m; i++) {
@@ -201,7 +196,7 @@ static void run_proj_b(const void *arg, int64_t block, void *scratch)
 /* Columns of attn_out that a block owns; padding has none. */
 static tile_range out_cols(const out_proj *p, const sums_tile *tile)
 {
-    return (tile_range){tile->panel.begin * UK_PANEL, smaller(tile->panel.end * UK_PANEL, p->a.attn_out.cols)};
+    return (tile_range){tile->panel.begin * UK_PANEL, tile_min(tile->panel.end * UK_PANEL, p->a.attn_out.cols)};
 }
 
 static void describe_sum(const void *arg, int64_t block, dsv4_describe *d)
@@ -242,7 +237,7 @@ static op_weight_source cols_of_wo_b(const out_proj *p, int64_t col, int64_t k)
 
 static op_project_tiles proj_a_tiles(const out_proj *p)
 {
-    return (op_project_tiles){p->a.t_tile, p->a.a_n_tile, smaller(p->a.a_k_split, op_chunks(p->a.o.cols / p->G))};
+    return (op_project_tiles){p->a.t_tile, p->a.a_n_tile, tile_min(p->a.a_k_split, op_chunks(p->a.o.cols / p->G))};
 }
 
 static void gather(out_proj *p, const op_context *c, const op_out_proj *a)
@@ -250,13 +245,13 @@ static void gather(out_proj *p, const op_context *c, const op_out_proj *a)
     int64_t T = a->o.rows;
     p->uk = c->uk;
     p->a = *a;
-    p->a.t_tile = smaller(a->t_tile, T);
+    p->a.t_tile = tile_min(a->t_tile, T);
     p->G = a->wo_a.shape[0];
     p->OL = a->wo_a.shape[1];
     p->slice = c->numerics.act_scale == DSV4_SCALE_BLOCK ? SCALE_BLOCK : p->OL;
     p->n_slices = tile_count(p->OL, p->slice);
     int64_t padded_D = tile_count(a->attn_out.cols, UK_PANEL) * UK_PANEL;
-    p->a.b_n_tile = smaller(a->b_n_tile, padded_D);
+    p->a.b_n_tile = tile_min(a->b_n_tile, padded_D);
     p->ri = op_matrix_new(c, "out.ri", T, p->G * p->OL, DSV4_I8);
     p->rs = op_matrix_new(c, "out.rs", T, p->G * p->n_slices, DSV4_F32);
     p->sums = op_matrix_new(c, "out.sums", T, padded_D, DSV4_F32);

@@ -117,11 +117,6 @@ static op_product add_stage(const op_context *c, project *p, dsv4_stage_desc des
     return p->y;
 }
 
-static int64_t smaller(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 /* ---- BF16 -------------------------------------------------------------------------------------------------------------- */
 
 static void describe_bf16(const void *arg, int64_t block, dsv4_describe *d)
@@ -140,7 +135,7 @@ static void chunk_bf16(const project *p, const project_tile *tile, int64_t chunk
     float *sums = (float *)p->y.sums.data + partial * p->y.n_rows * ld;
     for (int64_t panel = tile->panel.begin; panel < tile->panel.end; panel++) {
         for (int64_t t = tile->t.begin; t < tile->t.end; t += UK_MAX_ROWS) {
-            int m = (int)smaller(tile->t.end - t, UK_MAX_ROWS);
+            int m = (int)tile_min(tile->t.end - t, UK_MAX_ROWS);
             const float *a = x + (t - tile->t.begin) * width;
             float *y = sums + t * ld + panel * UK_PANEL;
             if (p->w.dtype == DSV4_BF16) {
@@ -173,10 +168,10 @@ op_product op_project_bf16(const op_context *c, const char *stage, op_matrix x, 
     if (p == NULL) {
         return (op_product){0};
     }
-    tiles.t_tile = smaller(tiles.t_tile, x.rows);
+    tiles.t_tile = tile_min(tiles.t_tile, x.rows);
     *p = (project){c->uk, x, w, {{0}, tiles.k_split == 1 ? 1 : op_chunks(x.cols), x.rows}, tiles};
     p->y.sums = op_matrix_new(c, stage, p->y.n_partials * x.rows, w.packed.n_panels * UK_PANEL, DSV4_F32);
-    int64_t chunk = smaller(x.cols, OP_SUM_CHUNK);
+    int64_t chunk = tile_min(x.cols, OP_SUM_CHUNK);
     return add_stage(c, p,
                      (dsv4_stage_desc){.name = stage,
                                        .run = run_bf16,
@@ -229,7 +224,7 @@ static void run_i8(const void *arg, int64_t block, void *scratch)
     }
     for (int64_t panel = tile.panel.begin; panel < tile.panel.end; panel++) {
         for (int64_t t = tile.t.begin; t < tile.t.end; t += UK_MAX_ROWS) {
-            int m = (int)smaller(tile.t.end - t, UK_MAX_ROWS);
+            int m = (int)tile_min(tile.t.end - t, UK_MAX_ROWS);
             p->uk->gemm_i8(m, row / 4, x + (t - tile.t.begin) * row, row, uk_panel_i8(&p->w.packed, panel, 0),
                            p->w.packed.correction + panel * UK_PANEL, (int32_t *)p->y.sums.data + t * ld + panel * UK_PANEL, ld);
         }
@@ -242,7 +237,7 @@ op_product op_project_i8(const op_context *c, const char *stage, op_matrix x, op
     if (p == NULL) {
         return (op_product){0};
     }
-    t_tile = smaller(t_tile, x.rows);
+    t_tile = tile_min(t_tile, x.rows);
     *p = (project){c->uk, x, w, {{0}, 1, x.rows}, {t_tile, n_tile, 1}};
     p->y.sums = op_matrix_new(c, stage, x.rows, w.packed.n_panels * UK_PANEL, DSV4_I32);
     return add_stage(c, p,

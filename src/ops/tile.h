@@ -1,4 +1,4 @@
-/* ops/tile.h - cutting an extent into tiles; the last one is ragged. */
+/* ops/tile.h - cutting an extent into tiles, the last one ragged; the smaller and the larger of two extents. */
 #ifndef OPS_TILE_H
 #define OPS_TILE_H
 
@@ -7,6 +7,16 @@
 typedef struct tile_range {
     int64_t begin, end;
 } tile_range;
+
+static inline int64_t tile_min(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline int64_t tile_max(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
 
 static inline int64_t tile_count(int64_t extent, int64_t tile)
 {
