@@ -14,23 +14,18 @@ typedef struct lists {
     int64_t T, window;
 } lists;
 
-static const int32_t *ints(const op_matrix *m)
-{
-    return m->data;
-}
-
 /* Appends the windows of token t, whose raw indices begin at first. A chosen one that the token cannot see leaves a hole in decode and
  * nothing in prefill. */
 static int32_t *put_windows(const lists *o, int64_t t, int64_t first, int32_t *slot, const int32_t *end)
 {
-    int64_t n = ints(&o->a.step->n_windows)[t], n_listed = tile_min(n, o->a.max_windows);
+    int64_t n = op_matrix_ints(&o->a.step->n_windows)[t], n_listed = tile_min(n, o->a.max_windows);
     if (o->a.topk.data == NULL) {
         for (int64_t c = 0; c < n_listed && slot < end; c++) {
             *slot++ = (int32_t)(first + c);
         }
         return slot;
     }
-    const int32_t *chosen = ints(&o->a.topk) + t * o->a.topk.ld;
+    const int32_t *chosen = op_matrix_ints(&o->a.topk) + t * o->a.topk.ld;
     for (int64_t i = 0; i < o->a.max_windows && i < o->a.topk.cols && slot < end; i++) {
         bool is_visible = chosen[i] >= first && chosen[i] < first + n;
         if (is_visible || o->a.step->is_decode) {
@@ -42,7 +37,7 @@ static int32_t *put_windows(const lists *o, int64_t t, int64_t first, int32_t *s
 
 static void list_decode(const lists *o, int64_t t, int32_t *raw)
 {
-    int64_t S = o->a.step->tokens_per_request, W = o->window, s = t % S, position = ints(&o->a.step->positions)[t];
+    int64_t S = o->a.step->tokens_per_request, W = o->window, s = t % S, position = op_matrix_ints(&o->a.step->positions)[t];
     bool is_hca = o->a.step->ratio > 0 && o->a.topk.data == NULL;
     int32_t *slot = raw + W, *end = raw + o->a.raw.cols;
     for (int64_t k = 0; k < W; k++) {
@@ -62,7 +57,7 @@ static void list_decode(const lists *o, int64_t t, int32_t *raw)
 
 static void list_prefill(const lists *o, int64_t t, int32_t *raw)
 {
-    int64_t W = o->window, position = ints(&o->a.step->positions)[t], start = position - t;
+    int64_t W = o->window, position = op_matrix_ints(&o->a.step->positions)[t], start = position - t;
     int32_t *slot = raw, *end = raw + o->a.raw.cols;
     for (int64_t p = position >= W ? position - W + 1 : 0; p <= position; p++) {
         *slot++ = (int32_t)(p >= start ? W + p - start : p % W);
@@ -108,7 +103,7 @@ static void run_lists(const void *arg, int64_t block, void *scratch)
     (void)scratch;
     for (int64_t t = tile.begin; t < tile.end; t++) {
         int32_t *raw = (int32_t *)o->a.raw.data + t * o->a.raw.ld;
-        if (t >= ints(&o->a.step->n_tokens)[0]) {
+        if (t >= op_matrix_ints(&o->a.step->n_tokens)[0]) {
             list_nothing(o, t, raw);
         } else if (o->a.step->is_decode) {
             list_decode(o, t, raw);

@@ -14,7 +14,7 @@
 
 static int64_t position_of(const op_compress_plan *p, int64_t token)
 {
-    return ((const int32_t *)p->a.positions.data)[token];
+    return op_matrix_ints(&p->a.positions)[token];
 }
 
 static int64_t first_position(const op_compress_plan *p, int64_t token)
@@ -35,7 +35,7 @@ static int64_t cache_slot(const op_compress_plan *p, int64_t token)
 /* Valid tokens of a request. */
 static int64_t valid_tokens(const op_compress_plan *p)
 {
-    return p->a.n_tokens.data == NULL ? p->a.tokens_per_request : *(const int32_t *)p->a.n_tokens.data;
+    return p->a.n_tokens.data == NULL ? p->a.tokens_per_request : op_matrix_int(&p->a.n_tokens, 0, 0);
 }
 
 static dsv4_status refuse(const op_compress_plan *p, int64_t token, const char *what, int64_t got, const char *rule, int64_t bound,
@@ -135,7 +135,7 @@ static dsv4_status find_row(const op_compress_plan *p, int64_t token, int64_t po
         return refuse(p, token, "its window needs entry", entry, "the state table of a request has entries below", table->cols,
                       err);
     }
-    int64_t page = ((const int32_t *)table->data)[token / p->a.tokens_per_request * table->cols + entry];
+    int64_t page = op_matrix_int(table, token / p->a.tokens_per_request, entry);
     if (page == -1 && !p->a.is_decode) {
         return DSV4_OK;
     }
@@ -245,31 +245,19 @@ static void resolve_tokens(const op_compress_plan *p)
 
 /* ---- stage ----------------------------------------------------------------------------------------------------------------- */
 
-static void reads_all(dsv4_describe *d, const op_matrix *m)
-{
-    if (m->data != NULL) {
-        dsv4_reads(d, m->view, 0, m->rows, 0, m->cols);
-    }
-}
-
-static void writes_all(dsv4_describe *d, const op_matrix *m)
-{
-    dsv4_writes(d, m->view, 0, m->rows, 0, m->cols);
-}
-
 static void describe_plan(const void *arg, int64_t block, dsv4_describe *d)
 {
     const op_compress_plan *p = arg;
     (void)block;
-    reads_all(d, &p->a.positions);
-    reads_all(d, &p->a.n_tokens);
-    reads_all(d, &p->a.state_table);
-    reads_all(d, &p->a.state_slots);
-    reads_all(d, &p->a.cache_slots);
-    writes_all(d, &p->token_rows);
-    writes_all(d, &p->ape_rows);
-    writes_all(d, &p->windows);
-    writes_all(d, &p->entries);
+    op_matrix_reads(d, &p->a.positions);
+    op_matrix_reads(d, &p->a.n_tokens);
+    op_matrix_reads(d, &p->a.state_table);
+    op_matrix_reads(d, &p->a.state_slots);
+    op_matrix_reads(d, &p->a.cache_slots);
+    op_matrix_writes(d, &p->token_rows);
+    op_matrix_writes(d, &p->ape_rows);
+    op_matrix_writes(d, &p->windows);
+    op_matrix_writes(d, &p->entries);
     op_verdict_writes(d, &p->verdict);
     dsv4_costs(d, (dsv4_work){.vector_ops = (double)(30 * p->T + 10 * p->entries.rows * p->span)});
 }

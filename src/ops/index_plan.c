@@ -12,11 +12,6 @@ typedef struct plan {
     op_verdict verdict;
 } plan;
 
-static int64_t i32_at(const op_matrix *m, int64_t row, int64_t col)
-{
-    return ((const int32_t *)m->data)[row * m->ld + col];
-}
-
 static int64_t token_of(const plan *p, int64_t request, int64_t s)
 {
     return request * p->a.tokens_per_request + s;
@@ -24,7 +19,7 @@ static int64_t token_of(const plan *p, int64_t request, int64_t s)
 
 static int64_t valid_tokens(const plan *p)
 {
-    return p->a.is_decode ? p->a.tokens_per_request : i32_at(&p->a.n_tokens, 0, 0);
+    return p->a.is_decode ? p->a.tokens_per_request : op_matrix_int(&p->a.n_tokens, 0, 0);
 }
 
 /* Page of the table that holds the row a position completes. */
@@ -37,7 +32,7 @@ static int64_t page_of_position(const plan *p, int64_t position)
 
 static dsv4_status check_call(const plan *p, dsv4_error *err)
 {
-    int64_t n = valid_tokens(p), offset = i32_at(&p->a.offset, 0, 0), most = INT32_MAX - p->a.columns;
+    int64_t n = valid_tokens(p), offset = op_matrix_int(&p->a.offset, 0, 0), most = INT32_MAX - p->a.columns;
     if (n < 0 || n > p->a.tokens_per_request) {
         return dsv4_fail(err, DSV4_E_VALUE, "num_tokens: got %lld, expected 0 to %lld", (long long)n,
                          (long long)p->a.tokens_per_request);
@@ -50,9 +45,9 @@ static dsv4_status check_call(const plan *p, dsv4_error *err)
 
 static dsv4_status check_positions(const plan *p, int64_t request, dsv4_error *err)
 {
-    int64_t first = i32_at(&p->a.positions, 0, token_of(p, request, 0));
+    int64_t first = op_matrix_int(&p->a.positions, 0, token_of(p, request, 0));
     for (int64_t s = 0; s < valid_tokens(p); s++) {
-        int64_t t = token_of(p, request, s), position = i32_at(&p->a.positions, 0, t);
+        int64_t t = token_of(p, request, s), position = op_matrix_int(&p->a.positions, 0, t);
         if (position < 0 || position != first + s) {
             return dsv4_fail(err, DSV4_E_VALUE,
                              "position_ids: token %lld has position %lld, expected %lld: positions count up from 0 or more",
@@ -64,7 +59,7 @@ static dsv4_status check_positions(const plan *p, int64_t request, dsv4_error *e
 
 static dsv4_status check_length(const plan *p, int64_t request, dsv4_error *err)
 {
-    int64_t length = p->a.is_decode ? i32_at(&p->a.lengths, 0, request) : 0,
+    int64_t length = p->a.is_decode ? op_matrix_int(&p->a.lengths, 0, request) : 0,
             most = OP_INDEX_RATIO * p->a.columns + OP_INDEX_RATIO - 1;
     if (length < 0 || length > most) {
         return dsv4_fail(err, DSV4_E_VALUE,
@@ -78,9 +73,9 @@ static dsv4_status check_length(const plan *p, int64_t request, dsv4_error *err)
 static dsv4_status check_slots(const plan *p, int64_t request, dsv4_error *err)
 {
     for (int64_t s = 0; s < valid_tokens(p); s++) {
-        int64_t t = token_of(p, request, s), position = i32_at(&p->a.positions, 0, t), page = page_of_position(p, position);
+        int64_t t = token_of(p, request, s), position = op_matrix_int(&p->a.positions, 0, t), page = page_of_position(p, position);
         int64_t slot = ((const int64_t *)p->a.cache_slots.data)[t];
-        int64_t entry = page < p->a.table.cols ? i32_at(&p->a.table, request, page) : -1;
+        int64_t entry = page < p->a.table.cols ? op_matrix_int(&p->a.table, request, page) : -1;
         if (slot == -1) {
             continue;
         }
@@ -99,11 +94,11 @@ static dsv4_status check_slots(const plan *p, int64_t request, dsv4_error *err)
 
 static int64_t visible_rows(const plan *p, int64_t request, int64_t s)
 {
-    int64_t of_token = (i32_at(&p->a.positions, 0, token_of(p, request, s)) + 1) / OP_INDEX_RATIO;
+    int64_t of_token = (op_matrix_int(&p->a.positions, 0, token_of(p, request, s)) + 1) / OP_INDEX_RATIO;
     if (!p->a.is_decode) {
         return s < valid_tokens(p) ? tile_min(of_token, p->a.columns) : 0;
     }
-    int64_t of_request = i32_at(&p->a.lengths, 0, request) / OP_INDEX_RATIO;
+    int64_t of_request = op_matrix_int(&p->a.lengths, 0, request) / OP_INDEX_RATIO;
     return p->a.causal ? tile_min(of_token, of_request) : of_request;
 }
 
@@ -120,11 +115,11 @@ static int64_t visible_pages(const plan *p, int64_t request)
 static dsv4_status mark_written(const plan *p, int64_t request, int64_t *writer, dsv4_error *err)
 {
     for (int64_t s = 0; s < valid_tokens(p); s++) {
-        int64_t t = token_of(p, request, s), page = page_of_position(p, i32_at(&p->a.positions, 0, t));
+        int64_t t = token_of(p, request, s), page = page_of_position(p, op_matrix_int(&p->a.positions, 0, t));
         if (((const int64_t *)p->a.cache_slots.data)[t] < 0) {
             continue;
         }
-        int64_t entry = i32_at(&p->a.table, request, page), place = 1 + request * p->a.table.cols + page;
+        int64_t entry = op_matrix_int(&p->a.table, request, page), place = 1 + request * p->a.table.cols + page;
         if (writer[entry] != 0 && writer[entry] != place) {
             return dsv4_fail(err, DSV4_E_VALUE,
                              "idx_block_table: token %lld writes page %lld, which another token of the step writes through "
@@ -140,7 +135,7 @@ static dsv4_status check_pages(const plan *p, int64_t request, const int64_t *wr
 {
     int64_t n = visible_pages(p, request);
     for (int64_t page = 0; page < n; page++) {
-        int64_t entry = i32_at(&p->a.table, request, page), place = 1 + request * p->a.table.cols + page;
+        int64_t entry = op_matrix_int(&p->a.table, request, page), place = 1 + request * p->a.table.cols + page;
         if (entry < 0 || entry >= p->a.n_pages) {
             return dsv4_fail(err, DSV4_E_VALUE,
                              "idx_block_table: entry [%lld, %lld] is %lld, expected a page 0 to %lld: the request sees %lld pages",
@@ -187,7 +182,7 @@ static void resolve(const plan *p, int64_t request, bool sound)
     int32_t *table = (int32_t *)p->out.table.data + request * p->out.table.ld, *n_visible = p->out.n_visible.data;
     int64_t n = sound ? visible_pages(p, request) : 0;
     for (int64_t page = 0; page < p->out.table.cols; page++) {
-        table[page] = page < n ? (int32_t)i32_at(&p->a.table, request, page) : 0;
+        table[page] = page < n ? (int32_t)op_matrix_int(&p->a.table, request, page) : 0;
     }
     for (int64_t s = 0; s < p->a.tokens_per_request; s++) {
         n_visible[token_of(p, request, s)] = sound ? (int32_t)visible_rows(p, request, s) : 0;
@@ -200,12 +195,10 @@ static void describe_plan(const void *arg, int64_t block, dsv4_describe *d)
     const op_matrix *read[] = {&p->a.positions, &p->a.lengths, &p->a.n_tokens, &p->a.cache_slots, &p->a.table, &p->a.offset};
     (void)block;
     for (size_t i = 0; i < sizeof read / sizeof *read; i++) {
-        if (read[i]->data != NULL) {
-            dsv4_reads(d, read[i]->view, 0, read[i]->rows, 0, read[i]->cols);
-        }
+        op_matrix_reads(d, read[i]);
     }
-    dsv4_writes(d, p->out.table.view, 0, p->out.table.rows, 0, p->out.table.cols);
-    dsv4_writes(d, p->out.n_visible.view, 0, 1, 0, p->out.n_visible.cols);
+    op_matrix_writes(d, &p->out.table);
+    op_matrix_writes(d, &p->out.n_visible);
     op_verdict_writes(d, &p->verdict);
 }
 

@@ -24,11 +24,6 @@ typedef struct key_lists {
     int64_t W, tile;
 } key_lists;
 
-static int32_t entry_at(const op_matrix *m, int64_t row, int64_t col)
-{
-    return ((const int32_t *)m->data)[row * m->ld + col];
-}
-
 static int64_t whole_tiles(int64_t slots, int64_t tile)
 {
     return tile_count(slots, tile) * tile;
@@ -79,7 +74,7 @@ static int64_t paged_row(const key_lists *k, const paged *p, const entry *e, int
         return refuse_index(k, e, expected);
     }
     int64_t b = e->t / k->a.tokens_per_request, column = row / k->a.page, n_pages = p->cache->rows / k->a.page;
-    int64_t page = entry_at(p->table, b, column);
+    int64_t page = op_matrix_int(p->table, b, column);
     if (page < 0 || page >= n_pages) {
         dsv4_fail(k->verdict.own, DSV4_E_VALUE,
                   "%s: request %lld, entry %lld: got page %lld, expected 0 to %lld: slot %lld of token %lld names a row of it",
@@ -140,7 +135,7 @@ static bool fill_list(const key_lists *k, int64_t t, int64_t len, int64_t n_toke
 {
     int64_t n_codes = 0;
     for (int64_t slot = 0; slot < len; slot++) {
-        const entry e = {t, slot, entry_at(&k->a.raw, t, slot)};
+        const entry e = {t, slot, op_matrix_int(&k->a.raw, t, slot)};
         bool displaced = k->a.form == OP_LIST_HCA && slot < k->W && e.index != -1 && e.index != slot;
         int64_t code = displaced ? refuse_index(k, &e, "-1 or the slot's own ring row") : resolve(k, &e, n_tokens);
         if (code == REFUSED) {
@@ -178,14 +173,14 @@ static int64_t list_length(const key_lists *k, int64_t t)
     if (k->a.lens.data == NULL) {
         return k->a.form == OP_LIST_PREFILL ? tile_min(k->a.max_len, k->a.raw.cols) : k->a.raw.cols;
     }
-    int64_t len = tile_min(entry_at(&k->a.lens, 0, t), tile_min(k->a.max_len, k->a.raw.cols));
+    int64_t len = tile_min(op_matrix_int(&k->a.lens, 0, t), tile_min(k->a.max_len, k->a.raw.cols));
     return len > 0 ? len : 0;
 }
 
 /* Valid tokens; REFUSED if the count is none. */
 static int64_t count_tokens(const key_lists *k)
 {
-    int64_t T = k->a.raw.rows, n = k->a.n_tokens.data != NULL ? entry_at(&k->a.n_tokens, 0, 0) : T;
+    int64_t T = k->a.raw.rows, n = k->a.n_tokens.data != NULL ? op_matrix_int(&k->a.n_tokens, 0, 0) : T;
     if (n < 0 || n > T) {
         dsv4_fail(k->verdict.own, DSV4_E_VALUE, "num_tokens: got %lld, expected 0 to T=%lld", (long long)n, (long long)T);
         return REFUSED;
@@ -216,24 +211,17 @@ static void run_keys(const void *arg, int64_t block, void *scratch)
     }
 }
 
-static void reads_all(dsv4_describe *d, const op_matrix *m)
-{
-    if (m->data != NULL) {
-        dsv4_reads(d, m->view, 0, m->rows, 0, m->cols);
-    }
-}
-
 static void describe_keys(const void *arg, int64_t block, dsv4_describe *d)
 {
     const key_lists *k = arg;
     (void)block;
-    reads_all(d, &k->a.raw);
-    reads_all(d, &k->a.win_bias);
-    reads_all(d, &k->a.lens);
-    reads_all(d, &k->a.n_tokens);
-    reads_all(d, &k->a.ring_table);
-    reads_all(d, &k->a.compressed_table);
-    dsv4_writes(d, k->codes.view, 0, k->codes.rows, 0, k->codes.cols);
+    op_matrix_reads(d, &k->a.raw);
+    op_matrix_reads(d, &k->a.win_bias);
+    op_matrix_reads(d, &k->a.lens);
+    op_matrix_reads(d, &k->a.n_tokens);
+    op_matrix_reads(d, &k->a.ring_table);
+    op_matrix_reads(d, &k->a.compressed_table);
+    op_matrix_writes(d, &k->codes);
     op_verdict_writes(d, &k->verdict);
     dsv4_costs(d, (dsv4_work){.vector_ops = 8.0 * (double)(k->a.raw.rows * k->a.raw.cols)});
 }

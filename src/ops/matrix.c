@@ -34,3 +34,17 @@ op_matrix op_matrix_new(const op_context *c, const char *name, int64_t rows, int
     m.view = dsv4_graph_alloc(c->g, name, rows, cols, dsv4_dtype_bytes(dtype), &m.data);
     return m;
 }
+
+void op_matrix_reads(dsv4_describe *d, const op_matrix *m)
+{
+    if (m->data != NULL) {
+        dsv4_reads(d, m->view, 0, m->rows, 0, m->cols);
+    }
+}
+
+void op_matrix_writes(dsv4_describe *d, const op_matrix *m)
+{
+    if (m->data != NULL) {
+        dsv4_writes(d, m->view, 0, m->rows, 0, m->cols);
+    }
+}

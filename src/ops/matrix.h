@@ -26,4 +26,25 @@ op_matrix op_matrix_cols(const op_context *c, const char *name, op_matrix m, siz
 /* New memory of the graph, zeroed. */
 op_matrix op_matrix_new(const op_context *c, const char *name, int64_t rows, int64_t cols, dsv4_dtype dtype);
 
+/* Declares that a block reads or writes all of m; nothing if it has no data. */
+void op_matrix_reads(dsv4_describe *d, const op_matrix *m);
+void op_matrix_writes(dsv4_describe *d, const op_matrix *m);
+
+/* Elements of an I32 matrix: all, in row-major order where ld == cols, and one. */
+static inline const int32_t *op_matrix_ints(const op_matrix *m)
+{
+    return m->data;
+}
+
+static inline int64_t op_matrix_int(const op_matrix *m, int64_t row, int64_t col)
+{
+    return op_matrix_ints(m)[row * m->ld + col];
+}
+
+/* Where an element of an FP32 matrix lies. */
+static inline float *op_matrix_f32(const op_matrix *m, int64_t row, int64_t col)
+{
+    return (float *)m->data + row * m->ld + col;
+}
+
 #endif

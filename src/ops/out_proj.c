@@ -38,11 +38,6 @@ typedef struct out_group {
     op_weight *wo_b; /* [n_slices] */
 } out_group;
 
-static float *at(const op_matrix *m, int64_t row, int64_t col)
-{
-    return (float *)m->data + row * m->ld + col;
-}
-
 /* ---- quantising -------------------------------------------------------------------------------------------------------- */
 
 static tile_range quant_rows(const out_proj *p, int64_t block)
@@ -67,7 +62,7 @@ static void run_amax(const void *arg, int64_t block, void *scratch)
     tile_range tile = quant_rows(p, block);
     for (int64_t t = tile.begin; t < tile.end; t++) {
         op_product_row(p->uk, &group->r, t, 0, p->OL, scratch);
-        *at(&p->amax, t, group->g) = p->uk->amax(p->OL, scratch);
+        *op_matrix_f32(&p->amax, t, group->g) = p->uk->amax(p->OL, scratch);
     }
 }
 
@@ -97,10 +92,11 @@ static void run_quant(const void *arg, int64_t block, void *scratch)
         for (int64_t i = 0; i < p->n_slices; i++) {
             tile_range col = tile_at(i, p->slice, p->OL);
             bool by_row = p->amax.data != NULL;
-            float amax = by_row ? p->uk->amax(p->G, at(&p->amax, t, 0)) : p->uk->amax(col.end - col.begin, r + col.begin);
+            float amax =
+                by_row ? p->uk->amax(p->G, op_matrix_f32(&p->amax, t, 0)) : p->uk->amax(col.end - col.begin, r + col.begin);
             float multiplier = op_q8_multiplier(amax);
             p->uk->quantize_i8(col.end - col.begin, r + col.begin, multiplier, ri + col.begin);
-            *at(&p->rs, t, group->g * p->n_slices + i) = 1.0f / multiplier;
+            *op_matrix_f32(&p->rs, t, group->g * p->n_slices + i) = 1.0f / multiplier;
         }
     }
 }
@@ -167,7 +163,8 @@ static void add_slice(const out_group *group, int64_t slice, const sums_tile *ti
             p->uk->gemm_i8(m, row / 4, x + (t - tile->t.begin) * row, row, uk_panel_i8(w, panel, 0),
                            w->correction + panel * UK_PANEL, acc, UK_PANEL);
             for (int64_t i = 0; i < m; i++) {
-                p->uk->add_dequant(UK_PANEL, acc + i * UK_PANEL, *at(&p->rs, t + i, scale), at(&p->sums, t + i, panel * UK_PANEL));
+                p->uk->add_dequant(UK_PANEL, acc + i * UK_PANEL, *op_matrix_f32(&p->rs, t + i, scale),
+                                   op_matrix_f32(&p->sums, t + i, panel * UK_PANEL));
             }
         }
     }
@@ -181,7 +178,7 @@ static void run_proj_b(const void *arg, int64_t block, void *scratch)
     int32_t *acc = scratch;
     uint8_t *x = (uint8_t *)(acc + UK_MAX_ROWS * UK_PANEL);
     for (int64_t t = tile.t.begin; group->g == 0 && t < tile.t.end; t++) {
-        memset(at(&p->sums, t, tile.panel.begin * UK_PANEL), 0,
+        memset(op_matrix_f32(&p->sums, t, tile.panel.begin * UK_PANEL), 0,
                (size_t)((tile.panel.end - tile.panel.begin) * UK_PANEL) * sizeof(float));
     }
     for (int64_t i = 0; i < p->n_slices; i++) {
@@ -216,7 +213,8 @@ static void run_sum(const void *arg, int64_t block, void *scratch)
     sums_tile tile = sums_at(p, block);
     tile_range col = out_cols(p, &tile);
     for (int64_t t = tile.t.begin; t < tile.t.end; t++) {
-        p->uk->scale_cols(col.end - col.begin, at(&p->sums, t, col.begin), at(&p->a.scale, 0, col.begin), scratch);
+        p->uk->scale_cols(col.end - col.begin, op_matrix_f32(&p->sums, t, col.begin), op_matrix_f32(&p->a.scale, 0, col.begin),
+                          scratch);
         p->uk->narrow_bf16(col.end - col.begin, scratch, (uint16_t *)p->a.attn_out.data + t * p->a.attn_out.ld + col.begin);
     }
 }

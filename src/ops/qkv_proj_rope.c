@@ -68,11 +68,6 @@ typedef struct qkv {
 
 /* ---- low-rank q: sum, normalise, quantise ---------------------------------------------------------------------------------- */
 
-static float *at(const op_matrix *m, int64_t row, int64_t col)
-{
-    return (float *)m->data + row * m->cols + col;
-}
-
 static void describe_qr_sum(const void *arg, int64_t block, dsv4_describe *d)
 {
     const qkv *o = arg;
@@ -89,10 +84,10 @@ static void run_qr_sum(const void *arg, int64_t block, void *scratch)
     op_part tile = op_part_at(&o->a_grid, block);
     (void)scratch;
     for (int64_t t = tile.t.begin; t < tile.t.end; t++) {
-        op_product_row(o->uk, &o->qr_sums, t, tile.col.begin, tile.col.end, at(&o->a, t, tile.col.begin));
+        op_product_row(o->uk, &o->qr_sums, t, tile.col.begin, tile.col.end, op_matrix_f32(&o->a, t, tile.col.begin));
         for (int64_t chunk = tile.chunk.begin; chunk < tile.chunk.end; chunk++) {
             tile_range col = tile_at(chunk, OP_SUM_CHUNK, o->a.cols);
-            *at(&o->sums, t, chunk) = o->uk->sum_squares(col.end - col.begin, at(&o->a, t, col.begin));
+            *op_matrix_f32(&o->sums, t, chunk) = o->uk->sum_squares(col.end - col.begin, op_matrix_f32(&o->a, t, col.begin));
         }
     }
 }
@@ -115,11 +110,11 @@ static void run_qr_norm(const void *arg, int64_t block, void *scratch)
     const uint16_t *gamma = o->gamma_q.data;
     (void)scratch;
     for (int64_t t = tile.t.begin; t < tile.t.end; t++) {
-        float inv = op_inverse_rms(at(&o->sums, t, 0), o->sums.cols, o->a.cols, o->eps);
+        float inv = op_inverse_rms(op_matrix_f32(&o->sums, t, 0), o->sums.cols, o->a.cols, o->eps);
         for (int64_t chunk = tile.chunk.begin; chunk < tile.chunk.end; chunk++) {
             tile_range col = tile_at(chunk, OP_SUM_CHUNK, o->a.cols);
-            float *a = at(&o->a, t, col.begin);
-            *at(&o->amax, t, chunk) = o->uk->scale_gamma(col.end - col.begin, a, inv, gamma + col.begin, a);
+            float *a = op_matrix_f32(&o->a, t, col.begin);
+            *op_matrix_f32(&o->amax, t, chunk) = o->uk->scale_gamma(col.end - col.begin, a, inv, gamma + col.begin, a);
         }
     }
 }
@@ -142,11 +137,11 @@ static void run_qr_quant(const void *arg, int64_t block, void *scratch)
     op_part tile = op_part_at(&o->a_grid, block);
     (void)scratch;
     for (int64_t t = tile.t.begin; t < tile.t.end; t++) {
-        float multiplier = op_q8_multiplier(o->uk->amax(o->amax.cols, at(&o->amax, t, 0)));
-        o->uk->quantize_i8(tile.col.end - tile.col.begin, at(&o->a, t, tile.col.begin), multiplier,
+        float multiplier = op_q8_multiplier(o->uk->amax(o->amax.cols, op_matrix_f32(&o->amax, t, 0)));
+        o->uk->quantize_i8(tile.col.end - tile.col.begin, op_matrix_f32(&o->a, t, tile.col.begin), multiplier,
                            (int8_t *)o->qr.data + t * o->qr.cols + tile.col.begin);
         if (tile.chunk.begin == 0) {
-            *at(&o->qr_scale, t, 0) = 1.0f / multiplier;
+            *op_matrix_f32(&o->qr_scale, t, 0) = 1.0f / multiplier;
         }
     }
 }
@@ -185,7 +180,7 @@ static void run_q_head(const void *arg, int64_t block, void *scratch)
         const int32_t *acc = (const int32_t *)o->acc.sums.data + t * o->acc.sums.cols;
         op_turns_load(o->uk, &o->turns, op_turns_row(&o->turn_rows, t), o->R, turn);
         for (int64_t col = tile.head.begin * o->hd; col < tile.head.end * o->hd; col += o->hd) {
-            o->uk->dequant_i32(o->hd, acc + col, *at(&o->qr_scale, t, 0), at(&o->q_scale, 0, col), row);
+            o->uk->dequant_i32(o->hd, acc + col, *op_matrix_f32(&o->qr_scale, t, 0), op_matrix_f32(&o->q_scale, 0, col), row);
             o->uk->scale(o->hd, row, op_row_inverse_rms(o->uk, row, o->hd, o->eps), row);
             op_turn_row(o->uk, turn, o->R, o->hd, row);
             o->uk->narrow_bf16(o->hd, row, (uint16_t *)o->q.data + t * o->q.cols + col);

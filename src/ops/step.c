@@ -15,14 +15,9 @@ typedef struct plan {
     op_verdict verdict;
 } plan;
 
-static const int32_t *ints(const op_matrix *m)
-{
-    return m->data;
-}
-
 static int64_t n_valid(const plan *p)
 {
-    return ints(&p->step.n_tokens)[0];
+    return op_matrix_ints(&p->step.n_tokens)[0];
 }
 
 static int64_t request_of(const plan *p, int64_t t)
@@ -34,7 +29,7 @@ static int64_t request_of(const plan *p, int64_t t)
 
 static dsv4_status read_n_tokens(const plan *p, dsv4_error *err)
 {
-    int64_t n = p->step.given_n_tokens.data != NULL ? ints(&p->step.given_n_tokens)[0] : p->T;
+    int64_t n = p->step.given_n_tokens.data != NULL ? op_matrix_ints(&p->step.given_n_tokens)[0] : p->T;
     if (n < 0 || n > p->T) {
         return dsv4_fail(err, DSV4_E_VALUE, "%s: num_tokens is %lld, expected 0 to %lld, the tokens of the call", p->op,
                          (long long)n, (long long)p->T);
@@ -48,9 +43,9 @@ static int64_t first_position(const plan *p, int64_t b)
 {
     const op_step *s = &p->step;
     if (s->given_positions.data != NULL) {
-        return ints(&s->given_positions)[b * s->tokens_per_request];
+        return op_matrix_ints(&s->given_positions)[b * s->tokens_per_request];
     }
-    return ints(&s->given_lengths)[b] - s->tokens_per_request;
+    return op_matrix_ints(&s->given_lengths)[b] - s->tokens_per_request;
 }
 
 static dsv4_status check_positions(const plan *p, int64_t b, int64_t n, dsv4_error *err)
@@ -63,16 +58,16 @@ static dsv4_status check_positions(const plan *p, int64_t b, int64_t n, dsv4_err
                          p->op, (long long)b, (long long)first, (long long)(first + n - 1), (long long)s->max_position);
     }
     for (int64_t i = 0; i < n && s->given_positions.data != NULL; i++) {
-        int64_t t = b * s->tokens_per_request + i, got = ints(&s->given_positions)[t];
+        int64_t t = b * s->tokens_per_request + i, got = op_matrix_ints(&s->given_positions)[t];
         if (got != first + i) {
             return dsv4_fail(err, DSV4_E_VALUE,
                              "%s: position_ids of token %lld is %lld, expected %lld: positions of a request are consecutive", p->op,
                              (long long)t, (long long)got, (long long)(first + i));
         }
     }
-    if (s->given_lengths.data != NULL && ints(&s->given_lengths)[b] != first + n) {
+    if (s->given_lengths.data != NULL && op_matrix_ints(&s->given_lengths)[b] != first + n) {
         return dsv4_fail(err, DSV4_E_VALUE, "%s: kv_seq_lens of request %lld is %lld, expected %lld, the end of its positions",
-                         p->op, (long long)b, (long long)ints(&s->given_lengths)[b], (long long)(first + n));
+                         p->op, (long long)b, (long long)op_matrix_ints(&s->given_lengths)[b], (long long)(first + n));
     }
     return DSV4_OK;
 }
@@ -116,7 +111,7 @@ static dsv4_status find_row(const plan *p, const op_pages *pages, int64_t b, int
                          "%s: request %lld needs row %lld, expected at most the %lld rows that %s holds per request", p->op,
                          (long long)b, (long long)i, (long long)(pages->table.cols * pages->page), pages->table_name);
     }
-    int64_t page = ints(&pages->table)[b * pages->table.ld + entry];
+    int64_t page = op_matrix_ints(&pages->table)[b * pages->table.ld + entry];
     if (page < 0 || page >= n_pages) {
         return dsv4_fail(err, DSV4_E_VALUE,
                          "%s: %s[%lld, %lld] is %lld, expected a page in [0, %lld): the step needs row %lld there", p->op,
@@ -129,7 +124,7 @@ static dsv4_status find_row(const plan *p, const op_pages *pages, int64_t b, int
 /* Logical index of the row that token t fills; -1: none. */
 static int64_t index_of(const plan *p, const op_slots *slots, int64_t t)
 {
-    int64_t position = ints(&p->step.positions)[t];
+    int64_t position = op_matrix_ints(&p->step.positions)[t];
     switch (slots->kind) {
     case OP_SLOT_STATE:
         return position;
@@ -193,7 +188,7 @@ static dsv4_status check_visible(const plan *p, const op_pages *pages, const op_
     dsv4_status status = DSV4_OK;
     int64_t row = 0;
     for (int64_t b = 0; b < p->step.n_requests && status == DSV4_OK; b++) {
-        int64_t t = b * p->step.tokens_per_request, n = n_valid(p) > t ? ints(&p->step.n_windows_end)[t] : 0;
+        int64_t t = b * p->step.tokens_per_request, n = n_valid(p) > t ? op_matrix_ints(&p->step.n_windows_end)[t] : 0;
         for (int64_t i = 0; i < n && status == DSV4_OK; i += pages->page) {
             status = find_row(p, pages, b, i, &row, err);
             int64_t writer = status == DSV4_OK ? op_rowset_owner(writers, row / pages->page) : OP_NO_OWNER;
@@ -230,7 +225,7 @@ static dsv4_status check_rings(const plan *p, const op_pages *pages, op_rowset *
     op_rowset_clear(owners);
     for (int64_t b = 0; b < p->step.n_requests && status == DSV4_OK; b++) {
         int64_t t = b * p->step.tokens_per_request,
-                last = n_valid(p) > t ? ints(&p->step.positions)[t] + p->step.tokens_per_request : 0;
+                last = n_valid(p) > t ? op_matrix_ints(&p->step.positions)[t] + p->step.tokens_per_request : 0;
         for (int64_t i = 0; i < p->window && i < last && status == DSV4_OK; i += pages->page) {
             int64_t row = 0;
             status = find_row(p, pages, b, i, &row, err);
@@ -295,40 +290,28 @@ static void run_plan(const void *arg, int64_t block, void *scratch)
     }
 }
 
-static void reads_all(dsv4_describe *d, const op_matrix *m)
-{
-    if (m->data != NULL) {
-        dsv4_reads(d, m->view, 0, m->rows, 0, m->cols);
-    }
-}
-
-static void writes_all(dsv4_describe *d, const op_matrix *m)
-{
-    dsv4_writes(d, m->view, 0, m->rows, 0, m->cols);
-}
-
 static void describe_plan(const void *arg, int64_t block, dsv4_describe *d)
 {
     const plan *p = arg;
     const op_step *s = &p->step;
     (void)block;
-    reads_all(d, &s->given_positions);
-    reads_all(d, &s->given_lengths);
-    reads_all(d, &s->given_n_tokens);
+    op_matrix_reads(d, &s->given_positions);
+    op_matrix_reads(d, &s->given_lengths);
+    op_matrix_reads(d, &s->given_n_tokens);
     for (int i = 0; i < s->n_slots; i++) {
-        reads_all(d, &s->slots[i].given);
-        reads_all(d, &s->slots[i].pages.table);
-        writes_all(d, &s->slots[i].rows);
+        op_matrix_reads(d, &s->slots[i].given);
+        op_matrix_reads(d, &s->slots[i].pages.table);
+        op_matrix_writes(d, &s->slots[i].rows);
     }
     for (int i = 0; i < s->n_visible_caches; i++) {
-        reads_all(d, &s->visible[i].table);
+        op_matrix_reads(d, &s->visible[i].table);
     }
-    writes_all(d, &s->positions);
-    writes_all(d, &s->n_tokens);
-    writes_all(d, &s->turn_rows);
-    writes_all(d, &s->first_turn_rows);
-    writes_all(d, &s->n_windows);
-    writes_all(d, &s->n_windows_end);
+    op_matrix_writes(d, &s->positions);
+    op_matrix_writes(d, &s->n_tokens);
+    op_matrix_writes(d, &s->turn_rows);
+    op_matrix_writes(d, &s->first_turn_rows);
+    op_matrix_writes(d, &s->n_windows);
+    op_matrix_writes(d, &s->n_windows_end);
     op_verdict_writes(d, &p->verdict);
 }
 
