@@ -262,7 +262,7 @@ static void finish(const attention *o, const workspace *w, const attend_tile *ti
         w->factors[h] = sink[h] - w->run.m[h];
     }
     o->uk->exp(heads, w->factors, w->factors);
-    op_turns_load(o->uk, &o->a.turns, ((const int32_t *)o->a.turn_rows.data)[tile->t], o->R, w->turn);
+    op_turns_load(o->uk, &o->a.turns, op_turns_row(&o->a.turn_rows, tile->t), o->R, w->turn);
     o->uk->scale(half, w->turn + half, -1.0f, w->turn + half);
     for (int64_t h = 0; h < heads; h++) {
         float *head = w->run.o + h * o->hd, denominator = w->run.l[h] + w->factors[h];

@@ -25,7 +25,7 @@ typedef struct op_attend {
     op_matrix ring_reads;
     op_matrix sink;       /* FP32 [1, H] */
     op_turns turns;       /* of the inverse rotation */
-    op_matrix turn_rows;  /* I32 [1, T]: row of turns for each token, in range when it is read */
+    op_matrix turn_rows;  /* I32 [1, T]: row of turns for each token, in range when it is read; no data: token t has row t */
     dsv4_tensor wo_a;     /* BF16 [G, OL, GI] */
     dsv4_tensor wo_b;     /* I8 [D, G*OL] */
     op_matrix wo_b_scale; /* FP32 [1, D] */

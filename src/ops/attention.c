@@ -181,12 +181,7 @@ static void add_indexer(layer *l)
 {
     const op_context *c = l->c;
     bool as_reference = l->is_decode && c->numerics.compat == DSV4_REFERENCE;
-    op_matrix offset = op_matrix_new(c, "index.offset", 1, 1, DSV4_I32);
     l->topk = op_matrix_new(c, "index.rows", l->T, c->dims.of[OP_KT], DSV4_I32);
-    if (offset.data == NULL) {
-        return;
-    }
-    *(int32_t *)offset.data = (int32_t)first_window(l);
     op_index_add(c, &(op_index){.n_requests = l->n_requests,
                                 .tokens_per_request = l->tokens_per_request,
                                 .x = l->xn,
@@ -205,7 +200,7 @@ static void add_indexer(layer *l)
                                 .n_visible = as_reference ? l->step.n_windows_end : l->step.n_windows,
                                 .fresh = l->inner_done.done,
                                 .is_decode = l->is_decode,
-                                .offset = offset,
+                                .offset = op_matrix_constant(c, "index.offset", first_window(l)),
                                 .topk = l->topk,
                                 .t_tile = c->tile[ATTENTION_INDEX_T_TILE],
                                 .key_tile = c->tile[ATTENTION_INDEX_KEY_TILE],

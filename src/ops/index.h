@@ -24,7 +24,7 @@ typedef struct op_index {
     dsv4_tensor weights_proj;               /* BF16 [D, IH] */
     dsv4_tensor hadamard;                   /* BF16 [ID, ID] */
     op_turns turns;
-    op_matrix turn_rows;   /* I32 [1, T]: row of turns for each token, in range when it is read */
+    op_matrix turn_rows;   /* I32 [1, T]: row of turns for each token, in range when it is read; no data: token t has row t */
     op_matrix cache;       /* [rows, ID]: BF16, quantised on read, or I8 where cache_scale has data */
     op_matrix cache_scale; /* FP32 [rows, 1] */
     int64_t page;          /* rows of a cache page */

@@ -29,8 +29,7 @@ static void describe_rope(const void *arg, int64_t block, dsv4_describe *d)
     op_product_reads(d, &o->acc, tile.t.begin, tile.t.end, begin, end);
     dsv4_reads(d, o->a.qr_scale.view, tile.t.begin, tile.t.end, 0, 1);
     dsv4_reads(d, o->a.wq_b_scale.view, 0, 1, begin, end);
-    dsv4_reads(d, o->a.turn_rows.view, 0, 1, tile.t.begin, tile.t.end);
-    op_turns_reads(d, &o->a.turns, 0, o->a.turns.cos.rows, o->R);
+    op_turns_reads_by(d, &o->a.turns, &o->a.turn_rows, tile.t.begin, tile.t.end, o->R);
     dsv4_writes(d, o->q_heads.view, tile.t.begin, tile.t.end, begin, end);
     dsv4_costs(d, (dsv4_work){.vector_ops = 4.0 * (double)((tile.t.end - tile.t.begin) * (end - begin))});
 }
@@ -44,7 +43,7 @@ static void run_rope(const void *arg, int64_t block, void *scratch)
     for (int64_t t = tile.t.begin; t < tile.t.end; t++) {
         const int32_t *acc = (const int32_t *)o->acc.sums.data + t * o->acc.sums.ld;
         uint16_t *q = (uint16_t *)o->q_heads.data + t * o->q_heads.ld;
-        op_turns_load(o->uk, &o->a.turns, ((const int32_t *)o->a.turn_rows.data)[t], o->R, turn);
+        op_turns_load(o->uk, &o->a.turns, op_turns_row(&o->a.turn_rows, t), o->R, turn);
         for (int64_t col = tile.head.begin * o->ID; col < tile.head.end * o->ID; col += o->ID) {
             o->uk->dequant_i32(o->ID, acc + col, row_scale[t * o->a.qr_scale.ld], col_scale + col, row);
             op_turn_row(o->uk, turn, o->R, o->ID, row);

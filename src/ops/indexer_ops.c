@@ -114,22 +114,12 @@ static dsv4_status check(const op_context *c, dsv4_error *err)
     return op_compress_check(c, &compressor, err);
 }
 
-/* I32 [1, 1] of the graph that holds a constant. */
-static op_matrix constant(const op_context *c, const char *name, int64_t value)
-{
-    op_matrix m = op_matrix_new(c, name, 1, 1, DSV4_I32);
-    if (m.data != NULL) {
-        *(int32_t *)m.data = (int32_t)value;
-    }
-    return m;
-}
-
-/* Rows of cos and sin: the request's in decode, the token's own in prefill. */
-static op_matrix turn_rows(const op_context *c, int64_t n_requests, int64_t tokens_per_request)
+/* In decode a token takes its request's row of cos and sin, in prefill its own. */
+static op_matrix request_rows(const op_context *c, int64_t n_requests, int64_t tokens_per_request)
 {
     op_matrix m = op_matrix_new(c, "index.turn_rows", 1, n_requests * tokens_per_request, DSV4_I32);
     for (int64_t t = 0; m.data != NULL && t < m.cols; t++) {
-        ((int32_t *)m.data)[t] = (int32_t)(is_decode(c) ? t / tokens_per_request : t);
+        ((int32_t *)m.data)[t] = (int32_t)(t / tokens_per_request);
     }
     return m;
 }
@@ -198,7 +188,7 @@ static op_index_plan gather_step(const op_context *c)
         a.offset = row_named(c, "offset");
     } else {
         a.n_tokens = row_named(c, "num_tokens");
-        a.offset = constant(c, "index.offset", dim[OP_W] + dim[OP_T]);
+        a.offset = op_matrix_constant(c, "index.offset", dim[OP_W] + dim[OP_T]);
     }
     return a;
 }
@@ -215,7 +205,7 @@ static op_index gather_index(const op_context *c, const op_index_plan *step)
                       .weights_proj = op_tensor_named(c, "weights_proj"),
                       .hadamard = op_tensor_named(c, "hadamard"),
                       .turns = op_turns_named(c, "cos", "sin"),
-                      .turn_rows = turn_rows(c, step->n_requests, step->tokens_per_request),
+                      .turn_rows = is_decode(c) ? request_rows(c, step->n_requests, step->tokens_per_request) : op_no_matrix,
                       .cache = op_matrix_named(c, "idx_kv_cache", 1),
                       .cache_scale = op_matrix_named(c, "idx_kv_scale", 1),
                       .page = step->page,

@@ -35,6 +35,15 @@ op_matrix op_matrix_new(const op_context *c, const char *name, int64_t rows, int
     return m;
 }
 
+op_matrix op_matrix_constant(const op_context *c, const char *name, int64_t value)
+{
+    op_matrix m = op_matrix_new(c, name, 1, 1, DSV4_I32);
+    if (m.data != NULL) {
+        *(int32_t *)m.data = (int32_t)value;
+    }
+    return m;
+}
+
 void op_matrix_reads(dsv4_describe *d, const op_matrix *m)
 {
     if (m->data != NULL) {

@@ -26,6 +26,9 @@ op_matrix op_matrix_cols(const op_context *c, const char *name, op_matrix m, siz
 /* New memory of the graph, zeroed. */
 op_matrix op_matrix_new(const op_context *c, const char *name, int64_t rows, int64_t cols, dsv4_dtype dtype);
 
+/* I32 [1, 1] of the graph that holds a value. */
+op_matrix op_matrix_constant(const op_context *c, const char *name, int64_t value);
+
 /* Declares that a block reads or writes all of m; nothing if it has no data. */
 void op_matrix_reads(dsv4_describe *d, const op_matrix *m);
 void op_matrix_writes(dsv4_describe *d, const op_matrix *m);

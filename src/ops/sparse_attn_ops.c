@@ -163,16 +163,6 @@ static op_key_lists lists_of(const op_context *c, op_list_form form)
     return lists;
 }
 
-/* Row t of the turns is token t's. */
-static op_matrix own_rows(const op_context *c)
-{
-    op_matrix rows = op_matrix_new(c, "attn.turn_rows", 1, c->dims.of[OP_T], DSV4_I32);
-    for (int64_t t = 0; rows.data != NULL && t < rows.cols; t++) {
-        ((int32_t *)rows.data)[t] = (int32_t)t;
-    }
-    return rows;
-}
-
 static void build(const op_context *c, op_list_form form)
 {
     op_key_lists lists = lists_of(c, form);
@@ -185,7 +175,6 @@ static void build(const op_context *c, op_list_form form)
         .keys = op_key_lists_add(c, &lists),
         .sink = op_matrix_named(c, "attn_sink", 1),
         .turns = op_turns_named(c, "freqs_cos", "freqs_sin"),
-        .turn_rows = own_rows(c),
         .wo_a = op_tensor_named(c, "wo_a"),
         .wo_b = op_tensor_named(c, "wo_b"),
         .wo_b_scale = op_matrix_named(c, "wo_b_scale", 1),
