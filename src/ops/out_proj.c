@@ -136,27 +136,12 @@ static void describe_proj_b(const void *arg, int64_t block, dsv4_describe *d)
     dsv4_costs(d, (dsv4_work){.ops_i8 = 2 * elements * (double)p->OL, .vector_ops = 3 * elements * (double)p->n_slices});
 }
 
-/* Bytes of a row of biased activations: a slice rounded up to the microkernel's groups of four. */
-static int64_t biased_row(int64_t width)
-{
-    return tile_count(width, 4) * 4;
-}
-
-/* x = the slice's columns of ri for the rows of t, biased. */
-static void bias_rows(const out_proj *p, tile_range t, int64_t col, int64_t width, uint8_t *x)
-{
-    for (int64_t row = biased_row(width); t.begin < t.end; t.begin++, x += row) {
-        p->uk->bias_i8(width, (const int8_t *)p->ri.data + t.begin * p->ri.ld + col, x);
-        memset(x + width, 0, (size_t)(row - width));
-    }
-}
-
 /* Adds the dequantised product of one slice to the block's tile of the sums. */
 static void add_slice(const out_group *group, int64_t slice, const sums_tile *tile, const uint8_t *x, int32_t *acc)
 {
     const out_proj *p = group->p;
     const uk_packed *w = &group->wo_b[slice].packed;
-    int64_t row = biased_row(w->k), scale = group->g * p->n_slices + slice;
+    int64_t row = op_biased_row_bytes(w->k), scale = group->g * p->n_slices + slice;
     for (int64_t panel = tile->panel.begin; panel < tile->panel.end; panel++) {
         for (int64_t t = tile->t.begin; t < tile->t.end; t += UK_MAX_ROWS) {
             int m = (int)tile_min(tile->t.end - t, UK_MAX_ROWS);
@@ -183,7 +168,7 @@ static void run_proj_b(const void *arg, int64_t block, void *scratch)
     }
     for (int64_t i = 0; i < p->n_slices; i++) {
         tile_range col = tile_at(i, p->slice, p->OL);
-        bias_rows(p, tile.t, group->g * p->OL + col.begin, col.end - col.begin, x);
+        op_bias_rows(p->uk, &p->ri, tile.t.begin, tile.t.end, group->g * p->OL + col.begin, col.end - col.begin, x);
         add_slice(group, i, &tile, x, acc);
     }
 }
@@ -275,7 +260,7 @@ static void add_second_product(const op_context *c, const out_proj *p, out_group
 {
     int64_t n_quant = tile_count(p->ri.rows, p->a.quant_t_tile);
     size_t quant_bytes = (size_t)p->OL * sizeof(float);
-    size_t proj_b_bytes = UK_MAX_ROWS * UK_PANEL * sizeof(int32_t) + (size_t)(p->a.t_tile * biased_row(p->slice));
+    size_t proj_b_bytes = UK_MAX_ROWS * UK_PANEL * sizeof(int32_t) + (size_t)(p->a.t_tile * op_biased_row_bytes(p->slice));
     group->wo_b = dsv4_graph_memory(c->g, (size_t)p->n_slices * sizeof *group->wo_b);
     for (int64_t i = 0; group->wo_b != NULL && i < p->n_slices; i++) {
         tile_range col = tile_at(i, p->slice, p->OL);

@@ -197,10 +197,18 @@ void op_product_reads(dsv4_describe *d, const op_product *y, int64_t t0, int64_t
 
 /* ---- INT8 -------------------------------------------------------------------------------------------------------------- */
 
-/* Bytes of a row of biased activations: k rounded up to the microkernel's groups of four. */
-static int64_t biased_row(const project *p)
+int64_t op_biased_row_bytes(int64_t k)
 {
-    return tile_count(p->x.cols, 4) * 4;
+    return tile_count(k, 4) * 4;
+}
+
+void op_bias_rows(const uk_table *uk, const op_matrix *x, int64_t t0, int64_t t1, int64_t col, int64_t k, uint8_t *dst)
+{
+    int64_t row = op_biased_row_bytes(k);
+    for (int64_t t = t0; t < t1; t++, dst += row) {
+        uk->bias_i8(k, (const int8_t *)x->data + t * x->ld + col, dst);
+        memset(dst + k, 0, (size_t)(row - k));
+    }
 }
 
 static void describe_i8(const void *arg, int64_t block, dsv4_describe *d)
@@ -216,12 +224,8 @@ static void run_i8(const void *arg, int64_t block, void *scratch)
     const project *p = arg;
     project_tile tile = tile_of(p, block);
     uint8_t *x = scratch;
-    int64_t row = biased_row(p), ld = p->y.sums.cols;
-    for (int64_t t = tile.t.begin; t < tile.t.end; t++) {
-        uint8_t *biased = x + (t - tile.t.begin) * row;
-        p->uk->bias_i8(p->x.cols, (const int8_t *)p->x.data + t * p->x.ld, biased);
-        memset(biased + p->x.cols, 0, (size_t)(row - p->x.cols));
-    }
+    int64_t row = op_biased_row_bytes(p->x.cols), ld = p->y.sums.cols;
+    op_bias_rows(p->uk, &p->x, tile.t.begin, tile.t.end, 0, p->x.cols, x);
     for (int64_t panel = tile.panel.begin; panel < tile.panel.end; panel++) {
         for (int64_t t = tile.t.begin; t < tile.t.end; t += UK_MAX_ROWS) {
             int m = (int)tile_min(tile.t.end - t, UK_MAX_ROWS);
@@ -241,6 +245,8 @@ op_product op_project_i8(const op_context *c, const char *stage, op_matrix x, op
     *p = (project){c->uk, x, w, {{0}, 1, x.rows}, {t_tile, n_tile, 1}};
     p->y.sums = op_matrix_new(c, stage, x.rows, w.packed.n_panels * UK_PANEL, DSV4_I32);
     return add_stage(c, p,
-                     (dsv4_stage_desc){
-                         .name = stage, .run = run_i8, .describe = describe_i8, .scratch_bytes = (size_t)(t_tile * biased_row(p))});
+                     (dsv4_stage_desc){.name = stage,
+                                       .run = run_i8,
+                                       .describe = describe_i8,
+                                       .scratch_bytes = (size_t)(t_tile * op_biased_row_bytes(x.cols))});
 }

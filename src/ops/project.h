@@ -56,4 +56,10 @@ void op_product_reads(dsv4_describe *d, const op_product *y, int64_t t0, int64_t
 /* x INT8 [T, K], w INT8, K <= 65536: sums INT32, one partial. */
 op_product op_project_i8(const op_context *c, const char *stage, op_matrix x, op_weight w, int64_t t_tile, int64_t n_tile);
 
+/* Bytes of a row of k biased activations: whole groups of four, as gemm_i8 takes them. */
+int64_t op_biased_row_bytes(int64_t k);
+
+/* dst: rows [t0, t1), columns [col, col + k) of x INT8, biased (uk_table.bias_i8), one row behind the other; 0 behind column k. */
+void op_bias_rows(const uk_table *uk, const op_matrix *x, int64_t t0, int64_t t1, int64_t col, int64_t k, uint8_t *dst);
+
 #endif
