@@ -40,18 +40,18 @@ int64_t op_target_ratio(const op_target *x);
 /* ---- pages (draw_pages.c) -------------------------------------------------------------------------------------------------- */
 
 /* A page table: page table[b, j] holds rows j*page, ... of request b. Without entries: page b*n_cols + j. */
-typedef struct op_pages {
+typedef struct op_page_map {
     const int32_t *table;
     int64_t n_requests, n_cols, page;
-} op_pages;
+} op_page_map;
 
 /* The pages of a cache, or of a compressor's state, through the table named by the argument of the recipe; "" for a cache: pages in
  * order. DSV4_E_NOT_FOUND if there is no such I32 table. */
-DSV4_MUST_CHECK dsv4_status op_cache_pages(const op_target *x, op_pages *out, dsv4_error *err);
-DSV4_MUST_CHECK dsv4_status op_state_pages(const op_target *x, op_pages *out, dsv4_error *err);
+DSV4_MUST_CHECK dsv4_status op_cache_pages(const op_target *x, op_page_map *out, dsv4_error *err);
+DSV4_MUST_CHECK dsv4_status op_state_pages(const op_target *x, op_page_map *out, dsv4_error *err);
 
 /* Flat row of logical row i of request b; -1 where the table ends before it. */
-int64_t op_pages_row(const op_pages *pages, int64_t b, int64_t i);
+int64_t op_page_map_row(const op_page_map *pages, int64_t b, int64_t i);
 
 /* ---- recipes --------------------------------------------------------------------------------------------------------------- */
 

@@ -13,13 +13,13 @@ static int64_t rows_of(const dsv4_tensor *t)
 }
 
 /* Fills the rows [first, first + n) of request b. */
-static dsv4_status fill_rows(const op_target *x, const fix_rule *rule, const op_pages *pages, int64_t b, int64_t first, int64_t n,
-                             dsv4_error *err)
+static dsv4_status fill_rows(const op_target *x, const fix_rule *rule, const op_page_map *pages, int64_t b, int64_t first,
+                             int64_t n, dsv4_error *err)
 {
     const int64_t cols = fix_columns(x->t), n_rows = rows_of(x->t);
     dsv4_status status = DSV4_OK;
     for (int64_t i = first; i < first + n && status == DSV4_OK; i++) {
-        const int64_t row = op_pages_row(pages, b, i);
+        const int64_t row = op_page_map_row(pages, b, i);
         if (row < 0 || row >= n_rows) {
             return dsv4_fail(err, DSV4_E_SHAPE, "tensor %s: row %lld of request %lld is beyond its table or its %lld rows",
                              x->row->name, (long long)i, (long long)b, (long long)n_rows);
@@ -51,7 +51,7 @@ dsv4_status op_draw_empty_state(const op_target *x, dsv4_error *err)
 dsv4_status op_draw_history(const op_target *x, dsv4_error *err)
 {
     const fix_rule rule = {FIX_UNIFORM, -x->row->fixture.a / 2, x->row->fixture.a / 2, NULL};
-    op_pages pages;
+    op_page_map pages;
     dsv4_status status = op_state_pages(x, &pages, err);
     for (int64_t b = 0; b < x->d->dims.of[OP_B] && status == DSV4_OK; b++) {
         const int64_t start = x->d->start[b], length = (int64_t)x->row->fixture.b, n = start < length ? start : length;
@@ -65,7 +65,7 @@ dsv4_status op_draw_history_decode(const op_target *x, dsv4_error *err)
 {
     const fix_rule rule = {FIX_NORMAL, 0, x->row->fixture.a, NULL};
     const int64_t n_held = rows_of(x->t) / x->d->dims.of[OP_B];
-    op_pages pages;
+    op_page_map pages;
     dsv4_status status = op_state_pages(x, &pages, err);
     fill_scores(x->t, -INFINITY);
     for (int64_t b = 0; b < x->d->dims.of[OP_B] && status == DSV4_OK; b++) {
@@ -79,7 +79,7 @@ dsv4_status op_draw_history_decode(const op_target *x, dsv4_error *err)
 dsv4_status op_draw_cache_rows(const op_target *x, dsv4_error *err)
 {
     const fix_rule rule = {FIX_UNIFORM, -x->row->fixture.a, x->row->fixture.a, NULL};
-    op_pages pages;
+    op_page_map pages;
     dsv4_status status = op_cache_pages(x, &pages, err);
     for (int64_t b = 0; b < x->d->dims.of[OP_B] && status == DSV4_OK; b++) {
         status = fill_rows(x, &rule, &pages, b, 0, x->d->start[b] / (int64_t)x->row->fixture.b, err);
@@ -91,7 +91,7 @@ dsv4_status op_draw_cache_rows(const op_target *x, dsv4_error *err)
 dsv4_status op_draw_ring_rows(const op_target *x, dsv4_error *err)
 {
     const fix_rule rule = {FIX_UNIFORM, -x->row->fixture.a, x->row->fixture.a, NULL};
-    op_pages pages;
+    op_page_map pages;
     dsv4_status status = op_cache_pages(x, &pages, err);
     for (int64_t b = 0; b < x->d->dims.of[OP_B] && status == DSV4_OK; b++) {
         const int64_t start = x->d->start[b], W = x->d->dims.of[OP_W];

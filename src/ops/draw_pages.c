@@ -69,7 +69,7 @@ static bool starts_with(const char *text, const char *start)
     return strncmp(text, start, strlen(start)) == 0;
 }
 
-static dsv4_status pages_through(const op_target *x, op_symbol page, op_pages *out, dsv4_error *err)
+static dsv4_status pages_through(const op_target *x, op_symbol page, op_page_map *out, dsv4_error *err)
 {
     const dsv4_tensor *table = dsv4_tensor_list_find(x->d->list, x->argument);
     if (table == NULL || table->dtype != DSV4_I32 || table->n_dims < 1) {
@@ -77,26 +77,26 @@ static dsv4_status pages_through(const op_target *x, op_symbol page, op_pages *o
                          x->row->name, x->argument);
     }
     const int64_t n_cols = fix_columns(table);
-    *out = (op_pages){table->data, n_cols > 0 ? dsv4_tensor_count(table) / n_cols : 0, n_cols, x->d->dims.of[page]};
+    *out = (op_page_map){table->data, n_cols > 0 ? dsv4_tensor_count(table) / n_cols : 0, n_cols, x->d->dims.of[page]};
     return DSV4_OK;
 }
 
-dsv4_status op_cache_pages(const op_target *x, op_pages *out, dsv4_error *err)
+dsv4_status op_cache_pages(const op_target *x, op_page_map *out, dsv4_error *err)
 {
     const int64_t *dim = x->d->dims.of;
     if (x->argument[0] != '\0') {
         return pages_through(x, OP_BS, out, err);
     }
-    *out = (op_pages){NULL, dim[OP_B], dim[starts_with(x->row->name, "idx_") ? OP_IPR : OP_CPR], dim[OP_BS]};
+    *out = (op_page_map){NULL, dim[OP_B], dim[starts_with(x->row->name, "idx_") ? OP_IPR : OP_CPR], dim[OP_BS]};
     return DSV4_OK;
 }
 
-dsv4_status op_state_pages(const op_target *x, op_pages *out, dsv4_error *err)
+dsv4_status op_state_pages(const op_target *x, op_page_map *out, dsv4_error *err)
 {
     return pages_through(x, starts_with(x->argument, "inner_") ? OP_JR : OP_SR, out, err);
 }
 
-int64_t op_pages_row(const op_pages *pages, int64_t b, int64_t i)
+int64_t op_page_map_row(const op_page_map *pages, int64_t b, int64_t i)
 {
     if (b >= pages->n_requests || i / pages->page >= pages->n_cols) {
         return -1;
@@ -109,10 +109,10 @@ int64_t op_pages_row(const op_pages *pages, int64_t b, int64_t i)
 
 dsv4_status op_draw_state_slots(const op_target *x, dsv4_error *err)
 {
-    op_pages pages;
+    op_page_map pages;
     const dsv4_status status = op_state_pages(x, &pages, err);
     for (int64_t t = 0; t < dsv4_tensor_count(x->t) && status == DSV4_OK; t++) {
-        ((int64_t *)x->t->data)[t] = op_pages_row(&pages, t / x->d->dims.of[OP_S], op_position(x->d, t));
+        ((int64_t *)x->t->data)[t] = op_page_map_row(&pages, t / x->d->dims.of[OP_S], op_position(x->d, t));
     }
     return status;
 }
@@ -121,22 +121,22 @@ dsv4_status op_draw_state_slots(const op_target *x, dsv4_error *err)
 dsv4_status op_draw_cache_slots(const op_target *x, dsv4_error *err)
 {
     const int64_t ratio = op_target_ratio(x);
-    op_pages pages;
+    op_page_map pages;
     const dsv4_status status = op_cache_pages(x, &pages, err);
     for (int64_t t = 0; t < dsv4_tensor_count(x->t) && status == DSV4_OK; t++) {
         const int64_t position = op_position(x->d, t);
         const bool ends_window = ratio > 0 && (position + 1) % ratio == 0;
-        ((int64_t *)x->t->data)[t] = ends_window ? op_pages_row(&pages, t / x->d->dims.of[OP_S], position / ratio) : -1;
+        ((int64_t *)x->t->data)[t] = ends_window ? op_page_map_row(&pages, t / x->d->dims.of[OP_S], position / ratio) : -1;
     }
     return status;
 }
 
 dsv4_status op_draw_ring_slots(const op_target *x, dsv4_error *err)
 {
-    op_pages pages;
+    op_page_map pages;
     const dsv4_status status = op_cache_pages(x, &pages, err);
     for (int64_t t = 0; t < dsv4_tensor_count(x->t) && status == DSV4_OK; t++) {
-        ((int64_t *)x->t->data)[t] = op_pages_row(&pages, t / x->d->dims.of[OP_S], op_position(x->d, t) % x->d->dims.of[OP_W]);
+        ((int64_t *)x->t->data)[t] = op_page_map_row(&pages, t / x->d->dims.of[OP_S], op_position(x->d, t) % x->d->dims.of[OP_W]);
     }
     return status;
 }
