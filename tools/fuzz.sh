@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # usage: tools/fuzz.sh SECONDS
-# Runs every target fuzz_<thing> of build/fuzz for SECONDS each, from the seeds of tests/fuzz/corpus/<thing>/ and, where there is one,
-# the dictionary tests/fuzz/<thing>.dict.
+# Runs every target fuzz_<thing> of build/fuzz for SECONDS each, from the seeds of tests/fuzz/corpus/<thing>/ and, where there is
+# one, the dictionary tests/fuzz/<thing>.dict.
 # What it learns stays in build/fuzz/corpus/, an input that fails in build/fuzz/failures/.
 set -euo pipefail
 cd "$(dirname "$0")/.."

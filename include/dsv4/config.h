@@ -79,8 +79,8 @@ DSV4_MUST_CHECK dsv4_status dsv4_config_preset(const char *name, dsv4_config *ou
 
 /* From JSON text (config.json, or the `config` metadata of a vector file). Every field of the lists must be present once, a number
  * of the right kind and in range; other keys are ignored. The YaRN fields may stand in `rope_scaling`, as the published checkpoints
- * have them (there rope_factor is `factor`); a key at the top level comes first. What fields must be to each other is checked by the
- * operators that use them: a vector file may describe one operator alone. `name` is "unnamed" where the text has none. `source`
+ * have them (there rope_factor is `factor`); a key at the top level comes first. What fields must be to each other is checked by
+ * the operators that use them: a vector file may describe one operator alone. `name` is "unnamed" where the text has none. `source`
  * appears in messages. Limit: nesting 64. */
 DSV4_MUST_CHECK dsv4_status dsv4_config_parse(const char *source, const char *json, size_t n_bytes, dsv4_config *out,
                                               dsv4_error *err);

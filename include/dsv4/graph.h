@@ -46,8 +46,8 @@ typedef struct dsv4_work {
 typedef struct dsv4_describe dsv4_describe; /* receives the boxes and the work of one block */
 
 /* Declares one box. An empty box declares nothing; a box outside its view makes the seal fail. mode is DSV4_READ, DSV4_WRITE or
- * DSV4_UPDATE (read and write), or-ed with DSV4_UNTRACKED for an access from which no edge is inferred (`no_dep`): one whose order the
- * author gives otherwise, such as rows that are known only when the block runs, within a box that holds all they may be. */
+ * DSV4_UPDATE (read and write), or-ed with DSV4_UNTRACKED for an access from which no edge is inferred (`no_dep`): one whose order
+ * the author gives otherwise, such as rows that are known only when the block runs, within a box that holds all they may be. */
 void dsv4_touch(dsv4_describe *d, int mode, dsv4_view view, dsv4_box box);
 void dsv4_reads(dsv4_describe *d, dsv4_view view, int64_t row0, int64_t row1, int64_t col0, int64_t col1);
 void dsv4_writes(dsv4_describe *d, dsv4_view view, int64_t row0, int64_t row1, int64_t col0, int64_t col1);
@@ -109,10 +109,10 @@ dsv4_stage dsv4_graph_join(dsv4_graph *g, const char *name);
 void dsv4_graph_manual_begin(dsv4_graph *g);
 void dsv4_graph_manual_end(dsv4_graph *g);
 
-/* A VERDICT is what a block says about the data of a step (page tables, positions), which is known only when it runs. The block sets
- * its verdict's status to DSV4_OK or fills it with dsv4_fail; blocks behind it that would write what outlives the step read all
- * verdicts and write nothing if one is a refusal. A graph has DSV4_MAX_VERDICTS of them, all DSV4_OK at first: row i, one column of
- * one byte or more each, of the view dsv4_graph_verdict_view. dsv4_graph_verdict hands out the next one. */
+/* A VERDICT is what a block says about the data of a step (page tables, positions), which is known only when it runs. The block
+ * sets its verdict's status to DSV4_OK or fills it with dsv4_fail; blocks behind it that would write what outlives the step read
+ * all verdicts and write nothing if one is a refusal. A graph has DSV4_MAX_VERDICTS of them, all DSV4_OK at first: row i, one
+ * column of one byte or more each, of the view dsv4_graph_verdict_view. dsv4_graph_verdict hands out the next one. */
 #define DSV4_MAX_VERDICTS 8
 typedef struct dsv4_verdict_slot {
     dsv4_error *verdict;
@@ -152,8 +152,8 @@ dsv4_graph_info dsv4_graph_get_info(const dsv4_graph *g);
  *   - a block that writes bytes it did not declare, or whose declared output depends on bytes it did not declare as read.
  * The second is found by running each block twice, the second time with everything undeclared in writable views replaced by noise,
  * so a block must not follow undeclared data to wild places. Buffers end as after a normal run. DSV4_E_GRAPH and a line with stage,
- * block, view and box on a finding; *n_findings (may be NULL) counts them all. Without a finding returns like dsv4_exec_run. Slow: for
- * tests. */
+ * block, view and box on a finding; *n_findings (may be NULL) counts them all. Without a finding returns like dsv4_exec_run. Slow:
+ * for tests. */
 DSV4_MUST_CHECK dsv4_status dsv4_graph_verify(dsv4_graph *g, uint64_t seed, int64_t *n_findings, dsv4_error *err);
 
 /* ---- replaying ------------------------------------------------------------------------------------------------------- */
@@ -176,8 +176,8 @@ DSV4_MUST_CHECK dsv4_status dsv4_exec_create(const dsv4_graph *g, dsv4_pool *poo
 void dsv4_exec_destroy(dsv4_exec *exec);
 
 /* Replays the graph; returns when every block is done. Allocates nothing, takes no lock. Same input, same bits: for any number of
- * threads and any order. shuffle != 0 draws the order of ready blocks at random from it (for tests). Returns the first refusal among
- * the graph's verdicts, DSV4_OK where no block refused the step. */
+ * threads and any order. shuffle != 0 draws the order of ready blocks at random from it (for tests). Returns the first refusal
+ * among the graph's verdicts, DSV4_OK where no block refused the step. */
 DSV4_MUST_CHECK dsv4_status dsv4_exec_run(dsv4_exec *exec, uint64_t shuffle, dsv4_error *err);
 
 /* ---- trace ----------------------------------------------------------------------------------------------------------- */

@@ -2,7 +2,8 @@
  *
  * MATH      (x_mixed, post, comb) = hc_pre(x_hc);  xn = rmsnorm(x_mixed);  (q, kv, qr) = qkv_proj_rope(xn)
  *           HCA, CSA: the compressor pools xn into cmp_kv;  CSA: the indexer chooses compressed rows for each token
- *           attn_out = sparse_attn(q; keys: sliding window, this step, compressed rows);  x_out = hc_post(attn_out, x_hc, post, comb)
+ *           attn_out = sparse_attn(q; keys: sliding window, this step, compressed rows)
+ *           x_out = hc_post(attn_out, x_hc, post, comb)
  *           and behind the attention kv goes to the window cache
  * SHAPES    x_hc bf16[T,M,D] -> x_out bf16[T,M,D]; caches and states in pages, updated in place
  * STAGES    attention.plan   one block: every integer of the step checked and resolved, or the step refused (ops/step.h)

@@ -1,7 +1,7 @@
 /* ops/attention_lists.c - which keys a token has, as raw lists (SPEC 5.5).
  *
- * DECODE    slots 0..W-1: ring row k; W + o where the o-th token of this step will overwrite it (HCA: a hole); a hole where nothing was
- *           written yet. CSA: then the chosen windows. HCA: then the tokens of this step up to this one, then all windows.
+ * DECODE    slots 0..W-1: ring row k; W + o where the o-th token of this step will overwrite it (HCA: a hole); a hole where nothing
+ *           was written yet. CSA: then the chosen windows. HCA: then the tokens of this step up to this one, then all windows.
  * PREFILL   the sliding window in ascending position, keys of this chunk as W + t', older ones as ring rows; then the windows.
  * STAGES    attention.lists  [t_tile]  positions, topk -> raw, lens */
 #include "ops/attention.h"
@@ -14,8 +14,8 @@ typedef struct lists {
     int64_t T, window;
 } lists;
 
-/* Appends the windows of token t, whose raw indices begin at first. A chosen one that the token cannot see leaves a hole in decode and
- * nothing in prefill. */
+/* Appends the windows of token t, whose raw indices begin at first. A chosen one that the token cannot see leaves a hole in decode
+ * and nothing in prefill. */
 static int32_t *put_windows(const lists *o, int64_t t, int64_t first, int32_t *slot, const int32_t *end)
 {
     int64_t n = op_matrix_ints(&o->a.step->n_windows)[t], n_listed = tile_min(n, o->a.max_windows);

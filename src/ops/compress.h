@@ -42,21 +42,23 @@ typedef struct op_compress {
     dsv4_tensor hadamard;  /* BF16 [width, width]; no data: none */
     op_matrix cache;       /* [rows, width]: BF16, or I8 where cache_scale has data */
     op_matrix cache_scale; /* FP32 [rows, 1] */
-    op_matrix pooled; /* also written there. decode: FP32 [T, width], row b*S of request b; prefill: BF16 [rows, width], those that
-                               go to the cache in token order, as far as there are rows. No data: nowhere */
+    /* Where pooled rows go besides: decode: FP32 [T, width], row b*S of request b; prefill: BF16 [rows, width], those that go to
+     * the cache, in token order, as far as there are rows. No data: nowhere. */
+    op_matrix pooled;
     op_project_tiles tiles; /* of the two projections */
 } op_compress;
 
 /* What other stages of the graph wait for. */
 typedef struct op_compressed {
-    op_matrix
-        done; /* I8 [windows, 1]: row i is written once the cache holds window i. decode: one per request; prefill: window i ends
-                       at one of the tokens i*ratio .. i*ratio + ratio-1, ceil(T/ratio) of them */
+    /* I8 [windows, 1]: row i is written once the cache holds window i. decode: one per request; prefill: ceil(T/ratio), window i
+     * ends at one of the tokens i*ratio .. i*ratio + ratio-1. */
+    op_matrix done;
 } op_compressed;
 
 /* Fails where the dimensions do not fit each other: ratio, width, tokens, and the rope dimensions of the config. */
 DSV4_MUST_CHECK dsv4_status op_compress_check(const op_context *c, const op_compress *a, dsv4_error *err);
 
+/* Lives with the graph. */
 typedef struct op_compress_plan op_compress_plan;
 
 /* Adds the stage .plan (one block: checks the step, refuses it or resolves all rows). Whoever adds several stages that may refuse

@@ -1,7 +1,7 @@
 /* ops/compress_plan.c - the plan stage of a compressor: each integer of a step is checked, each row resolved (SPEC 4.1, 4.3).
  *
- * A state row has one owner: a token of the step that writes it, or (prefill) an earlier position that a window still reads. decode: the
- * owner is the token; prefill: position - first position of the step, so tokens from 0 on, what lies before them below. */
+ * A state row has one owner: a token of the step that writes it, or (prefill) an earlier position that a window still reads.
+ * decode: the owner is the token; prefill: position - first position of the step: tokens from 0 on, what lies before them below. */
 #include "ops/compress_plan.h"
 
 #include <stdio.h>

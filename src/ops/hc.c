@@ -12,8 +12,8 @@
  *           hc.gates    [1 token]                    partial sums, squares, scale, base -> pre, post, comb
  *           hc.mix      [t_tile x part of D]         x, pre -> x_mixed
  *           hc.post     [t_tile x part of D]         x, residual, post, comb -> y
- * NUMERICS  f32; products and squares summed in chunks of 512 (ops/chunk.h); each product of a mix rounded, then added; rounded to bf16
- *           once, ties to even. */
+ * NUMERICS  f32; products and squares summed in chunks of 512 (ops/chunk.h); each product of a mix rounded, then added; rounded to
+ *           bf16 once, ties to even. */
 #include "ops/hc.h"
 
 #include "ops/chunk.h"

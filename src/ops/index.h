@@ -28,8 +28,7 @@ typedef struct op_index {
     op_matrix cache;       /* [rows, ID]: BF16, quantised on read, or I8 where cache_scale has data */
     op_matrix cache_scale; /* FP32 [rows, 1] */
     int64_t page;          /* rows of a cache page */
-    op_matrix table;       /* I32 [n_requests, pages of a request]: raw, or resolved; entries of visible rows are in range when they
-                                   are read */
+    op_matrix table;       /* I32 [n_requests, pages of a request]; entries of visible rows are in range when they are read */
     op_matrix n_visible;   /* I32 [1, T]: rows that the token sees, in range when it is read; 0 for a token that is not valid */
     op_matrix fresh;       /* I8 [windows, 1]: op_compressed.done of the compressor that writes the cache in this step */
     bool is_decode;        /* fresh has a row per request; else window i ends at token i*OP_INDEX_RATIO or later */
@@ -38,7 +37,7 @@ typedef struct op_index {
     op_matrix topk;        /* I32 [T, columns]: chosen rows + offset, -1 behind them; at most index_topk of a row are chosen */
     op_matrix topk_copy;   /* I32 [T, columns]: the first columns of topk again, -1 behind them; no data: not wanted */
     int64_t t_tile, key_tile, key_parts; /* tokens of a block; rows scored at a time; shares of the rows */
-    int64_t proj_t_tile, proj_n_tile;
+    int64_t proj_t_tile, proj_n_tile;    /* rows and columns of a block of the products */
 } op_index;
 
 /* Adds the stages: index.q_proj, .w_proj, .q_rope, .hadamard, .q_quant, .score (scores and keeps the best), .topk (merges).

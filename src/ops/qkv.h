@@ -1,4 +1,5 @@
-/* ops/qkv.h - queries and the shared key/value row as stages (SPEC 2.2): an operator of its own, and a part of the attention layers. */
+/* ops/qkv.h - queries and the shared key/value row as stages (SPEC 2.2): an operator of its own, and a part of the attention
+ * layers. */
 #ifndef OPS_QKV_H
 #define OPS_QKV_H
 

@@ -1,7 +1,7 @@
 /* ops/step.h - the integers of a step of an attention layer: from pages and lengths to rows (SPEC 5.5, 8).
  *
- * One block checks everything that the caller says about the step - positions, lengths, page tables, slots - and writes safe rows for
- * all other stages; or it refuses the step, and there are no rows: nothing is written, nobody has keys. */
+ * One block checks everything that the caller says about the step - positions, lengths, page tables, slots - and writes safe rows
+ * for all other stages; or it refuses the step, and there are no rows: nothing is written, nobody has keys. */
 #ifndef OPS_STEP_H
 #define OPS_STEP_H
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # usage: test_forms.sh PROGRAM MAKE_BAD_FILES JSON_GET CHANGE_FILE VECTORS
-# Operators with forms: which one a name, a mode and a compress ratio mean; calls at positions; state across runs, replays and files.
+# Operators with forms: which one a name, a mode and a compress ratio mean; calls at positions; state across runs, replays
+# and files.
 # shellcheck source-path=SCRIPTDIR
 source "$(dirname "$0")/expect.sh"
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # usage: test_check_layers.sh ROOT
-# Plants one violation at a time in a temporary tree and expects cmake/check_layers.cmake to name its file, line and rule; then expects
-# silence on code that only looks like a violation.
+# Plants one violation at a time in a temporary tree and expects cmake/check_layers.cmake to name its file, line and rule; then
+# expects silence on code that only looks like a violation.
 set -euo pipefail
 
 root=$1
