@@ -65,11 +65,6 @@ static inline op_dims call_dims(const dsv4_op *op, const dsv4_config *config, in
     return dims;
 }
 
-static inline bool ends_with(const char *text, const char *end)
-{
-    return strlen(text) >= strlen(end) && strcmp(text + strlen(text) - strlen(end), end) == 0;
-}
-
 /* Largest value of the uniform draw of a tensor. */
 static inline double spread_of(const char *name, const op_dims *dims)
 {
@@ -155,7 +150,7 @@ static inline call make_call(const char *op, dsv4_config config, int64_t B, int6
         require_ok(dsv4_tensor_list_alloc(&c.in, row->name, row->dtype, n_dims, shape, &t, &err), &err);
         if (t.dtype == DSV4_BF16 || t.dtype == DSV4_F32) {
             fill_real(row->name, &c.dims, &t);
-        } else if (ends_with(row->name, "block_table")) {
+        } else if (fix_name_ends(row->name, "block_table")) {
             for (int64_t j = 0; j < dsv4_tensor_count(&t); j++) {
                 ((int32_t *)t.data)[j] = (int32_t)(dsv4_tensor_count(&t) - j);
             }
@@ -178,22 +173,6 @@ static inline void call_deinit(call *c)
 
 /* ---- runs --------------------------------------------------------------------------------------------------------------- */
 
-/* A list that borrows the inputs and owns what the operator updates. */
-static inline dsv4_tensor_list copy_updated(const dsv4_op *op, const dsv4_tensor_list *in)
-{
-    dsv4_tensor_list io = {0};
-    dsv4_error err = {0};
-    for (size_t i = 0; i < op->n_tensors; i++) {
-        const dsv4_tensor *t = dsv4_tensor_list_find(in, op->tensors[i].name);
-        if (t != NULL && op_is_output(&op->tensors[i])) {
-            require_ok(dsv4_tensor_list_alloc(&io, op->tensors[i].name, t->dtype, t->n_dims, t->shape, NULL, &err), &err);
-        } else if (t != NULL) {
-            put_tensor(&io, op->tensors[i].name, *t);
-        }
-    }
-    return io;
-}
-
 /* State and cache as the call has them, outputs zero. */
 static inline void reset(const updating *u)
 {
@@ -213,7 +192,7 @@ static inline void reset(const updating *u)
 
 static inline updating make_updating(const call *c, dsv4_op_options options)
 {
-    updating u = {c, copy_updated(c->op, &c->in), dsv4_graph_create(c->op->name)};
+    updating u = {c, borrow_inputs(c->op, &c->in, 0, 0), dsv4_graph_create(c->op->name)};
     dsv4_error err = {0};
     assert_non_null(u.graph);
     require_ok(dsv4_op_build(c->op, &c->config, &options, &u.io, u.graph, &err), &err);

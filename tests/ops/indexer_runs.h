@@ -54,61 +54,14 @@ static inline dsv4_config indexer_model(int64_t n_heads, int64_t head_dim, int64
 
 /* ---- runs --------------------------------------------------------------------------------------------------------------- */
 
-static inline dsv4_tensor copy_tensor(dsv4_tensor_list *list, const char *name, const dsv4_tensor *t)
-{
-    dsv4_error err = {0};
-    dsv4_tensor copy;
-    require_ok(dsv4_tensor_list_alloc(list, name, t->dtype, t->n_dims, t->shape, &copy, &err), &err);
-    memcpy(copy.data, t->data, dsv4_tensor_bytes(t));
-    return copy;
-}
-
-/* Sealed over the inputs of a step: what it updates is copied, other inputs are borrowed. */
 static inline sealed seal_step(const step *s, dsv4_op_options options, dsv4_deps deps)
 {
-    sealed run = {.op = s->op, .graph = dsv4_graph_create(s->op->name)};
-    dsv4_error err = {0};
-    for (size_t i = 0; i < s->op->n_tensors; i++) {
-        const op_tensor *row = &s->op->tensors[i];
-        const dsv4_tensor *t = dsv4_tensor_list_find(&s->in, row->name);
-        if (t != NULL && op_is_output(row)) {
-            copy_tensor(&run.io, row->name, t);
-        } else if (t != NULL) {
-            put_tensor(&run.io, row->name, *t);
-        }
-    }
-    require_ok(dsv4_op_build(s->op, &s->config, &options, &run.io, run.graph, &err), &err);
-    require_ok(dsv4_graph_seal(run.graph, deps, &err), &err);
-    return run;
-}
-
-/* Fills what the step makes anew, so that what a run leaves unwritten shows. */
-static inline void spoil_new_outputs(const sealed *run)
-{
-    for (size_t i = 0; i < run->op->n_tensors; i++) {
-        if (!op_is_input(&run->op->tensors[i])) {
-            const dsv4_tensor t = get_tensor(&run->io, run->op->tensors[i].name);
-            memset(t.data, 0xa5, dsv4_tensor_bytes(&t));
-        }
-    }
-}
-
-static inline dsv4_status replay(const sealed *run, dsv4_pool *on, uint64_t shuffle, dsv4_error *err)
-{
-    dsv4_exec *exec;
-    require_ok(dsv4_exec_create(run->graph, on, false, &exec, err), err);
-    spoil_new_outputs(run);
-    const dsv4_status status = dsv4_exec_run(exec, shuffle, err);
-    dsv4_exec_destroy(exec);
-    return status;
+    return seal_rows(s->op, &s->config, &s->in, 0, 0, options, deps);
 }
 
 static inline sealed run_step(const step *s, dsv4_op_options options)
 {
-    dsv4_error err = {0};
-    sealed run = seal_step(s, options, DSV4_DEPS_BLOCK);
-    require_ok(replay(&run, pool, 0, &err), &err);
-    return run;
+    return run_rows(s->op, &s->config, &s->in, 0, 0, options, pool);
 }
 
 static inline dsv4_op_options compat_options(const step *s, dsv4_compat compat)
@@ -127,15 +80,9 @@ static inline void assert_same_bits(const dsv4_tensor_list *a, const dsv4_tensor
     }
 }
 
-/* Every output that the runs have is the same. */
 static inline void assert_same_outputs(const sealed *run, const sealed *reference, const char *what)
 {
-    for (size_t i = 0; i < run->op->n_tensors; i++) {
-        const op_tensor *row = &run->op->tensors[i];
-        if (op_is_output(row) && dsv4_tensor_list_find(&run->io, row->name) != NULL) {
-            assert_same_bits(&run->io, &reference->io, row->name, what);
-        }
-    }
+    assert_same_rows(run, reference, 0, what);
 }
 
 static inline int32_t offset_of(const step *s)

@@ -167,14 +167,21 @@ static inline void spoil_outputs(const sealed *s)
     }
 }
 
-static inline void run_sealed(const sealed *s, dsv4_pool *pool)
+/* A run with ready blocks in an order drawn from shuffle, 0: by rank. */
+static inline dsv4_status replay(const sealed *s, dsv4_pool *pool, uint64_t shuffle, dsv4_error *err)
 {
     dsv4_exec *exec;
-    dsv4_error err = {0};
-    require_ok(dsv4_exec_create(s->graph, pool, false, &exec, &err), &err);
+    require_ok(dsv4_exec_create(s->graph, pool, false, &exec, err), err);
     spoil_outputs(s);
-    require_ok(dsv4_exec_run(exec, 0, &err), &err);
+    const dsv4_status status = dsv4_exec_run(exec, shuffle, err);
     dsv4_exec_destroy(exec);
+    return status;
+}
+
+static inline void run_sealed(const sealed *s, dsv4_pool *pool)
+{
+    dsv4_error err = {0};
+    require_ok(replay(s, pool, 0, &err), &err);
 }
 
 /* A run of tokens [t0, t0 + T) with default dependencies. The caller ends it with sealed_deinit. */

@@ -196,7 +196,7 @@ static void test_refused_elsewhere(void **state)
     for (int i = 0; i < 2; i++) {
         call c = make_call(ops[i], preset("tiny"), 1, 3, &start, N_POSITIONS);
         dsv4_error err = {0};
-        updating u = {&c, copy_updated(c.op, &c.in), dsv4_graph_create("refused elsewhere")},
+        updating u = {&c, borrow_inputs(c.op, &c.in, 0, 0), dsv4_graph_create("refused elsewhere")},
                  untouched = make_updating(&c, (dsv4_op_options){0});
         op_verdict verdict = op_verdict_new(&(op_context){.g = u.graph});
         dsv4_graph_stage(u.graph, &(dsv4_stage_desc){"test.refuse", 1, run_refusal, describe_refusal, &verdict, 0, DSV4_VECTOR});
@@ -217,7 +217,7 @@ static void test_refused_elsewhere(void **state)
 /* Building or sealing fails with a line that holds the words. */
 static void assert_not_built(const call *c, const char *word, const char *rule)
 {
-    dsv4_tensor_list io = copy_updated(c->op, &c->in);
+    dsv4_tensor_list io = borrow_inputs(c->op, &c->in, 0, 0);
     dsv4_graph *g = dsv4_graph_create("refused");
     dsv4_error err = {0};
     dsv4_status status = dsv4_op_build(c->op, &c->config, &(dsv4_op_options){0}, &io, g, &err);
