@@ -11,7 +11,7 @@ CHECKS := check-format check-layers check-static check-warnings check-asan check
 
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
-.PHONY: help setup setup-all build run test bench format check $(CHECKS) install clean
+.PHONY: help setup setup-all build run test bench format check $(CHECKS) check-matrix install clean
 
 help:
 	@echo 'make             build build/release/dsv4 and the library'
@@ -20,6 +20,7 @@ help:
 	@echo 'make bench       measure the runtime against its peers'
 	@echo 'make format      lay out the C files by .clang-format'
 	@echo 'make check       everything a change must pass: test and $(CHECKS:check-%=%) (each alone: make check-NAME)'
+	@echo 'make check-matrix  run the attention layers of flash and pro at all positions of interest: hours, or CASES="flash decode 4"'
 	@echo 'make install     install under PREFIX=$(PREFIX), staged in DESTDIR when given'
 	@echo 'make clean       remove build/'
 	@echo 'Missing Debian packages are installed when run as root; otherwise the apt-get command is printed.'
@@ -80,6 +81,9 @@ check-fuzz: setup-all build/fuzz/build.ninja
 
 check-install: setup-all
 	tools/check_install.sh
+
+check-matrix: build
+	tools/check_matrix.sh $(CASES)
 
 install: build
 	cmake --preset release --log-level=WARNING -DCMAKE_INSTALL_PREFIX=$(PREFIX)

@@ -136,19 +136,31 @@ static int64_t index_of(const plan *p, const op_slots *slots, int64_t t)
     return -1;
 }
 
+/* A given slot only says whether the row is written: which one it is follows from position and pages. */
+static dsv4_status check_given(const plan *p, const op_slots *slots, int64_t t, int64_t row, dsv4_error *err)
+{
+    int64_t got = ((const int64_t *)slots->given.data)[t];
+    if (got == row) {
+        return DSV4_OK;
+    }
+    if (row < 0) {
+        return dsv4_fail(err, DSV4_E_VALUE, "%s: %s of token %lld is %lld, expected -1: the token ends no window of %lld", p->op,
+                         slots->given_name, (long long)t, (long long)got, (long long)slots->ratio);
+    }
+    return dsv4_fail(err, DSV4_E_VALUE, "%s: %s of token %lld is %lld, expected -1 or %lld, its row by %s", p->op,
+                     slots->given_name, (long long)t, (long long)got, (long long)row, slots->pages.table_name);
+}
+
 static dsv4_status find_slot(const plan *p, const op_slots *slots, int64_t t, int64_t *row, dsv4_error *err)
 {
     int64_t index = index_of(p, slots, t);
+    bool is_given = slots->given.data != NULL;
     *row = -1;
-    if (slots->given.data == NULL) {
-        return index < 0 ? DSV4_OK : find_row(p, &slots->pages, request_of(p, t), index, row, err);
+    if (is_given && ((const int64_t *)slots->given.data)[t] == -1) {
+        return DSV4_OK;
     }
-    *row = ((const int64_t *)slots->given.data)[t];
-    if (*row < -1 || *row >= slots->pages.rows) {
-        return dsv4_fail(err, DSV4_E_VALUE, "%s: %s of token %lld is %lld, expected -1 or a row in [0, %lld)", p->op,
-                         slots->given_name, (long long)t, (long long)*row, (long long)slots->pages.rows);
-    }
-    return DSV4_OK;
+    dsv4_status status = index < 0 ? DSV4_OK : find_row(p, &slots->pages, request_of(p, t), index, row, err);
+    return status == DSV4_OK && is_given ? check_given(p, slots, t, *row, err) : status;
 }
 
 static dsv4_status plan_slots(const plan *p, const op_slots *slots, dsv4_error *err)
@@ -161,61 +173,25 @@ static dsv4_status plan_slots(const plan *p, const op_slots *slots, dsv4_error *
     return status;
 }
 
-/* Of two tokens of a request that fill one row of the ring the later one keeps it; two requests must not share a row. */
-static dsv4_status settle_ring(const plan *p, const op_slots *slots, op_rowset *owners, dsv4_error *err)
+/* Of two tokens that fill one row of the ring the later one keeps it. */
+static void settle_ring(const plan *p, const op_slots *slots, op_rowset *owners)
 {
     int64_t *rows = slots->rows.data;
     op_rowset_clear(owners);
     for (int64_t t = n_valid(p) - 1; t >= 0; t--) {
-        int64_t owner = rows[t] < 0 ? t : op_rowset_claim(owners, rows[t], t);
-        if (owner == t) {
-            continue;
+        if (rows[t] >= 0 && op_rowset_claim(owners, rows[t], t) != t) {
+            rows[t] = -1;
         }
-        if (request_of(p, owner) != request_of(p, t)) {
-            return dsv4_fail(err, DSV4_E_VALUE, "%s: tokens %lld and %lld of two requests both go to row %lld of the window cache",
-                             p->op, (long long)t, (long long)owner, (long long)rows[t]);
-        }
-        rows[t] = -1;
     }
-    return DSV4_OK;
 }
 
 /* ---- what other requests read ------------------------------------------------------------------------------------------- */
 
-/* Every window up to the end of the step has a page; none of a request's pages is one that another request writes in this step. */
-static dsv4_status check_visible(const plan *p, const op_pages *pages, const op_rowset *writers, dsv4_error *err)
+/* One past the last position of request b, 0 if it has no valid token. */
+static int64_t end_position(const plan *p, int64_t b)
 {
-    dsv4_status status = DSV4_OK;
-    int64_t row = 0;
-    for (int64_t b = 0; b < p->step.n_requests && status == DSV4_OK; b++) {
-        int64_t t = b * p->step.tokens_per_request, n = n_valid(p) > t ? op_matrix_ints(&p->step.n_windows_end)[t] : 0;
-        for (int64_t i = 0; i < n && status == DSV4_OK; i += pages->page) {
-            status = find_row(p, pages, b, i, &row, err);
-            int64_t writer = status == DSV4_OK ? op_rowset_owner(writers, row / pages->page) : OP_NO_OWNER;
-            if (writer != OP_NO_OWNER && writer != b) {
-                status =
-                    dsv4_fail(err, DSV4_E_VALUE, "%s: %s[%lld, %lld] is page %lld, into which request %lld writes in this step",
-                              p->op, pages->table_name, (long long)b, (long long)(i / pages->page), (long long)(row / pages->page),
-                              (long long)writer);
-            }
-        }
-    }
-    return status;
-}
-
-/* Notes which request writes which page, by the slots whose cache `pages` describes. */
-static void note_writers(const plan *p, const op_pages *pages, op_rowset *writers)
-{
-    op_rowset_clear(writers);
-    for (int i = 0; i < p->step.n_slots; i++) {
-        const op_slots *slots = &p->step.slots[i];
-        const int64_t *rows = slots->rows.data;
-        for (int64_t t = 0; slots->pages.table.data == pages->table.data && t < n_valid(p); t++) {
-            if (rows[t] >= 0) {
-                op_rowset_claim(writers, rows[t] / pages->page, request_of(p, t));
-            }
-        }
-    }
+    int64_t t = b * p->step.tokens_per_request, n = p->step.is_decode ? p->step.tokens_per_request : n_valid(p);
+    return n > 0 ? op_matrix_ints(&p->step.positions)[t] + n : 0;
 }
 
 /* Each request has the pages of its ring to itself. */
@@ -224,9 +200,7 @@ static dsv4_status check_rings(const plan *p, const op_pages *pages, op_rowset *
     dsv4_status status = DSV4_OK;
     op_rowset_clear(owners);
     for (int64_t b = 0; b < p->step.n_requests && status == DSV4_OK; b++) {
-        int64_t t = b * p->step.tokens_per_request,
-                last = n_valid(p) > t ? op_matrix_ints(&p->step.positions)[t] + p->step.tokens_per_request : 0;
-        for (int64_t i = 0; i < p->window && i < last && status == DSV4_OK; i += pages->page) {
+        for (int64_t i = 0; i < p->window && i < end_position(p, b) && status == DSV4_OK; i += pages->page) {
             int64_t row = 0;
             status = find_row(p, pages, b, i, &row, err);
             int64_t owner = status == DSV4_OK ? op_rowset_claim(owners, row / pages->page, b) : b;
@@ -234,6 +208,41 @@ static dsv4_status check_rings(const plan *p, const op_pages *pages, op_rowset *
                 status =
                     dsv4_fail(err, DSV4_E_VALUE, "%s: %s gives page %lld to requests %lld and %lld; a window page belongs to one",
                               p->op, pages->table_name, (long long)(row / pages->page), (long long)owner, (long long)b);
+            }
+        }
+    }
+    return status;
+}
+
+/* Notes which request writes which page. */
+static void note_writers(const plan *p, const op_slots *slots, op_rowset *writers)
+{
+    const int64_t *rows = slots->rows.data;
+    op_rowset_clear(writers);
+    for (int64_t t = 0; t < n_valid(p); t++) {
+        if (rows[t] >= 0) {
+            op_rowset_claim(writers, rows[t] / slots->pages.page, request_of(p, t));
+        }
+    }
+}
+
+/* Every window up to the end of the step has a page; none of a request's pages is one that another request writes in this step. */
+static dsv4_status check_windows(const plan *p, const op_slots *slots, op_rowset *writers, dsv4_error *err)
+{
+    const op_pages *pages = &slots->pages;
+    dsv4_status status = DSV4_OK;
+    int64_t row = 0;
+    note_writers(p, slots, writers);
+    for (int64_t b = 0; b < p->step.n_requests && status == DSV4_OK; b++) {
+        int64_t n = end_position(p, b) / slots->ratio;
+        for (int64_t i = 0; i < n && status == DSV4_OK; i += pages->page) {
+            status = find_row(p, pages, b, i, &row, err);
+            int64_t writer = status == DSV4_OK ? op_rowset_owner(writers, row / pages->page) : OP_NO_OWNER;
+            if (writer != OP_NO_OWNER && writer != b) {
+                status =
+                    dsv4_fail(err, DSV4_E_VALUE, "%s: %s[%lld, %lld] is page %lld, into which request %lld writes in this step",
+                              p->op, pages->table_name, (long long)b, (long long)(i / pages->page), (long long)(row / pages->page),
+                              (long long)writer);
             }
         }
     }
@@ -258,22 +267,24 @@ static void clear(const plan *p)
     }
 }
 
+static dsv4_status fill_slots(const plan *p, const op_slots *slots, op_rowset *owners, dsv4_error *err)
+{
+    dsv4_status status = plan_slots(p, slots, err);
+    if (status == DSV4_OK && slots->kind == OP_SLOT_WINDOW) {
+        status = check_windows(p, slots, owners, err);
+    }
+    if (status == DSV4_OK && slots->kind == OP_SLOT_RING) {
+        status = check_rings(p, &slots->pages, owners, err);
+        settle_ring(p, slots, owners);
+    }
+    return status;
+}
+
 static dsv4_status fill(const plan *p, op_rowset *owners, dsv4_error *err)
 {
     dsv4_status status = plan_positions(p, err);
     for (int i = 0; i < p->step.n_slots && status == DSV4_OK; i++) {
-        const op_slots *slots = &p->step.slots[i];
-        status = plan_slots(p, slots, err);
-        if (status == DSV4_OK && slots->kind == OP_SLOT_RING) {
-            status = settle_ring(p, slots, owners, err);
-        }
-        if (status == DSV4_OK && slots->kind == OP_SLOT_RING) {
-            status = check_rings(p, &slots->pages, owners, err);
-        }
-    }
-    for (int i = 0; i < p->step.n_visible_caches && status == DSV4_OK; i++) {
-        note_writers(p, &p->step.visible[i], owners);
-        status = check_visible(p, &p->step.visible[i], owners, err);
+        status = fill_slots(p, &p->step.slots[i], owners, err);
     }
     return status;
 }
@@ -302,9 +313,6 @@ static void describe_plan(const void *arg, int64_t block, dsv4_describe *d)
         op_matrix_reads(d, &s->slots[i].given);
         op_matrix_reads(d, &s->slots[i].pages.table);
         op_matrix_writes(d, &s->slots[i].rows);
-    }
-    for (int i = 0; i < s->n_visible_caches; i++) {
-        op_matrix_reads(d, &s->visible[i].table);
     }
     op_matrix_writes(d, &s->positions);
     op_matrix_writes(d, &s->n_tokens);

@@ -18,7 +18,7 @@ typedef struct op_pages {
 /* Where a token's row goes. */
 typedef enum op_slot_kind {
     OP_SLOT_STATE,  /* row of its position */
-    OP_SLOT_WINDOW, /* row of its window, if the token ends one */
+    OP_SLOT_WINDOW, /* row of its window, if the token ends one; all past windows are read, so each must have a page */
     OP_SLOT_RING    /* row of its position modulo the sliding window; in a long chunk the last token of a row keeps it */
 } op_slot_kind;
 
@@ -26,12 +26,12 @@ typedef struct op_slots {
     op_slot_kind kind;
     int64_t ratio; /* tokens of a window */
     op_pages pages;
-    const char *given_name; /* I64 [1, T]: the caller's rows, -1: not written; no data: they follow from positions and pages */
+    const char *given_name; /* I64 [1, T]: -1: not written; else the row that position and pages give; no data: all are written */
     op_matrix given;
     op_matrix rows; /* I64 [1, T], set by op_step_add: row of each token, -1: none */
 } op_slots;
 
-enum { OP_MAX_SLOTS = 5, OP_MAX_VISIBLE = 2 };
+enum { OP_MAX_SLOTS = 5 };
 
 typedef struct op_step {
     bool is_decode;
@@ -42,8 +42,6 @@ typedef struct op_step {
     int64_t max_position;     /* positions are below: rows of the rope tables */
     op_slots slots[OP_MAX_SLOTS];
     int n_slots;
-    op_pages visible[OP_MAX_VISIBLE]; /* caches whose rows of past windows are read: every one of them must have a page */
-    int n_visible_caches;
 
     /* set by op_step_add */
     op_matrix positions;       /* I32 [1, T] */
