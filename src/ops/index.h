@@ -35,7 +35,6 @@ typedef struct op_index {
     op_matrix offset;      /* I32 [1, 1]: added to the chosen rows */
     op_matrix score;       /* FP32 [T, columns]: all scores, -FLT_MAX beyond the visible; no data: not wanted */
     op_matrix topk;        /* I32 [T, columns]: chosen rows + offset, -1 behind them; at most index_topk of a row are chosen */
-    op_matrix topk_copy;   /* I32 [T, columns]: the first columns of topk again, -1 behind them; no data: not wanted */
     int64_t t_tile, key_tile, key_parts; /* tokens of a block; rows scored at a time; shares of the rows */
     int64_t proj_t_tile, proj_n_tile;    /* rows and columns of a block of the products */
 } op_index;

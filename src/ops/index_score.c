@@ -221,17 +221,14 @@ static void describe_topk(const void *arg, int64_t t, dsv4_describe *d)
     dsv4_reads(d, o->n_best.view, t, t + 1, 0, o->parts);
     dsv4_reads(d, o->a.offset.view, 0, 1, 0, 1);
     dsv4_writes(d, o->a.topk.view, t, t + 1, 0, o->a.topk.cols);
-    if (o->a.topk_copy.data != NULL) {
-        dsv4_writes(d, o->a.topk_copy.view, t, t + 1, 0, o->a.topk_copy.cols);
-    }
     dsv4_costs(d, (dsv4_work){.vector_ops = 16.0 * (double)o->best.cols});
 }
 
-/* Row t of m: the first of the chosen rows, then -1. */
-static void write_rows(const op_matrix *m, int64_t t, const topk_list *chosen, int32_t offset)
+/* Row t of topk: the chosen rows, then -1. */
+static void write_rows(const index_stages *o, int64_t t, const topk_list *chosen)
 {
-    int32_t *row = (int32_t *)m->data + t * m->ld;
-    for (int64_t i = 0; i < m->cols; i++) {
+    int32_t *row = (int32_t *)o->a.topk.data + t * o->a.topk.ld, offset = *(const int32_t *)o->a.offset.data;
+    for (int64_t i = 0; i < o->a.topk.cols; i++) {
         row[i] = i < chosen->n ? topk_row(chosen->keys[i]) + offset : -1;
     }
 }
@@ -239,17 +236,13 @@ static void write_rows(const op_matrix *m, int64_t t, const topk_list *chosen, i
 static void run_topk(const void *arg, int64_t t, void *scratch)
 {
     const index_stages *o = arg;
-    const int32_t *offset = o->a.offset.data;
     topk_list chosen = {scratch, 0, o->topk};
     for (int64_t part = 0; part < o->parts; part++) {
         topk_list list = best_of(o, t, part);
         topk_add_keys(&chosen, list.keys, list.n);
     }
     topk_sort(&chosen);
-    write_rows(&o->a.topk, t, &chosen, *offset);
-    if (o->a.topk_copy.data != NULL) {
-        write_rows(&o->a.topk_copy, t, &chosen, *offset);
-    }
+    write_rows(o, t, &chosen);
 }
 
 /* ---- graph ------------------------------------------------------------------------------------------------------------------- */
