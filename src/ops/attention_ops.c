@@ -270,10 +270,8 @@ static dsv4_status check_layer(const op_context *c, dsv4_error *err)
         .family = "attention",                                            \
         .mode = layer_mode,                                               \
         .ratio = layer_ratio,                                             \
-        .tensors = symbol##_##form,                                       \
-        .n_tensors = sizeof symbol##_##form / sizeof *symbol##_##form,    \
-        .tiles = tiles,                                                   \
-        .n_tiles = ATTENTION_N_TILES,                                     \
+        OP_TENSORS(symbol##_##form),                                      \
+        OP_TILES(tiles),                                                  \
         .valid_tokens = layer_mode == DSV4_PREFILL ? "num_tokens" : NULL, \
         .check = check_layer,                                             \
         .build = attention_build,                                         \

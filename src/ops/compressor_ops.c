@@ -182,10 +182,8 @@ static void build(const op_context *c)
         .family = family_name,                                                        \
         .mode = form_mode,                                                            \
         .ratio = form_ratio,                                                          \
-        .tensors = table,                                                             \
-        .n_tensors = sizeof table / sizeof *table,                                    \
-        .tiles = tiles,                                                               \
-        .n_tiles = sizeof tiles / sizeof *tiles,                                      \
+        OP_TENSORS(table),                                                            \
+        OP_TILES(tiles),                                                              \
         .check = check,                                                               \
         .build = build,                                                               \
     }

@@ -57,10 +57,8 @@ static void build_pre(const op_context *c)
 const dsv4_op op_hc_pre = {
     .name = "hc_pre",
     .summary = "mixes the residual streams into one row, and the gates for spreading it again",
-    .tensors = pre_tensors,
-    .n_tensors = sizeof pre_tensors / sizeof *pre_tensors,
-    .tiles = pre_tiles,
-    .n_tiles = sizeof pre_tiles / sizeof *pre_tiles,
+    OP_TENSORS(pre_tensors),
+    OP_TILES(pre_tiles),
     .build = build_pre,
 };
 
@@ -82,10 +80,8 @@ static void build_head(const op_context *c)
 const dsv4_op op_hc_head = {
     .name = "hc_head",
     .summary = "mixes the residual streams into the row in front of the head",
-    .tensors = head_tensors,
-    .n_tensors = sizeof head_tensors / sizeof *head_tensors,
-    .tiles = pre_tiles,
-    .n_tiles = sizeof pre_tiles / sizeof *pre_tiles,
+    OP_TENSORS(head_tensors),
+    OP_TILES(pre_tiles),
     .build = build_head,
 };
 
@@ -120,9 +116,7 @@ static void build_post(const op_context *c)
 const dsv4_op op_hc_post = {
     .name = "hc_post",
     .summary = "spreads a block's output over the residual streams",
-    .tensors = post_tensors,
-    .n_tensors = sizeof post_tensors / sizeof *post_tensors,
-    .tiles = post_tiles,
-    .n_tiles = sizeof post_tiles / sizeof *post_tiles,
+    OP_TENSORS(post_tensors),
+    OP_TILES(post_tiles),
     .build = build_post,
 };

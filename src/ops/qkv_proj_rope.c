@@ -303,10 +303,8 @@ static void build(const op_context *c)
 const dsv4_op op_qkv_proj_rope = {
     .name = "qkv_proj_rope",
     .summary = "low-rank queries and the shared key/value row, normalised and rotated",
-    .tensors = tensors,
-    .n_tensors = sizeof tensors / sizeof *tensors,
-    .tiles = tiles,
-    .n_tiles = sizeof tiles / sizeof *tiles,
+    OP_TENSORS(tensors),
+    OP_TILES(tiles),
     .check = op_qkv_check,
     .build = build,
 };

@@ -106,9 +106,7 @@ static void build(const op_context *c)
 const dsv4_op op_rmsnorm = {
     .name = "rmsnorm",
     .summary = "RMS normalisation of rows",
-    .tensors = tensors,
-    .n_tensors = sizeof tensors / sizeof *tensors,
-    .tiles = tiles,
-    .n_tiles = sizeof tiles / sizeof *tiles,
+    OP_TENSORS(tensors),
+    OP_TILES(tiles),
     .build = build,
 };

@@ -131,10 +131,8 @@ static void build(const op_context *c)
 const dsv4_op op_rope_tables = {
     .name = "rope_tables",
     .summary = "cosine and sine tables of the rotary embedding",
-    .tensors = tensors,
-    .n_tensors = sizeof tensors / sizeof *tensors,
-    .tiles = tiles,
-    .n_tiles = sizeof tiles / sizeof *tiles,
+    OP_TENSORS(tensors),
+    OP_TILES(tiles),
     .check = check,
     .build = build,
 };

@@ -205,8 +205,7 @@ static void build_prefill(const op_context *c)
     build(c, OP_LIST_PREFILL);
 }
 
-#define TABLE(rows) .tensors = rows, .n_tensors = sizeof(rows) / sizeof *(rows)
-#define COMMON .family = "sparse_attn", .tiles = tiles, .n_tiles = sizeof tiles / sizeof *tiles, .check = check
+#define COMMON .family = "sparse_attn", OP_TILES(tiles), .check = check
 
 const dsv4_op op_decode_sparse_attn = {
     .name = "decode_sparse_attn",
@@ -214,7 +213,7 @@ const dsv4_op op_decode_sparse_attn = {
     .mode = DSV4_DECODE,
     .ratio = 4,
     .build = build_csa,
-    TABLE(csa_tensors),
+    OP_TENSORS(csa_tensors),
     COMMON,
 };
 
@@ -224,7 +223,7 @@ const dsv4_op op_decode_sparse_attn_hca = {
     .mode = DSV4_DECODE,
     .ratio = 128,
     .build = build_hca,
-    TABLE(hca_tensors),
+    OP_TENSORS(hca_tensors),
     COMMON,
 };
 
@@ -234,7 +233,7 @@ const dsv4_op op_decode_sparse_attn_swa = {
     .mode = DSV4_DECODE,
     .ratio = 0,
     .build = build_swa,
-    TABLE(swa_tensors),
+    OP_TENSORS(swa_tensors),
     COMMON,
 };
 
@@ -244,6 +243,6 @@ const dsv4_op op_prefill_sparse_attn = {
     .mode = DSV4_PREFILL,
     .ratio = OP_ANY,
     .build = build_prefill,
-    TABLE(prefill_tensors),
+    OP_TENSORS(prefill_tensors),
     COMMON,
 };

@@ -9,6 +9,10 @@
         __VA_ARGS__    \
     }
 
+/* The two tables of a dsv4_op. */
+#define OP_TENSORS(rows) .tensors = rows, .n_tensors = sizeof(rows) / sizeof *(rows)
+#define OP_TILES(rows) .tiles = rows, .n_tiles = sizeof(rows) / sizeof *(rows)
+
 /* ---- rows ------------------------------------------------------------------------------------------------------------------ */
 
 /* The last word of an input is its fixture, of an output its rule; what is updated in place has both. */
