@@ -1,7 +1,7 @@
 /* cli/bench_context.c - `dsv4 bench context`: one attention layer in decode, at growing contexts.
  *
- * For each context the layer is built over inputs drawn at the end of that context, run until warm, and replayed: the same step over
- * the caches that the replay before left behind. Its weights may stay in the processor's caches. */
+ * For each context the layer is built over inputs drawn at the end of that context, run until warm, and replayed: the same step
+ * over the caches that the replay before left behind. Its weights may stay in the processor's caches. */
 #include "cli/bench_context.h"
 
 #include <stddef.h>
@@ -28,7 +28,7 @@ typedef struct context_options {
     const char *markdown;
 } context_options;
 
-/* ---- options ----------------------------------------------------------------------------------------------------------------- */
+/* ---- options -------------------------------------------------------------------------------------------------------------- */
 
 /* A number of tokens such as 1000, 16k or 1M, followed by a comma or the end; moves behind it. 0 if there is none. */
 static int64_t read_tokens(const char **text)
@@ -101,7 +101,7 @@ static dsv4_status check_contexts(const context_options *o, dsv4_error *err)
     return DSV4_OK;
 }
 
-/* ---- parts and caches ---------------------------------------------------------------------------------------------------------- */
+/* ---- parts and caches ----------------------------------------------------------------------------------------------------- */
 
 static const struct {
     const char *stage;
@@ -138,7 +138,7 @@ static void count_cache_bytes(const dsv4_tensor_list *io, int64_t *bytes)
     }
 }
 
-/* ---- one context ---------------------------------------------------------------------------------------------------------------- */
+/* ---- one context ---------------------------------------------------------------------------------------------------------- */
 
 /* Seconds of each round: of the whole layer, then of its parts. */
 typedef struct sample_lists {
@@ -262,7 +262,7 @@ static dsv4_status measure(subject *x, const sample_lists *samples, context_row 
     return DSV4_OK;
 }
 
-/* ---- all contexts ---------------------------------------------------------------------------------------------------------------- */
+/* ---- all contexts --------------------------------------------------------------------------------------------------------- */
 
 static dsv4_status measure_row(const context_options *o, const sample_lists *samples, context_setting *setting, context_row *row,
                                dsv4_error *err)

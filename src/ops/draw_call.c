@@ -125,8 +125,8 @@ static int64_t compressed_pages(const dsv4_config *config, dsv4_mode mode, const
     return tile_max(tile_count(tile_max(n_rows, n_listed), d->of[OP_BS]), 2);
 }
 
-/* Pages of a request's compressor state: all positions before `end`; but no more than SPEC 1.3 gives a decode request, unless those do
- * not keep apart the rows of the last window and of the call (SPEC 12.13): the pages are then used in turn. */
+/* Pages of a request's compressor state: all positions before `end`; but no more than SPEC 1.3 gives a decode request, unless those
+ * do not keep apart the rows of the last window and of the call (SPEC 12.13): the pages are then used in turn. */
 static int64_t state_pages(int64_t end, int64_t span, int64_t page, int64_t S, int64_t most)
 {
     return tile_min(tile_count(end, page), tile_max(most, tile_count(span + S, page)));

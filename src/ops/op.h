@@ -184,8 +184,8 @@ typedef struct op_call {
     uint64_t seed;
 } op_call;
 
-/* All dimensions of that call: those of config, tables and caches that hold every position up to the end of the call, and states that
- * hold at least the positions which the call still needs. */
+/* All dimensions of that call: those of config, tables and caches that hold every position up to the end of the call, and states
+ * that hold at least the positions which the call still needs. */
 op_dims op_dims_of_call(const dsv4_op *op, const dsv4_config *config, const op_call *call);
 
 /* Draws every input from its fixture distribution into list; optional ones are left out where an operator can derive them. */
