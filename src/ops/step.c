@@ -214,19 +214,25 @@ static dsv4_status check_rings(const plan *p, const op_pages *pages, op_rowset *
     return status;
 }
 
-/* Notes which request writes which page. */
+/* Where request b has logical row i in its table. */
+static int64_t place_of(const op_pages *pages, int64_t b, int64_t i)
+{
+    return b * pages->table.cols + i / pages->page;
+}
+
+/* Notes through which entry each page is written. */
 static void note_writers(const plan *p, const op_slots *slots, op_rowset *writers)
 {
     const int64_t *rows = slots->rows.data;
     op_rowset_clear(writers);
     for (int64_t t = 0; t < n_valid(p); t++) {
         if (rows[t] >= 0) {
-            op_rowset_claim(writers, rows[t] / slots->pages.page, request_of(p, t));
+            op_rowset_claim(writers, rows[t] / slots->pages.page, place_of(&slots->pages, request_of(p, t), index_of(p, slots, t)));
         }
     }
 }
 
-/* Every window up to the end of the step has a page; none of a request's pages is one that another request writes in this step. */
+/* Every window up to the end of the step has a page; none of them is one that the step writes through another entry. */
 static dsv4_status check_windows(const plan *p, const op_slots *slots, op_rowset *writers, dsv4_error *err)
 {
     const op_pages *pages = &slots->pages;
@@ -238,11 +244,11 @@ static dsv4_status check_windows(const plan *p, const op_slots *slots, op_rowset
         for (int64_t i = 0; i < n && status == DSV4_OK; i += pages->page) {
             status = find_row(p, pages, b, i, &row, err);
             int64_t writer = status == DSV4_OK ? op_rowset_owner(writers, row / pages->page) : OP_NO_OWNER;
-            if (writer != OP_NO_OWNER && writer != b) {
-                status =
-                    dsv4_fail(err, DSV4_E_VALUE, "%s: %s[%lld, %lld] is page %lld, into which request %lld writes in this step",
-                              p->op, pages->table_name, (long long)b, (long long)(i / pages->page), (long long)(row / pages->page),
-                              (long long)writer);
+            if (writer != OP_NO_OWNER && writer != place_of(pages, b, i)) {
+                int64_t cols = pages->table.cols;
+                status = dsv4_fail(err, DSV4_E_VALUE, "%s: %s[%lld, %lld] is page %lld, which the step writes as [%lld, %lld]",
+                                   p->op, pages->table_name, (long long)b, (long long)(i / pages->page),
+                                   (long long)(row / pages->page), (long long)(writer / cols), (long long)(writer % cols));
             }
         }
     }
