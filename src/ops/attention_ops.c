@@ -234,6 +234,28 @@ static dsv4_status check_tokens(const op_context *c, dsv4_error *err)
     return DSV4_OK;
 }
 
+/* Rows of a request are counted in INT32, and the window has room among them. */
+static dsv4_status check_tables(const op_context *c, dsv4_error *err)
+{
+    static const struct {
+        op_symbol pages;
+        const char *table;
+    } tables[] = {{OP_WPR, "the window's table"}, {OP_CPR, "cmp_block_table"}, {OP_IPR, "idx_block_table"}};
+    const int64_t *dims = c->dims.of;
+    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
+        int64_t pages = dims[tables[i].pages];
+        if (pages != OP_UNKNOWN && pages > INT32_MAX / dims[OP_BS]) {
+            return dsv4_fail(err, DSV4_E_SHAPE, "%s: %s has %lld pages of %lld rows per request, rule: at most %d rows",
+                             c->op->name, tables[i].table, (long long)pages, (long long)dims[OP_BS], INT32_MAX);
+        }
+    }
+    if (dims[OP_W] > dims[OP_WPR] * dims[OP_BS]) {
+        return dsv4_fail(err, DSV4_E_SHAPE, "%s: the window cache holds %lld rows per request, rule: at least sliding_window=%lld",
+                         c->op->name, (long long)(dims[OP_WPR] * dims[OP_BS]), (long long)dims[OP_W]);
+    }
+    return DSV4_OK;
+}
+
 static dsv4_status check_dims(const op_context *c, dsv4_error *err)
 {
     const int64_t *dims = c->dims.of;
@@ -245,11 +267,7 @@ static dsv4_status check_dims(const op_context *c, dsv4_error *err)
         return dsv4_fail(err, DSV4_E_VALUE, "%s: index_head_dim=%lld, rule: from qk_rope_head_dim=%lld to %d", c->op->name,
                          (long long)dims[OP_ID], (long long)dims[OP_R], UK_MAX_K_I8);
     }
-    if (dims[OP_W] > dims[OP_WPR] * dims[OP_BS]) {
-        return dsv4_fail(err, DSV4_E_SHAPE, "%s: the window cache holds %lld rows per request, rule: at least sliding_window=%lld",
-                         c->op->name, (long long)(dims[OP_WPR] * dims[OP_BS]), (long long)dims[OP_W]);
-    }
-    return DSV4_OK;
+    return check_tables(c, err);
 }
 
 static dsv4_status check_layer(const op_context *c, dsv4_error *err)

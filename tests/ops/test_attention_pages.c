@@ -137,13 +137,38 @@ static void test_slot_is_own(void **state)
     }
 }
 
+/* ---- tables ----------------------------------------------------------------------------------------------------------------- */
+
+/* Caches without a page may claim pages of any height: the rows that a table names are more than INT32 or even INT64 counts. */
+static void test_rows_of_a_request_are_counted(void **state)
+{
+    (void)state;
+    enum { ENTRIES = 512 };
+    static const char *const caches[] = {"kv_cache", "cmp_kv", "idx_kv_cache"};
+    static const char *const tables[] = {"ori_block_table", "cmp_block_table", "idx_block_table"};
+    static int32_t entries[ENTRIES];
+    layer l = draw_step(DSV4_DECODE, 1, 1, 0);
+    dsv4_error err = {0};
+    for (size_t i = 0; i < 3; i++) {
+        const int64_t width = get_tensor(&l.in, caches[i]).shape[3];
+        *dsv4_tensor_list_find(&l.in, caches[i]) =
+            dsv4_tensor_make(DSV4_BF16, 4, (int64_t[]){0, INT64_C(1) << 54, 1, width}, entries);
+        *dsv4_tensor_list_find(&l.in, tables[i]) = dsv4_tensor_make(DSV4_I32, 2, (int64_t[]){1, ENTRIES}, entries);
+    }
+    sealed s = {l.op, borrow_inputs(l.op, &l.in, 0, 0), dsv4_graph_create(l.op->name)};
+    const dsv4_op_options options = {.mode = DSV4_DECODE};
+    assert_int_equal(dsv4_op_build(l.op, &l.config, &options, &s.io, s.graph, &err), DSV4_E_SHAPE);
+    assert_non_null(strstr(err.text, "512 pages of 18014398509481984 rows"));
+    sealed_deinit(&s);
+    dsv4_tensor_list_deinit(&l.in);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_full_page_is_shared),
-        cmocka_unit_test(test_written_page_is_not_shared),
-        cmocka_unit_test(test_page_is_not_listed_twice),
-        cmocka_unit_test(test_slot_is_own),
+        cmocka_unit_test(test_full_page_is_shared),           cmocka_unit_test(test_written_page_is_not_shared),
+        cmocka_unit_test(test_page_is_not_listed_twice),      cmocka_unit_test(test_slot_is_own),
+        cmocka_unit_test(test_rows_of_a_request_are_counted),
     };
     return cmocka_run_group_tests(tests, create_pool, destroy_pool);
 }
