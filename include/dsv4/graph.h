@@ -111,8 +111,9 @@ void dsv4_graph_manual_end(dsv4_graph *g);
 
 /* A VERDICT is what a block says about the data of a step (page tables, positions), which is known only when it runs. The block
  * sets its verdict's status to DSV4_OK or fills it with dsv4_fail; blocks behind it that would write what outlives the step read
- * all verdicts and write nothing if one is a refusal. A graph has DSV4_MAX_VERDICTS of them, all DSV4_OK at first: row i, one
- * column of one byte or more each, of the view dsv4_graph_verdict_view. dsv4_graph_verdict hands out the next one. */
+ * the verdicts handed out before and write nothing if one is a refusal. A graph has DSV4_MAX_VERDICTS of them, all DSV4_OK at
+ * first: row i, one column of one byte or more each, of the view dsv4_graph_verdict_view. dsv4_graph_verdict hands out the next
+ * one. */
 #define DSV4_MAX_VERDICTS 8
 typedef struct dsv4_verdict_slot {
     dsv4_error *verdict;
@@ -120,6 +121,7 @@ typedef struct dsv4_verdict_slot {
 } dsv4_verdict_slot;
 dsv4_verdict_slot dsv4_graph_verdict(dsv4_graph *g);
 dsv4_view dsv4_graph_verdict_view(dsv4_graph *g, const dsv4_error **verdicts);
+int64_t dsv4_graph_n_verdicts(const dsv4_graph *g); /* handed out so far */
 
 /* Records a builder's own error in the graph, for builders above this layer. The first one stays. */
 void dsv4_graph_fail(dsv4_graph *g, const dsv4_error *err);

@@ -1,7 +1,7 @@
 /* ops/verdict.h - how a stage refuses the data of a step, and how the stages behind it hold back.
  *
  * The stage that checks tables, positions and slots fills its verdict; a stage that writes what outlives the step (state, caches)
- * writes only if no verdict of the graph is a refusal. */
+ * writes only if no verdict before it is a refusal. */
 #ifndef OPS_VERDICT_H
 #define OPS_VERDICT_H
 
@@ -17,9 +17,11 @@ typedef struct op_verdict {
 op_verdict op_verdict_new(const op_context *c);
 void op_verdict_writes(dsv4_describe *d, const op_verdict *v);
 
-/* All verdicts of the graph, for stages that hold back. */
+/* The verdicts of the stages added so far, for stages that hold back. One that a later stage writes would still be the last run's, and
+ * that stage would wait for all who read it. */
 typedef struct op_gate {
     const dsv4_error *verdicts;
+    int64_t n;
     dsv4_view view;
 } op_gate;
 

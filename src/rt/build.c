@@ -164,6 +164,11 @@ dsv4_verdict_slot dsv4_graph_verdict(dsv4_graph *g)
     return (dsv4_verdict_slot){&g->verdicts[g->n_verdicts - 1], g->n_verdicts - 1};
 }
 
+int64_t dsv4_graph_n_verdicts(const dsv4_graph *g)
+{
+    return g->n_verdicts;
+}
+
 dsv4_status rt_graph_find_refusal(const dsv4_graph *g, dsv4_error *err)
 {
     for (int64_t i = 0; i < g->n_verdicts; i++) {
