@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # usage: tools/check_matrix.sh [WORD]... [-- OPTION...]
-# Runs the attention layers of FLASH and PRO against their goldens at the positions where windows, rings and pages begin and end: decode
-# of 1, 4 and 7 requests of 1 and 2 tokens, prefill of 1, 13, 128, 129 and 512 tokens. One line per case, counts at the end; exit 1 if a
-# case did not pass. With words only the cases that have all of them in their name, such as "flash decode 4" or "pro T=13 start=8192".
-# OPTIONs go to dsv4 run. Hours for all of it; DSV4 names another program than build/release/dsv4.
+# Runs the attention layers of FLASH and PRO against their goldens at the positions where windows, rings and pages begin and end:
+# decode of 1, 4 and 7 requests of 1 and 2 tokens, prefill of 1, 13, 128, 129 and 512 tokens. One line per case, counts at the end;
+# exit 1 if a case did not pass. With words only the cases that have all of them in their name, such as "flash decode 4" or
+# "pro T=13 start=8192". OPTIONs go to dsv4 run. Hours for all of it; DSV4 names another program than build/release/dsv4.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -24,7 +24,8 @@ static inline bool has_tensor(const layer *l, const char *name)
 
 /* ---- inputs ------------------------------------------------------------------------------------------------------------- */
 
-/* Fixtures in which mistakes show, by tensor: sinks that differ, states that weigh, attention that weighs as much as the streams. */
+/* Fixtures in which mistakes show, by tensor: sinks that differ, states that weigh, attention that weighs as much as the
+ * streams. */
 static const struct {
     const char *tensor;
     fix_rule rule;
@@ -35,7 +36,8 @@ static const struct {
     {"inner_compress_state", {FIX_CALL, 1, 0, "history_decode:inner_compress_state_block_table"}},
 };
 
-/* Others by recipe: pages out of order, caches with a row in every place, weights as in decode. a of the recipe changes, b stays. */
+/* Others by recipe: pages out of order, caches with a row in every place, weights as in decode. a of the recipe changes, b
+ * stays. */
 static const struct {
     const char *recipe;
     double a;
@@ -69,8 +71,8 @@ static inline fix_rule sharpen(const op_tensor *row)
 /* The inputs of SPEC 8, or sharp ones. */
 typedef enum form { AS_SPECIFIED, SHARP } form;
 
-/* SPEC 7 allows 8 bad elements in x_out of one token, and no near tie of two chosen rows: where a rounding in front of an INT8 step falls
- * the other way than the golden's there are more. With this seed none does so where it shows. */
+/* SPEC 7 allows 8 bad elements in x_out of one token, and no near tie of two chosen rows: where a rounding in front of an INT8
+ * step falls the other way than the golden's there are more. With this seed none does so where it shows. */
 enum { LAYER_SEED = 3 };
 
 /* n_tokens of each request, from start_pos on (OP_UNKNOWN: the positions of SPEC 8). */
@@ -183,7 +185,8 @@ static inline void take_state(const layer *l, const sealed *s)
     }
 }
 
-/* Tokens [t0, t0 + n), which are of one request; all tensors are borrowed but the number of valid tokens. (No shape begins with BS.) */
+/* Tokens [t0, t0 + n), which are of one request; all tensors are borrowed but the number of valid tokens. (No shape begins with
+ * BS.) */
 static inline layer part_of(const layer *l, int64_t t0, int64_t n)
 {
     layer part = {l->op, l->config, l->call, {0}};

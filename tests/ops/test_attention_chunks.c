@@ -1,5 +1,5 @@
-/* A prompt gives the same in one chunk, in chunks of other sizes and with padding, bit for bit; and token by token through decode, where
- * other keys share a block, nearly the same results, and the same caches and states. */
+/* A prompt gives the same in one chunk, in chunks of other sizes and with padding, bit for bit; and token by token through
+ * decode, where other keys share a block, nearly the same results, and the same caches and states. */
 #include "ops/layer.h"
 
 #include <math.h>

@@ -1,5 +1,5 @@
-/* The attention layers under random page tables, positions, lengths, slots, valid tokens and key lists: a step is refused and leaves
- * caches and states as they were, or gives finite results, the same in any order of its blocks, and those of the golden. */
+/* The attention layers under random page tables, positions, lengths, slots, valid tokens and key lists: a step is refused and
+ * leaves caches and states as they were, or gives finite results, the same in any order of its blocks, and those of the golden. */
 #include "ops/layer.h"
 
 #include <math.h>
@@ -7,7 +7,7 @@
 #include "base/rng.h"
 #include "golden/golden.h"
 
-enum { N_STEPS = TEST_IS_SLOW ? 60 : 400, GOLDEN_EVERY = 8, MAX_CHANGES = 4 };
+enum { N_STEPS = TEST_IS_SLOW ? 150 : 400, GOLDEN_EVERY = 8, MAX_CHANGES = 4 };
 
 /* Random numbers in the order in which they are asked for. */
 typedef struct dice {

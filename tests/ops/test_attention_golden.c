@@ -1,5 +1,5 @@
-/* The attention layers against their goldens, at the positions where windows, rings and pages begin and end: inputs of SPEC 8 by the
- * rules of SPEC 7, sharper ones by an absolute tolerance, and both nearly bit for bit. */
+/* The attention layers against their goldens, at the positions where windows, rings and pages begin and end: inputs of SPEC 8 by
+ * the rules of SPEC 7, sharper ones by an absolute tolerance, and both nearly bit for bit. */
 #include "ops/layer.h"
 
 #include "golden/golden.h"
@@ -8,8 +8,8 @@ static const int64_t starts[] = {0, 1, 2, 3, 4, 5, 63, 64, 127, 128, 4095, 8192}
 
 enum { N_STARTS = sizeof starts / sizeof *starts, FAR = 4095, N_FORMS = 2 };
 
-/* Sharp streams reach 8 and cancel: a step of INT8 in front of wo_b moves every value of a token by a few 1/1000. One token of a long
- * chunk may choose the other one of two rows whose scores nearly tie. */
+/* Sharp streams reach 8 and cancel: a step of INT8 in front of wo_b moves every value of a token by a few 1/1000. One token of a
+ * long chunk may choose the other one of two rows whose scores nearly tie. */
 static const cmp_rule sharp_rule = {CMP_RATIO, 1.0 / 32, 1.0 / 64, 0.01, 0};
 
 /* Elements of BF16 and INT8 outputs, and those whose bits are not the golden's. */
@@ -91,7 +91,8 @@ static void check_case(int ratio, op_call call, int64_t n_padding, int64_t i, ta
     }
 }
 
-/* One key whose BF16 rounding falls the other way moves a step of INT8 in every token of its window, and so half of their elements. */
+/* One key whose BF16 rounding falls the other way moves a step of INT8 in every token of its window, and so half of their
+ * elements. */
 static void check_tallies(const tally *sums)
 {
     assert_nearly_the_same_bits(&sums[AS_SPECIFIED], 200);
@@ -134,7 +135,7 @@ static void test_prefill(void **state)
     check_tallies(sums);
 }
 
-/* ---- a few steps of the preset flash ------------------------------------------------------------------------------------------ */
+/* ---- a few steps of the preset flash ------------------------------------------------------------------------------------- */
 
 static void test_flash(void **state)
 {

@@ -1,5 +1,5 @@
-/* What the attention layers say about a step whose integers are wrong: one line that names the tensor, what it holds and what it should
- * hold; caches and states as they were; and the next step, which is right, runs. */
+/* What the attention layers say about a step whose integers are wrong: one line that names the tensor, what it holds and what it
+ * should hold; caches and states as they were; and the next step, which is right, runs. */
 #include "ops/layer.h"
 
 #include <stdio.h>
@@ -47,8 +47,8 @@ static void assert_untouched(const subject *x)
     }
 }
 
-/* A step with element i of a tensor set to value is refused with this line, in front of which stands the operator's name where it begins
- * with a colon. */
+/* A step with element i of a tensor set to value is refused with this line, in front of which stands the operator's name where
+ * it begins with a colon. */
 static void refuse(const subject *x, const char *tensor, int64_t i, int64_t value, const char *line)
 {
     char expected[512];
@@ -81,7 +81,7 @@ static void accept(const subject *x, const char *tensor, int64_t i, int64_t valu
     set_int(&t, i, before);
 }
 
-/* ---- decode: three requests at the positions 126 and 127, the last of which ends a window ----------------------------------------- */
+/* ---- decode: three requests at the positions 126 and 127, the last of which ends a window -------------------------------- */
 
 static layer decode_csa(void)
 {
@@ -135,12 +135,12 @@ static void test_decode_tables(void **state)
     refuse(&x, "ori_block_table", 2, 0, ": ori_block_table gives page 0 to requests 0 and 2; a window page belongs to one");
     refuse(&x, "cmp_block_table", 0, -1, ": cmp_block_table[0, 0] is -1, expected a page in [0, 6): the step needs row 0 there");
     refuse(&x, "cmp_block_table", 3, 6, ": cmp_block_table[1, 1] is 6, expected a page in [0, 6): the step needs row 31 there");
-    refuse(&x, "cmp_block_table", 1, 3, ": cmp_block_table[1, 0] is page 3, into which request 0 writes in this step");
-    refuse(&x, "cmp_block_table", 2, 0, ": cmp_block_table[1, 0] is page 0, into which request 0 writes in this step");
+    refuse(&x, "cmp_block_table", 1, 3, ": cmp_block_table[1, 0] is page 3, which the step writes as [0, 1]");
+    refuse(&x, "cmp_block_table", 2, 0, ": cmp_block_table[1, 0] is page 0, which the step writes as [0, 1]");
     refuse(&x, "idx_block_table", 0, -1, ": idx_block_table[0, 0] is -1, expected a page in [0, 6): the step needs row 0 there");
     refuse(&x, "idx_block_table", 5, INT32_MAX,
            ": idx_block_table[2, 1] is 2147483647, expected a page in [0, 6): the step needs row 31 there");
-    refuse(&x, "idx_block_table", 5, 1, ": idx_block_table[0, 0] is page 1, into which request 2 writes in this step");
+    refuse(&x, "idx_block_table", 5, 1, ": idx_block_table[0, 0] is page 1, which the step writes as [2, 1]");
     subject_deinit(&x);
 }
 
@@ -191,7 +191,7 @@ static void test_decode_slots(void **state)
     subject_deinit(&x);
 }
 
-/* ---- prefill ------------------------------------------------------------------------------------------------------------------ */
+/* ---- prefill ------------------------------------------------------------------------------------------------------------- */
 
 /* 14 of 16 tokens from position 32 on: tokens 3, 7 and 11 end windows; pages of the compressed cache are 2, 1, 0. */
 static void test_prefill_csa(void **state)
@@ -282,7 +282,7 @@ static void test_no_tokens(void **state)
     }
 }
 
-/* ---- calls that cannot be built ------------------------------------------------------------------------------------------------- */
+/* ---- calls that cannot be built ------------------------------------------------------------------------------------------ */
 
 /* Building or sealing the layer without that tensor, if there is one, fails with this line. */
 static void refuse_call(layer l, const char *left_out, dsv4_status expected, const char *line)
