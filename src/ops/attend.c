@@ -276,16 +276,18 @@ static void finish(const attention *o, const workspace *w, const attend_tile *ti
 
 /* ---- blocks ------------------------------------------------------------------------------------------------------------- */
 
-/* Rows of `fresh` that a token may need: its request's, or the windows that end at the token or before. */
+/* Rows of `fresh` that a token may need: all of its request, or the windows that end at the token or before. */
 static void describe_fresh(const op_attend *a, int64_t t, dsv4_describe *d)
 {
     if (a->fresh.data == NULL) {
         return;
     }
-    int64_t b = t / a->tokens_per_request;
-    bool by_window = a->fresh_ratio > 0;
-    int64_t end = by_window ? tile_min(t / a->fresh_ratio + 1, a->fresh.rows) : b + 1;
-    dsv4_reads(d, a->fresh.view, by_window ? 0 : b, end, 0, 1);
+    int64_t b = t / a->tokens_per_request, of_request = a->fresh.rows / (a->q.rows / a->tokens_per_request);
+    if (a->fresh_ratio == 0) {
+        dsv4_reads(d, a->fresh.view, b * of_request, (b + 1) * of_request, 0, 1);
+    } else {
+        dsv4_reads(d, a->fresh.view, 0, tile_min(t / a->fresh_ratio + 1, a->fresh.rows), 0, 1);
+    }
 }
 
 /* The caches, and what orders the block against their writers. */

@@ -9,7 +9,6 @@
  * STAGES    attention.plan   one block: every integer of the step checked and resolved, or the step refused (ops/step.h)
  *           hc.*, rmsnorm.*, qkv.*, compress.*, index.*, attn.*, out.*, hc.post: of the parts
  *           attention.lists  [tokens]   positions, chosen rows -> key lists
- *           attention.windows  one block: all windows of the chunk are there; for lists of the caller's, which may name any
  *           attention.store  [request]  kv -> window cache, behind all readers of the request's window
  *           No barrier between the parts: each block waits for the rows that it reads.
  * NUMERICS  those of the parts. */
@@ -262,29 +261,20 @@ static op_matrix add_keys(const layer *l)
     return resolve_keys(l, lists.raw, lists.lens, is_cut ? op_prefill_max_len(l->c->config) : lists.raw.cols);
 }
 
-/* What attention waits for: the window of its request in decode; in prefill those that end at the token or before, or all of them
- * where the caller made the lists. */
-static op_matrix fresh_windows(const layer *l, int64_t *ratio)
-{
-    bool is_any = !l->is_decode && l->ratio > 0 && op_has_tensor(l->c, "cmp_sparse_indices");
-    *ratio = l->is_decode || is_any ? 0 : l->ratio;
-    return is_any ? attention_all_windows_add(l->c, l->main_done.done) : l->main_done.done;
-}
-
+/* Lists that the caller made may name any window of the step. */
 static void add_attention(const layer *l, op_matrix keys)
 {
     const op_context *c = l->c;
+    bool any_window = l->is_decode || op_has_tensor(c, "cmp_sparse_indices");
     const int64_t *tile = c->tile;
-    int64_t fresh_ratio;
-    op_matrix fresh = fresh_windows(l, &fresh_ratio);
     op_attend_add(c, &(op_attend){.tokens_per_request = l->tokens_per_request,
                                   .q = l->q,
                                   .ring = l->ring,
                                   .overlay = l->kv,
                                   .compressed = l->compressed,
                                   .keys = keys,
-                                  .fresh = fresh,
-                                  .fresh_ratio = fresh_ratio,
+                                  .fresh = l->main_done.done,
+                                  .fresh_ratio = any_window ? 0 : l->ratio,
                                   .ring_reads = l->ring_reads,
                                   .sink = named(l, "attn_sink", 1),
                                   .turns = l->turns,

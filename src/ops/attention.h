@@ -50,10 +50,6 @@ typedef struct attention_store {
     int64_t tokens_per_request;
 } attention_store;
 
-/* Adds the stage attention.windows: one byte, I8 [1, 1], written once all windows of the step are done (op_compressed.done), for key
- * lists that may name any of them. */
-op_matrix attention_all_windows_add(const op_context *c, op_matrix done);
-
 /* Adds the stage attention.store. */
 void attention_store_add(const op_context *c, const attention_store *a);
 

@@ -1,5 +1,4 @@
-/* ops/attention_store.c - what orders the caches of an attention layer: the keys of a step go to the window cache behind all readers of
- * the window (SPEC 6.10 step 7), and caller-made key lists wait for all compressed rows of the step. */
+/* ops/attention_store.c - the keys of a step go to the window cache, behind all readers of the window (SPEC 6.10 step 7). */
 #include <string.h>
 
 #include "ops/attention.h"
@@ -47,39 +46,4 @@ void attention_store_add(const op_context *c, const attention_store *a)
         c->g,
         &(dsv4_stage_desc){
             .name = "attention.store", .n_blocks = a->ring_reads.rows, .run = run_store, .describe = describe_store, .arg = o});
-}
-
-/* ---- all windows ---------------------------------------------------------------------------------------------------------- */
-
-typedef struct windows {
-    op_matrix done, all_done;
-} windows;
-
-static void describe_windows(const void *arg, int64_t block, dsv4_describe *d)
-{
-    const windows *o = arg;
-    (void)block;
-    dsv4_reads(d, o->done.view, 0, o->done.rows, 0, 1);
-    dsv4_writes(d, o->all_done.view, 0, 1, 0, 1);
-}
-
-static void run_windows(const void *arg, int64_t block, void *scratch)
-{
-    const windows *o = arg;
-    (void)block;
-    (void)scratch;
-    *(int8_t *)o->all_done.data = 1;
-}
-
-op_matrix attention_all_windows_add(const op_context *c, op_matrix done)
-{
-    op_matrix all_done = op_matrix_new(c, "attention.all_done", 1, 1, DSV4_I8);
-    windows *o = dsv4_graph_memory(c->g, sizeof *o);
-    if (o != NULL) {
-        *o = (windows){done, all_done};
-        dsv4_graph_stage(
-            c->g, &(dsv4_stage_desc){
-                      .name = "attention.windows", .n_blocks = 1, .run = run_windows, .describe = describe_windows, .arg = o});
-    }
-    return all_done;
 }

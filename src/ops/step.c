@@ -194,7 +194,13 @@ static int64_t end_position(const plan *p, int64_t b)
     return n > 0 ? op_matrix_ints(&p->step.positions)[t] + n : 0;
 }
 
-/* Each request has the pages of its ring to itself. */
+/* Where request b has logical row i in its table. */
+static int64_t place_of(const op_pages *pages, int64_t b, int64_t i)
+{
+    return b * pages->table.cols + i / pages->page;
+}
+
+/* Each page of a ring has one entry in one request. */
 static dsv4_status check_rings(const plan *p, const op_pages *pages, op_rowset *owners, dsv4_error *err)
 {
     dsv4_status status = DSV4_OK;
@@ -203,21 +209,17 @@ static dsv4_status check_rings(const plan *p, const op_pages *pages, op_rowset *
         for (int64_t i = 0; i < p->window && i < end_position(p, b) && status == DSV4_OK; i += pages->page) {
             int64_t row = 0;
             status = find_row(p, pages, b, i, &row, err);
-            int64_t owner = status == DSV4_OK ? op_rowset_claim(owners, row / pages->page, b) : b;
-            if (owner != b) {
-                status =
-                    dsv4_fail(err, DSV4_E_VALUE, "%s: %s gives page %lld to requests %lld and %lld; a window page belongs to one",
-                              p->op, pages->table_name, (long long)(row / pages->page), (long long)owner, (long long)b);
+            int64_t place = place_of(pages, b, i);
+            int64_t owner = status == DSV4_OK ? op_rowset_claim(owners, row / pages->page, place) : place;
+            if (owner != place) {
+                int64_t cols = pages->table.cols;
+                status = dsv4_fail(err, DSV4_E_VALUE, "%s: %s[%lld, %lld] is page %lld, which is [%lld, %lld] already", p->op,
+                                   pages->table_name, (long long)b, (long long)(i / pages->page), (long long)(row / pages->page),
+                                   (long long)(owner / cols), (long long)(owner % cols));
             }
         }
     }
     return status;
-}
-
-/* Where request b has logical row i in its table. */
-static int64_t place_of(const op_pages *pages, int64_t b, int64_t i)
-{
-    return b * pages->table.cols + i / pages->page;
 }
 
 /* Notes through which entry each page is written. */

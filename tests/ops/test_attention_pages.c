@@ -1,7 +1,8 @@
-/* Whose pages an attention layer reads and writes: full pages may be shared, a page that the step writes belongs to one place. */
+/* Whose pages an attention layer reads and writes: full pages may be shared, a page that the step writes belongs to one place, and
+ * whoever reads what the step writes waits for it. */
 #include "ops/pool.h"
 
-enum { PAGE = 16, CSA = 4 }; /* rows of a drawn page: the sliding window of the preset; compress ratio */
+enum { PAGE = 16, CSA = 4, HCA = 128 }; /* rows of a drawn page: the sliding window of the preset; compress ratios */
 
 typedef struct layer {
     const dsv4_op *op;
@@ -9,19 +10,27 @@ typedef struct layer {
     dsv4_tensor_list in;
 } layer;
 
-static layer draw_step(dsv4_mode mode, int64_t n_requests, int64_t n_tokens, int64_t start_pos)
+static layer draw_ratio(int ratio, dsv4_mode mode, int64_t n_requests, int64_t n_tokens, int64_t start_pos)
 {
     layer l = {.config = preset("tiny")};
     dsv4_error err = {0};
-    require_ok(op_choose("attention", (int)mode, CSA, &l.op, &err), &err);
+    require_ok(op_choose("attention", (int)mode, ratio, &l.op, &err), &err);
     const op_call call = {.mode = mode, .n_requests = n_requests, .n_tokens = n_tokens, .start_pos = start_pos, .seed = 3};
     require_ok(op_draw_inputs(l.op, &l.config, &call, &l.in, &err), &err);
     return l;
 }
 
+static layer draw_step(dsv4_mode mode, int64_t n_requests, int64_t n_tokens, int64_t start_pos)
+{
+    return draw_ratio(CSA, mode, n_requests, n_tokens, start_pos);
+}
+
+/* Tiles are small, so that a token is not held up by others. */
 static sealed seal_step(const layer *l)
 {
-    return seal_rows(l->op, &l->config, &l->in, 0, 0, (dsv4_op_options){.mode = (dsv4_mode)l->op->mode}, DSV4_DEPS_BLOCK);
+    const char *const sets[] = {"t_tile=8"};
+    return seal_rows(l->op, &l->config, &l->in, 0, 0, (dsv4_op_options){.mode = (dsv4_mode)l->op->mode, .sets = sets, .n_sets = 1},
+                     DSV4_DEPS_BLOCK);
 }
 
 static sealed run_step(const layer *l)
@@ -137,6 +146,37 @@ static void test_slot_is_own(void **state)
     }
 }
 
+/* Every token of the chunk lists its last window, which only the last token ends. */
+static void test_listed_window_is_awaited(void **state)
+{
+    (void)state;
+    enum { TOKENS = 2 * HCA, RUNS = 6 };
+    layer l = draw_ratio(HCA, DSV4_PREFILL, 1, TOKENS, 0);
+    dsv4_error err = {0};
+    dsv4_tensor lists, lens;
+    require_ok(dsv4_tensor_list_alloc(&l.in, "cmp_sparse_indices", DSV4_I32, 2, (int64_t[]){TOKENS, 1}, &lists, &err), &err);
+    require_ok(dsv4_tensor_list_alloc(&l.in, "cmp_sparse_lens", DSV4_I32, 1, (int64_t[]){TOKENS}, &lens, &err), &err);
+    for (int64_t t = 0; t < TOKENS; t++) {
+        ((int32_t *)lists.data)[t] = PAGE + TOKENS + 1;
+        ((int32_t *)lens.data)[t] = 1;
+    }
+    const dsv4_tensor gates = get_tensor(&l.in, "hc_attn_base"), gamma = get_tensor(&l.in, "cmp_norm_w");
+    memset(gates.data, 0, dsv4_tensor_bytes(&gates)); /* attention weighs as much as the streams */
+    memset(gamma.data, 0x3f, dsv4_tensor_bytes(&gamma));
+    sealed first = run_step(&l);
+    for (uint64_t shuffle = 1; shuffle <= RUNS; shuffle++) {
+        sealed s = seal_step(&l);
+        dsv4_exec *exec;
+        require_ok(dsv4_exec_create(s.graph, pool, false, &exec, &err), &err);
+        require_ok(dsv4_exec_run(exec, shuffle, &err), &err);
+        assert_same_rows(&s, &first, 0, "another order");
+        dsv4_exec_destroy(exec);
+        sealed_deinit(&s);
+    }
+    sealed_deinit(&first);
+    dsv4_tensor_list_deinit(&l.in);
+}
+
 /* ---- tables ----------------------------------------------------------------------------------------------------------------- */
 
 /* Caches without a page may claim pages of any height: the rows that a table names are more than INT32 or even INT64 counts. */
@@ -166,9 +206,9 @@ static void test_rows_of_a_request_are_counted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_full_page_is_shared),           cmocka_unit_test(test_written_page_is_not_shared),
-        cmocka_unit_test(test_page_is_not_listed_twice),      cmocka_unit_test(test_slot_is_own),
-        cmocka_unit_test(test_rows_of_a_request_are_counted),
+        cmocka_unit_test(test_full_page_is_shared),      cmocka_unit_test(test_written_page_is_not_shared),
+        cmocka_unit_test(test_page_is_not_listed_twice), cmocka_unit_test(test_slot_is_own),
+        cmocka_unit_test(test_listed_window_is_awaited), cmocka_unit_test(test_rows_of_a_request_are_counted),
     };
     return cmocka_run_group_tests(tests, create_pool, destroy_pool);
 }

@@ -132,7 +132,7 @@ static void test_decode_tables(void **state)
     subject x = make_subject(decode_csa(), CORRECT);
     refuse(&x, "ori_block_table", 1, -1, ": ori_block_table[1, 0] is -1, expected a page in [0, 3): the step needs row 14 there");
     refuse(&x, "ori_block_table", 1, 3, ": ori_block_table[1, 0] is 3, expected a page in [0, 3): the step needs row 14 there");
-    refuse(&x, "ori_block_table", 2, 0, ": ori_block_table gives page 0 to requests 0 and 2; a window page belongs to one");
+    refuse(&x, "ori_block_table", 2, 0, ": ori_block_table[2, 0] is page 0, which is [0, 0] already");
     refuse(&x, "cmp_block_table", 0, -1, ": cmp_block_table[0, 0] is -1, expected a page in [0, 6): the step needs row 0 there");
     refuse(&x, "cmp_block_table", 3, 6, ": cmp_block_table[1, 1] is 6, expected a page in [0, 6): the step needs row 31 there");
     refuse(&x, "cmp_block_table", 1, 3, ": cmp_block_table[1, 0] is page 3, which the step writes as [0, 1]");
