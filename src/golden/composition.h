@@ -41,6 +41,10 @@ DSV4_MUST_CHECK dsv4_status golden_composition_compress(golden_composition *c, d
 /* The indexer with its own compressor: of each token the KT best rows, as indices of the key space. */
 DSV4_MUST_CHECK dsv4_status golden_composition_index(golden_composition *c, golden_chosen *chosen, dsv4_error *err);
 
+/* The keys of each token, in decode and in prefill: decode_keys.c, prefill_keys.c. */
+DSV4_MUST_CHECK dsv4_status golden_decode_keys(golden_composition *c, golden_keys *keys, dsv4_error *err);
+DSV4_MUST_CHECK dsv4_status golden_prefill_keys(golden_composition *c, golden_keys *keys, dsv4_error *err);
+
 /* Attention over the keys, ring write-back, streams; puts every result into out. */
 DSV4_MUST_CHECK dsv4_status golden_composition_finish(golden_composition *c, const golden_keys *keys, dsv4_tensor_list *out,
                                                       progress *p, dsv4_error *err);

@@ -1,4 +1,4 @@
-/* golden/prefill_attention.c - the attention layers of a prefill chunk (SPEC 6.10, 5.5).
+/* golden/prefill_keys.c - the keys of a prefill chunk of an attention layer (SPEC 5.5).
  *
  * MATH      composition.c, composition_cache.c
  *           keys of a token: the last W positions; then in CSA the rows that the indexer chose, in HCA all complete rows of 128
@@ -44,7 +44,7 @@ static dsv4_status build_lists(golden_composition *c, const golden_chosen *chose
     return golden_lists_prefill(&c->tokens, c->space.W, c->ratio, max_rows(c), chosen, &c->memory, lists, err);
 }
 
-static dsv4_status find_keys(golden_composition *c, golden_keys *keys, dsv4_error *err)
+dsv4_status golden_prefill_keys(golden_composition *c, golden_keys *keys, dsv4_error *err)
 {
     golden_lists lists;
     golden_chosen chosen;
@@ -65,44 +65,4 @@ static dsv4_status find_keys(golden_composition *c, golden_keys *keys, dsv4_erro
     }
     const int64_t slots = lists.name != NULL ? golden_prefill_slots(c->config) : lists.width;
     return golden_keys_prefill(&c->space, &lists, slots, &c->memory, keys, err);
-}
-
-static dsv4_status run(const dsv4_config *config, const dsv4_numerics *numerics, int64_t ratio, const dsv4_tensor_list *in,
-                       dsv4_tensor_list *out, progress *p, dsv4_error *err)
-{
-    golden_composition c;
-    golden_keys keys;
-    dsv4_status status = golden_composition_begin(&c, config, numerics, true, ratio, in, err);
-    if (status == DSV4_OK) {
-        status = golden_composition_front(&c, err);
-    }
-    if (status == DSV4_OK && ratio > 0) {
-        status = golden_composition_compress(&c, err);
-    }
-    if (status == DSV4_OK) {
-        status = find_keys(&c, &keys, err);
-    }
-    if (status == DSV4_OK) {
-        status = golden_composition_finish(&c, &keys, out, p, err);
-    }
-    golden_composition_end(&c);
-    return status;
-}
-
-dsv4_status golden_prefill_attention_swa(const dsv4_config *config, const dsv4_numerics *numerics, const dsv4_tensor_list *in,
-                                         dsv4_tensor_list *out, progress *p, dsv4_error *err)
-{
-    return run(config, numerics, 0, in, out, p, err);
-}
-
-dsv4_status golden_prefill_attention_hca(const dsv4_config *config, const dsv4_numerics *numerics, const dsv4_tensor_list *in,
-                                         dsv4_tensor_list *out, progress *p, dsv4_error *err)
-{
-    return run(config, numerics, 128, in, out, p, err);
-}
-
-dsv4_status golden_prefill_attention_csa(const dsv4_config *config, const dsv4_numerics *numerics, const dsv4_tensor_list *in,
-                                         dsv4_tensor_list *out, progress *p, dsv4_error *err)
-{
-    return run(config, numerics, 4, in, out, p, err);
 }
