@@ -4,8 +4,8 @@
 
 #include <stdio.h>
 
-#include "dsv4/safetensors.h"
 #include "tensor/compare.h"
+#include "vector_file.h"
 
 typedef struct attention_rule {
     const char *kernel, *output;
@@ -80,38 +80,18 @@ static dsv4_tensor compared_part(const dsv4_tensor_list *in, const char *name, c
 
 static void test_vector_file(void **state)
 {
-    char path[4096];
-    dsv4_error err = {0};
-    dsv4_safetensors *st = NULL;
-    dsv4_tensor_list in = {0}, expected = {0}, actual = {0};
-    dsv4_config config;
-    snprintf(path, sizeof path, "%s/%s.safetensors", TEST_VECTORS, (const char *)*state);
-    require_ok(dsv4_safetensors_open(path, &st, &err), &err);
-    const char *config_text = dsv4_safetensors_metadata(st, "config");
-    assert_non_null(config_text);
-    require_ok(dsv4_config_parse(path, config_text, strlen(config_text), &config, &err), &err);
-    require_ok(dsv4_safetensors_load(st, "in.", &in, &err), &err);
-    require_ok(dsv4_safetensors_load(st, "out.", &expected, &err), &err);
-
-    const char *kernel = dsv4_safetensors_metadata(st, "kernel");
-    run_golden_as(kernel, &config, DSV4_REFERENCE, &in, &actual);
-    assert_true(expected.n > 0);
-    for (size_t i = 0; i < expected.n; i++) {
-        const char *name = expected.items[i].name;
+    vector_file v = vector_file_open(*state);
+    dsv4_tensor_list actual = {0};
+    run_golden_as(v.kernel, &v.config, DSV4_REFERENCE, &v.in, &actual);
+    for (size_t i = 0; i < v.expected.n; i++) {
+        const char *name = v.expected.items[i].name;
         const dsv4_tensor got = get_tensor(&actual, name);
-        const dsv4_tensor a = compared_part(&in, name, &got), e = compared_part(&in, name, &expected.items[i].tensor);
-        check_output(kernel, name, &a, &e);
+        const dsv4_tensor a = compared_part(&v.in, name, &got), e = compared_part(&v.in, name, &v.expected.items[i].tensor);
+        check_output(v.kernel, name, &a, &e);
     }
     dsv4_tensor_list_deinit(&actual);
-    dsv4_tensor_list_deinit(&expected);
-    dsv4_tensor_list_deinit(&in);
-    dsv4_safetensors_close(st);
+    vector_file_close(&v);
 }
-
-#define VECTOR(name)                                       \
-    {                                                      \
-#name, test_vector_file, NULL, NULL, (void *)#name \
-    }
 
 int main(void)
 {

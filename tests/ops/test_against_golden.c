@@ -6,8 +6,8 @@
 #include <stdio.h>
 
 #include "base/numbers.h"
-#include "dsv4/safetensors.h"
 #include "golden/golden.h"
+#include "vector_file.h"
 
 static const dsv4_mode modes[] = {DSV4_DECODE, DSV4_PREFILL};
 
@@ -206,34 +206,15 @@ static void test_largest_int8_sums(void **state)
 
 static void test_vector_file(void **state)
 {
-    char path[4096];
-    dsv4_error err = {0};
-    dsv4_safetensors *st = NULL;
-    dsv4_tensor_list in = {0}, expected = {0};
-    dsv4_config config;
-    snprintf(path, sizeof path, "%s/%s.safetensors", TEST_VECTORS, (const char *)*state);
-    require_ok(dsv4_safetensors_open(path, &st, &err), &err);
-    const char *text = dsv4_safetensors_metadata(st, "config"), *kernel = dsv4_safetensors_metadata(st, "kernel");
-    assert_non_null(text);
-    assert_non_null(kernel);
-    require_ok(dsv4_config_parse(path, text, strlen(text), &config, &err), &err);
-    require_ok(dsv4_safetensors_load(st, "in.", &in, &err), &err);
-    require_ok(dsv4_safetensors_load(st, "out.", &expected, &err), &err);
+    vector_file v = vector_file_open(*state);
     for (size_t m = 0; m < sizeof modes / sizeof *modes; m++) {
-        sealed s = run_rows(find_op(kernel), &config, &in, 0, 0, (dsv4_op_options){.mode = modes[m]}, pool);
-        assert_int_equal(s.io.n, in.n + expected.n);
-        compare_outputs(s.op, &s.io, &expected, path);
+        sealed s = run_rows(find_op(v.kernel), &v.config, &v.in, 0, 0, (dsv4_op_options){.mode = modes[m]}, pool);
+        assert_int_equal(s.io.n, v.in.n + v.expected.n);
+        compare_outputs(s.op, &s.io, &v.expected, *state);
         sealed_deinit(&s);
     }
-    dsv4_tensor_list_deinit(&expected);
-    dsv4_tensor_list_deinit(&in);
-    dsv4_safetensors_close(st);
+    vector_file_close(&v);
 }
-
-#define VECTOR(name)                                       \
-    {                                                      \
-#name, test_vector_file, NULL, NULL, (void *)#name \
-    }
 
 int main(void)
 {

@@ -5,8 +5,8 @@
 
 #include "ops/compressor.h"
 
-#include "dsv4/safetensors.h"
 #include "golden/golden.h"
+#include "vector_file.h"
 
 static const char *const all_ops[] = {
     "decode_compressor_ratio4",  "decode_compressor_ratio128",  "decode_indexer_compressor",
@@ -56,24 +56,12 @@ static void check_everywhere(const call *c, const dsv4_tensor_list *expected, in
     }
 }
 
-static void test_vector(void **state)
+static void test_vector_file(void **state)
 {
-    char path[4096];
-    dsv4_error err = {0};
-    dsv4_safetensors *st = NULL;
-    dsv4_tensor_list expected = {0};
-    call c = {0};
-    snprintf(path, sizeof path, "%s/%s.safetensors", TEST_VECTORS, (const char *)*state);
-    require_ok(dsv4_safetensors_open(path, &st, &err), &err);
-    const char *config = dsv4_safetensors_metadata(st, "config");
-    c.op = find_op(dsv4_safetensors_metadata(st, "kernel"));
-    require_ok(dsv4_config_parse(path, config, strlen(config), &c.config, &err), &err);
-    require_ok(dsv4_safetensors_load(st, "in.", &c.in, &err), &err);
-    require_ok(dsv4_safetensors_load(st, "out.", &expected, &err), &err);
-    check_everywhere(&c, &expected, 0, *state);
-    dsv4_tensor_list_deinit(&expected);
-    call_deinit(&c);
-    dsv4_safetensors_close(st);
+    vector_file v = vector_file_open(*state);
+    const call c = {.op = find_op(v.kernel), .config = v.config, .in = v.in};
+    check_everywhere(&c, &v.expected, 0, *state);
+    vector_file_close(&v);
 }
 
 static void check_against_golden(const call *c, const char *what)
@@ -287,11 +275,6 @@ static void test_declarations(void **state)
         call_deinit(&c);
     }
 }
-
-#define VECTOR(name)                                  \
-    {                                                 \
-#name, test_vector, NULL, NULL, (void *)#name \
-    }
 
 int main(void)
 {

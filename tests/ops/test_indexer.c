@@ -5,7 +5,7 @@
 #include <math.h>
 
 #include "base/numbers.h"
-#include "dsv4/safetensors.h"
+#include "vector_file.h"
 
 /* ---- comparison -------------------------------------------------------------------------------------------------------------- */
 
@@ -63,27 +63,14 @@ static void compare_outputs(const step *s, const dsv4_tensor_list *actual, const
 
 static void test_vector_file(void **state)
 {
-    char path[4096];
-    dsv4_error err = {0};
-    dsv4_safetensors *st = NULL;
-    dsv4_tensor_list expected = {0};
-    step s = {0};
-    snprintf(path, sizeof path, "%s/%s.safetensors", TEST_VECTORS, (const char *)*state);
-    require_ok(dsv4_safetensors_open(path, &st, &err), &err);
-    const char *text = dsv4_safetensors_metadata(st, "config");
-    assert_non_null(text);
-    require_ok(dsv4_config_parse(path, text, strlen(text), &s.config, &err), &err);
-    require_ok(dsv4_safetensors_load(st, "in.", &s.in, &err), &err);
-    require_ok(dsv4_safetensors_load(st, "out.", &expected, &err), &err);
-    s.op = find_op(dsv4_safetensors_metadata(st, "kernel"));
+    vector_file v = vector_file_open(*state);
+    const step s = {.op = find_op(v.kernel), .config = v.config, .in = v.in};
     sealed run = run_step(&s, compat_options(&s, DSV4_REFERENCE));
-    assert_true(expected.n >= 3);
-    compare_outputs(&s, &run.io, &expected, true, *state);
+    assert_true(v.expected.n >= 3);
+    compare_outputs(&s, &run.io, &v.expected, true, *state);
     assert_rows_follow_scores(&s, &run);
     sealed_deinit(&run);
-    dsv4_tensor_list_deinit(&expected);
-    dsv4_tensor_list_deinit(&s.in);
-    dsv4_safetensors_close(st);
+    vector_file_close(&v);
 }
 
 /* ---- references -------------------------------------------------------------------------------------------------------------- */
@@ -292,11 +279,6 @@ static void test_int8_cache(void **state)
     check_int8_cache(draw_step(DSV4_DECODE, indexer_model(5, 34, 6, 7), 2, 3, 101));
     check_int8_cache(draw_step(DSV4_PREFILL, indexer_model(3, 6, 4, 9), 1, 21, 37));
 }
-
-#define VECTOR(name)                                       \
-    {                                                      \
-#name, test_vector_file, NULL, NULL, (void *)#name \
-    }
 
 int main(void)
 {

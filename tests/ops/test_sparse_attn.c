@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-#include "dsv4/safetensors.h"
+#include "vector_file.h"
 
 static const char *const names[] = {"decode_sparse_attn", "decode_sparse_attn_hca", "decode_sparse_attn_swa",
                                     "prefill_sparse_attn"};
@@ -29,27 +29,15 @@ static void compare_out(const char *what, const dsv4_tensor *actual, const dsv4_
 
 static void test_vector_file(void **state)
 {
-    char path[4096];
-    dsv4_error err = {0};
-    dsv4_safetensors *st = NULL;
-    dsv4_tensor_list in = {0}, expected = {0};
-    dsv4_config config;
-    snprintf(path, sizeof path, "%s/%s.safetensors", TEST_VECTORS, (const char *)*state);
-    require_ok(dsv4_safetensors_open(path, &st, &err), &err);
-    const char *text = dsv4_safetensors_metadata(st, "config"), *kernel = dsv4_safetensors_metadata(st, "kernel");
-    require_ok(dsv4_config_parse(path, text, strlen(text), &config, &err), &err);
-    require_ok(dsv4_safetensors_load(st, "in.", &in, &err), &err);
-    require_ok(dsv4_safetensors_load(st, "out.", &expected, &err), &err);
-    const dsv4_tensor want = get_tensor(&expected, "attn_out");
+    vector_file v = vector_file_open(*state);
+    const dsv4_tensor want = get_tensor(&v.expected, "attn_out");
     for (int mode = DSV4_DECODE; mode <= DSV4_PREFILL; mode++) {
-        sealed s = run_rows(find_op(kernel), &config, &in, 0, 0, (dsv4_op_options){.mode = (dsv4_mode)mode}, pool);
+        sealed s = run_rows(find_op(v.kernel), &v.config, &v.in, 0, 0, (dsv4_op_options){.mode = (dsv4_mode)mode}, pool);
         const dsv4_tensor got = get_tensor(&s.io, "attn_out");
-        compare_out(path, &got, &want, 2);
+        compare_out(*state, &got, &want, 2);
         sealed_deinit(&s);
     }
-    dsv4_tensor_list_deinit(&expected);
-    dsv4_tensor_list_deinit(&in);
-    dsv4_safetensors_close(st);
+    vector_file_close(&v);
 }
 
 /* ---- golden ------------------------------------------------------------------------------------------------------------- */
@@ -388,11 +376,6 @@ static void test_declarations(void **state)
         }
     }
 }
-
-#define VECTOR(name)                                       \
-    {                                                      \
-#name, test_vector_file, NULL, NULL, (void *)#name \
-    }
 
 int main(void)
 {

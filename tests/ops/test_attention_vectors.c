@@ -4,7 +4,7 @@
 #include <stdio.h>
 
 #include "base/numbers.h"
-#include "dsv4/safetensors.h"
+#include "vector_file.h"
 
 /* ---- vectors ------------------------------------------------------------------------------------------------------------ */
 
@@ -30,38 +30,21 @@ static void check_output(const op_tensor *row, const dsv4_tensor *actual, const 
 
 static void test_vector_file(void **state)
 {
-    char path[4096];
-    dsv4_error err = {0};
-    dsv4_safetensors *st = NULL;
-    dsv4_tensor_list in = {0}, expected = {0};
-    dsv4_config config;
-    snprintf(path, sizeof path, "%s/%s.safetensors", TEST_VECTORS, (const char *)*state);
-    require_ok(dsv4_safetensors_open(path, &st, &err), &err);
-    const char *text = dsv4_safetensors_metadata(st, "config"), *kernel = dsv4_safetensors_metadata(st, "kernel");
-    require_ok(dsv4_config_parse(path, text, strlen(text), &config, &err), &err);
-    require_ok(dsv4_safetensors_load(st, "in.", &in, &err), &err);
-    require_ok(dsv4_safetensors_load(st, "out.", &expected, &err), &err);
-    const dsv4_op *op = find_op(kernel);
-    sealed s = run_rows(op, &config, &in, 0, 0,
+    vector_file v = vector_file_open(*state);
+    const dsv4_op *op = find_op(v.kernel);
+    sealed s = run_rows(op, &v.config, &v.in, 0, 0,
                         (dsv4_op_options){.mode = (dsv4_mode)op->mode, .numerics = {.compat = DSV4_REFERENCE}}, pool);
     for (size_t i = 0; i < op->n_tensors; i++) {
         const char *name = op->tensors[i].name;
-        const dsv4_tensor *e = dsv4_tensor_list_find(&expected, name);
+        const dsv4_tensor *e = dsv4_tensor_list_find(&v.expected, name);
         if (op_is_output(&op->tensors[i]) && e != NULL) {
-            const dsv4_tensor a = valid_rows(&in, name, get_tensor(&s.io, name)), wanted = valid_rows(&in, name, *e);
-            check_output(&op->tensors[i], &a, &wanted, path);
+            const dsv4_tensor a = valid_rows(&v.in, name, get_tensor(&s.io, name)), wanted = valid_rows(&v.in, name, *e);
+            check_output(&op->tensors[i], &a, &wanted, *state);
         }
     }
     sealed_deinit(&s);
-    dsv4_tensor_list_deinit(&expected);
-    dsv4_tensor_list_deinit(&in);
-    dsv4_safetensors_close(st);
+    vector_file_close(&v);
 }
-
-#define VECTOR(name)                                       \
-    {                                                      \
-#name, test_vector_file, NULL, NULL, (void *)#name \
-    }
 
 int main(void)
 {
