@@ -46,14 +46,13 @@ dsv4_status dsv4_fail(dsv4_error *err, dsv4_status status, const char *format, .
     if (!err) {
         return status;
     }
-    char line[sizeof err->text]; /* an argument may point into err->text */
+    char line[sizeof err->text] = ""; /* an argument may point into err->text */
     va_list args;
     va_start(args, format);
-    int n = vsnprintf(line, sizeof line, format, args);
-    va_end(args);
-    if (n < 0) {
+    if (vsnprintf(line, sizeof line, format, args) < 0) {
         line[0] = '\0';
     }
+    va_end(args);
     mask_controls(line);
     err->status = status;
     memcpy(err->text, line, sizeof line);

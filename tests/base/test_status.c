@@ -43,6 +43,18 @@ static void test_fail_records(void **state)
     assert_string_equal(err.text, "in.x: got [3], expected [4]");
 }
 
+/* A verdict in a graph is memory that verify compares byte by byte. */
+static void test_text_is_followed_by_zeros(void **state)
+{
+    dsv4_error err;
+    (void)state;
+    memset(&err, 0xa5, sizeof err);
+    dsv4_fail(&err, DSV4_E_VALUE, "short");
+    for (size_t i = strlen("short"); i < sizeof err.text; i++) {
+        assert_int_equal(err.text[i], 0);
+    }
+}
+
 static void test_fail_without_error(void **state)
 {
     (void)state;
@@ -91,6 +103,7 @@ int main(void)
         cmocka_unit_test(test_texts),
         cmocka_unit_test(test_unknown_codes),
         cmocka_unit_test(test_fail_records),
+        cmocka_unit_test(test_text_is_followed_by_zeros),
         cmocka_unit_test(test_fail_without_error),
         cmocka_unit_test(test_control_characters),
         cmocka_unit_test(test_long_text_is_cut),
