@@ -282,7 +282,11 @@ static void run_finish(const void *arg, int64_t window, void *scratch)
     const compress *o = arg;
     const op_window *w = op_window_at(o->plan, window);
     finish_rows r = finish_rows_in(o, scratch);
-    if (w->token >= 0 && op_gate_is_open(&o->gate)) {
+    bool is_open = op_gate_is_open(&o->gate);
+    if (w->token < 0 && w->pooled_row >= 0 && is_open) {
+        memset((uint16_t *)o->a->pooled.data + w->pooled_row * o->a->pooled.ld, 0, (size_t)o->a->width * sizeof(uint16_t));
+    }
+    if (w->token >= 0 && is_open) {
         finish_row(o, window, &r);
         o->uk->narrow_bf16(o->a->width, r.y, r.rounded);
         if (w->pooled_row >= 0) {

@@ -215,6 +215,17 @@ static dsv4_status resolve_window(const op_compress_plan *p, op_rowset *map, int
     return resolve_entries(p, map, token, (int64_t *)p->entries.data + window * p->span, err);
 }
 
+/* Rows of op_compress.pooled behind those of the windows made are cleared, one by each window that is not made. */
+static void resolve_cleared(const op_compress_plan *p, int64_t n_made)
+{
+    for (int64_t i = 0; i < p->windows.rows; i++) {
+        op_window *w = (op_window *)p->windows.data + i;
+        if (w->token < 0 && n_made < p->a.pooled.rows) {
+            w->pooled_row = n_made++;
+        }
+    }
+}
+
 /* In prefill a window without a cache row is not made. */
 static dsv4_status resolve_windows(const op_compress_plan *p, op_rowset *map, dsv4_error *err)
 {
@@ -228,6 +239,9 @@ static dsv4_status resolve_windows(const op_compress_plan *p, op_rowset *map, ds
             }
             window++;
         }
+    }
+    if (!p->a.is_decode && status == DSV4_OK) {
+        resolve_cleared(p, n_made);
     }
     return status;
 }

@@ -10,9 +10,9 @@
 
 /* A window that ends in the step. */
 typedef struct op_window {
-    int64_t token;      /* that ends it; -1: there is no window, and the other members mean nothing */
+    int64_t token;      /* that ends it; -1: there is no window, and of the other members pooled_row alone means something */
     int64_t cache_row;  /* -1: the cache is not written */
-    int64_t pooled_row; /* of op_compress.pooled; -1: it has no row left */
+    int64_t pooled_row; /* of op_compress.pooled, cleared where there is no window; -1: none */
     int64_t turn_row;
 } op_window;
 

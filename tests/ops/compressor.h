@@ -173,7 +173,7 @@ static inline void call_deinit(call *c)
 
 /* ---- runs --------------------------------------------------------------------------------------------------------------- */
 
-/* State and cache as the call has them, outputs zero. */
+/* State and cache as the call has them, outputs zero; in prefill junk. */
 static inline void reset(const updating *u)
 {
     for (size_t i = 0; i < u->c->op->n_tensors; i++) {
@@ -185,7 +185,7 @@ static inline void reset(const updating *u)
         if (from != NULL) {
             memcpy(t->data, from->data, dsv4_tensor_bytes(t));
         } else {
-            memset(t->data, 0, dsv4_tensor_bytes(t));
+            memset(t->data, is_decode(u->c->op) ? 0 : 0xa5, dsv4_tensor_bytes(t)); /* prefill writes every row of kv */
         }
     }
 }
