@@ -50,8 +50,8 @@ const char *dsv4_status_text(dsv4_status status);
 const char *dsv4_status_remedy(dsv4_status status);
 
 /* Records status and the formatted line in err (which may be NULL) and returns status, so that a caller writes
- * `return dsv4_fail(err, DSV4_E_SHAPE, "%s: ...", name)`. Text that does not fit is cut; zeros follow it. Control characters, which may come from an
- * untrusted file, become '?'. */
+ * `return dsv4_fail(err, DSV4_E_SHAPE, "%s: ...", name)`. Text that does not fit is cut; zeros follow it. Control characters,
+ * which may come from an untrusted file, become '?'. */
 dsv4_status dsv4_fail(dsv4_error *err, dsv4_status status, const char *format, ...) DSV4_PRINTF(3, 4);
 
 #ifdef __cplusplus

@@ -17,9 +17,9 @@ typedef struct op_attend {
     op_matrix q;                         /* BF16 [T, H*hd] */
     op_matrix ring, overlay, compressed; /* BF16 [rows, hd]; compressed may have no rows */
     op_matrix keys;                      /* I32 [T, slots], slots a multiple of attn_tile */
-    /* I8 [windows, 1]: op_compressed.done of the compressor that writes `compressed` in this step, as many for each request; no data:
-     * none. fresh_ratio 0: a token may have any of its request as a key; else those that end at it or before, and window i ends at
-     * token i*fresh_ratio or later. */
+    /* I8 [windows, 1]: op_compressed.done of the compressor that writes `compressed` in this step, as many for each request; no
+     * data: none. fresh_ratio 0: a token may have any of its request as a key; else those that end at it or before, and window i
+     * ends at token i*fresh_ratio or later. */
     op_matrix fresh;
     int64_t fresh_ratio;
     /* I8 [n_requests, 1]: read together with the ring, so that who writes row b later waits; no data: nobody. */

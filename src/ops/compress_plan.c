@@ -42,7 +42,7 @@ static dsv4_status refuse(const op_compress_plan *p, int64_t token, const char *
                           dsv4_error *err)
 {
     int64_t S = p->a.tokens_per_request;
-    return dsv4_fail(err, DSV4_E_VALUE, "%s: %s: request %lld, token %lld, position %lld: %s %lld, rule: %s %lld", p->op_name,
+    return dsv4_fail(err, DSV4_E_VALUE, "%s: %s: request %lld, token %lld, position %lld: %s %lld, rule: %s %lld", p->verdict.op,
                      p->a.name, (long long)(token / S), (long long)(token % S), (long long)position_of(p, token), what,
                      (long long)got, rule, (long long)bound);
 }
@@ -107,7 +107,7 @@ static dsv4_status check_tokens(const op_compress_plan *p, op_rowset *map, dsv4_
 {
     int64_t S = p->a.tokens_per_request, valid = valid_tokens(p);
     if (valid < 0 || valid > S) {
-        return dsv4_fail(err, DSV4_E_VALUE, "%s: %s: num_tokens %lld, rule: from 0 to the %lld tokens of the call", p->op_name,
+        return dsv4_fail(err, DSV4_E_VALUE, "%s: %s: num_tokens %lld, rule: from 0 to the %lld tokens of the call", p->verdict.op,
                          p->a.name, (long long)valid, (long long)S);
     }
     dsv4_status status = DSV4_OK;
@@ -336,7 +336,6 @@ op_compress_plan *op_compress_plan_add(const op_context *c, const op_compress *a
         return NULL;
     }
     p->a = *a;
-    p->op_name = c->op->name;
     p->T = a->n_requests * a->tokens_per_request;
     p->out = op_compress_overlaps(a) ? 2 * a->width : a->width;
     p->span = op_compress_overlaps(a) ? 2 * a->ratio : a->ratio;

@@ -18,9 +18,8 @@ typedef struct op_window {
 
 struct op_compress_plan {
     op_compress a;
-    const char *op_name; /* for messages */
-    int64_t T, out;      /* tokens; columns of the projections: OUT */
-    int64_t span;        /* positions that a pooled row covers: 2*ratio where windows overlap, else ratio */
+    int64_t T, out; /* tokens; columns of the projections: OUT */
+    int64_t span;   /* positions that a pooled row covers: 2*ratio where windows overlap, else ratio */
     int64_t windows_per_request;
     op_matrix token_rows; /* I64 [1, T]: state row of the token; -1: it is not written */
     op_matrix ape_rows;   /* I32 [1, T]: position % ratio, where token_rows is not -1 */

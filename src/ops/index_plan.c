@@ -34,11 +34,12 @@ static dsv4_status check_call(const plan *p, dsv4_error *err)
 {
     int64_t n = valid_tokens(p), offset = op_matrix_int(&p->a.offset, 0, 0), most = INT32_MAX - p->a.columns;
     if (n < 0 || n > p->a.tokens_per_request) {
-        return dsv4_fail(err, DSV4_E_VALUE, "num_tokens: got %lld, expected 0 to %lld", (long long)n,
+        return dsv4_fail(err, DSV4_E_VALUE, "%s: num_tokens: got %lld, expected 0 to %lld", p->verdict.op, (long long)n,
                          (long long)p->a.tokens_per_request);
     }
     if (offset < 0 || offset > most) {
-        return dsv4_fail(err, DSV4_E_VALUE, "offset: got %lld, expected 0 to %lld", (long long)offset, (long long)most);
+        return dsv4_fail(err, DSV4_E_VALUE, "%s: offset: got %lld, expected 0 to %lld", p->verdict.op, (long long)offset,
+                         (long long)most);
     }
     return DSV4_OK;
 }
@@ -50,8 +51,8 @@ static dsv4_status check_positions(const plan *p, int64_t request, dsv4_error *e
         int64_t t = token_of(p, request, s), position = op_matrix_int(&p->a.positions, 0, t);
         if (position < 0 || position != first + s) {
             return dsv4_fail(err, DSV4_E_VALUE,
-                             "position_ids: token %lld has position %lld, expected %lld: positions count up from 0 or more",
-                             (long long)t, (long long)position, (long long)(first < 0 ? 0 : first + s));
+                             "%s: position_ids: token %lld has position %lld, expected %lld: positions count up from 0 or more",
+                             p->verdict.op, (long long)t, (long long)position, (long long)(first < 0 ? 0 : first + s));
         }
     }
     return DSV4_OK;
@@ -63,8 +64,8 @@ static dsv4_status check_length(const plan *p, int64_t request, dsv4_error *err)
             most = OP_INDEX_RATIO * p->a.columns + OP_INDEX_RATIO - 1;
     if (length < 0 || length > most) {
         return dsv4_fail(err, DSV4_E_VALUE,
-                         "kv_seq_lens: request %lld has %lld tokens, expected 0 to %lld: its table and scores hold %lld rows",
-                         (long long)request, (long long)length, (long long)most, (long long)p->a.columns);
+                         "%s: kv_seq_lens: request %lld has %lld tokens, expected 0 to %lld: its table and scores hold %lld rows",
+                         p->verdict.op, (long long)request, (long long)length, (long long)most, (long long)p->a.columns);
     }
     return DSV4_OK;
 }
@@ -81,9 +82,9 @@ static dsv4_status check_slots(const plan *p, int64_t request, dsv4_error *err)
         }
         if (entry < 0 || entry >= p->a.n_pages || slot != entry * p->a.page + position / OP_INDEX_RATIO % p->a.page) {
             return dsv4_fail(err, DSV4_E_VALUE,
-                             "idx_slot_mapping: token %lld at position %lld has slot %lld, expected -1 or its row through "
+                             "%s: idx_slot_mapping: token %lld at position %lld has slot %lld, expected -1 or its row through "
                              "idx_block_table, whose entry [%lld, %lld] is %lld",
-                             (long long)t, (long long)position, (long long)slot, (long long)request, (long long)page,
+                             p->verdict.op, (long long)t, (long long)position, (long long)slot, (long long)request, (long long)page,
                              (long long)entry);
         }
     }
@@ -122,9 +123,9 @@ static dsv4_status mark_written(const plan *p, int64_t request, int64_t *writer,
         int64_t entry = op_matrix_int(&p->a.table, request, page), place = 1 + request * p->a.table.cols + page;
         if (writer[entry] != 0 && writer[entry] != place) {
             return dsv4_fail(err, DSV4_E_VALUE,
-                             "idx_block_table: token %lld writes page %lld, which another token of the step writes through "
+                             "%s: idx_block_table: token %lld writes page %lld, which another token of the step writes through "
                              "another entry; expected pages of their own",
-                             (long long)t, (long long)entry);
+                             p->verdict.op, (long long)t, (long long)entry);
         }
         writer[entry] = place;
     }
@@ -137,15 +138,16 @@ static dsv4_status check_pages(const plan *p, int64_t request, const int64_t *wr
     for (int64_t page = 0; page < n; page++) {
         int64_t entry = op_matrix_int(&p->a.table, request, page), place = 1 + request * p->a.table.cols + page;
         if (entry < 0 || entry >= p->a.n_pages) {
-            return dsv4_fail(err, DSV4_E_VALUE,
-                             "idx_block_table: entry [%lld, %lld] is %lld, expected a page 0 to %lld: the request sees %lld pages",
-                             (long long)request, (long long)page, (long long)entry, (long long)p->a.n_pages - 1, (long long)n);
+            return dsv4_fail(
+                err, DSV4_E_VALUE,
+                "%s: idx_block_table: entry [%lld, %lld] is %lld, expected a page 0 to %lld: the request sees %lld pages",
+                p->verdict.op, (long long)request, (long long)page, (long long)entry, (long long)p->a.n_pages - 1, (long long)n);
         }
         if (writer[entry] != 0 && writer[entry] != place) {
             return dsv4_fail(err, DSV4_E_VALUE,
-                             "idx_block_table: entry [%lld, %lld] is page %lld, which the step writes through another entry; "
+                             "%s: idx_block_table: entry [%lld, %lld] is page %lld, which the step writes through another entry; "
                              "expected a page of its own",
-                             (long long)request, (long long)page, (long long)entry);
+                             p->verdict.op, (long long)request, (long long)page, (long long)entry);
         }
     }
     return DSV4_OK;

@@ -54,8 +54,8 @@ typedef struct paged {
 
 static int64_t refuse_index(const key_lists *k, const entry *e, const char *expected)
 {
-    dsv4_fail(k->verdict.own, DSV4_E_VALUE, "cmp_sparse_indices: token %lld, slot %lld: got %lld, expected %s", (long long)e->t,
-              (long long)e->slot, (long long)e->index, expected);
+    dsv4_fail(k->verdict.own, DSV4_E_VALUE, "%s: cmp_sparse_indices: token %lld, slot %lld: got %lld, expected %s", k->verdict.op,
+              (long long)e->t, (long long)e->slot, (long long)e->index, expected);
     return REFUSED;
 }
 
@@ -77,9 +77,9 @@ static int64_t paged_row(const key_lists *k, const paged *p, const entry *e, int
     int64_t page = op_matrix_int(p->table, b, column);
     if (page < 0 || page >= n_pages) {
         dsv4_fail(k->verdict.own, DSV4_E_VALUE,
-                  "%s: request %lld, entry %lld: got page %lld, expected 0 to %lld: slot %lld of token %lld names a row of it",
-                  p->table_name, (long long)b, (long long)column, (long long)page, (long long)n_pages - 1, (long long)e->slot,
-                  (long long)e->t);
+                  "%s: %s: request %lld, entry %lld: got page %lld, expected 0 to %lld: slot %lld of token %lld names a row of it",
+                  k->verdict.op, p->table_name, (long long)b, (long long)column, (long long)page, (long long)n_pages - 1,
+                  (long long)e->slot, (long long)e->t);
         return REFUSED;
     }
     return page * k->a.page + row % k->a.page;
@@ -157,7 +157,8 @@ static bool check_bias(const key_lists *k, int64_t t, const int32_t *codes)
         bool own = col >= first && col < first + S;
         bool is_key = own ? codes[overlay + col - first] != NO_KEY : col < k->W && codes[col] != NO_KEY;
         if (!(is_key ? bias[col] == 0.0f : bias[col] <= -1e20f)) {
-            dsv4_fail(k->verdict.own, DSV4_E_VALUE, "win_bias: token %lld, column %lld: got %g, expected %s by cmp_sparse_indices",
+            dsv4_fail(k->verdict.own, DSV4_E_VALUE,
+                      "%s: win_bias: token %lld, column %lld: got %g, expected %s by cmp_sparse_indices", k->verdict.op,
                       (long long)t, (long long)col, (double)bias[col], is_key ? "0" : "-1e20");
             return false;
         }
@@ -182,7 +183,8 @@ static int64_t count_tokens(const key_lists *k)
 {
     int64_t T = k->a.raw.rows, n = k->a.n_tokens.data != NULL ? op_matrix_int(&k->a.n_tokens, 0, 0) : T;
     if (n < 0 || n > T) {
-        dsv4_fail(k->verdict.own, DSV4_E_VALUE, "num_tokens: got %lld, expected 0 to T=%lld", (long long)n, (long long)T);
+        dsv4_fail(k->verdict.own, DSV4_E_VALUE, "%s: num_tokens: got %lld, expected 0 to T=%lld", k->verdict.op, (long long)n,
+                  (long long)T);
         return REFUSED;
     }
     return n;

@@ -9,7 +9,6 @@
 
 typedef struct plan {
     op_step step;
-    const char *op;
     int64_t T, window;
     int64_t max_owners; /* rows that are checked for two owners at a time */
     op_verdict verdict;
@@ -31,7 +30,7 @@ static dsv4_status read_n_tokens(const plan *p, dsv4_error *err)
 {
     int64_t n = p->step.given_n_tokens.data != NULL ? op_matrix_ints(&p->step.given_n_tokens)[0] : p->T;
     if (n < 0 || n > p->T) {
-        return dsv4_fail(err, DSV4_E_VALUE, "%s: num_tokens is %lld, expected 0 to %lld, the tokens of the call", p->op,
+        return dsv4_fail(err, DSV4_E_VALUE, "%s: num_tokens is %lld, expected 0 to %lld, the tokens of the call", p->verdict.op,
                          (long long)n, (long long)p->T);
     }
     *(int32_t *)p->step.n_tokens.data = (int32_t)n;
@@ -55,19 +54,19 @@ static dsv4_status check_positions(const plan *p, int64_t b, int64_t n, dsv4_err
     if (n > 0 && (first < 0 || first + n > s->max_position)) {
         return dsv4_fail(err, DSV4_E_VALUE,
                          "%s: request %lld has positions %lld to %lld, expected positions in [0, %lld), the rows of freqs_cos",
-                         p->op, (long long)b, (long long)first, (long long)(first + n - 1), (long long)s->max_position);
+                         p->verdict.op, (long long)b, (long long)first, (long long)(first + n - 1), (long long)s->max_position);
     }
     for (int64_t i = 0; i < n && s->given_positions.data != NULL; i++) {
         int64_t t = b * s->tokens_per_request + i, got = op_matrix_ints(&s->given_positions)[t];
         if (got != first + i) {
             return dsv4_fail(err, DSV4_E_VALUE,
-                             "%s: position_ids of token %lld is %lld, expected %lld: positions of a request are consecutive", p->op,
-                             (long long)t, (long long)got, (long long)(first + i));
+                             "%s: position_ids of token %lld is %lld, expected %lld: positions of a request are consecutive",
+                             p->verdict.op, (long long)t, (long long)got, (long long)(first + i));
         }
     }
     if (s->given_lengths.data != NULL && op_matrix_ints(&s->given_lengths)[b] != first + n) {
         return dsv4_fail(err, DSV4_E_VALUE, "%s: kv_seq_lens of request %lld is %lld, expected %lld, the end of its positions",
-                         p->op, (long long)b, (long long)op_matrix_ints(&s->given_lengths)[b], (long long)(first + n));
+                         p->verdict.op, (long long)b, (long long)op_matrix_ints(&s->given_lengths)[b], (long long)(first + n));
     }
     return DSV4_OK;
 }
@@ -108,13 +107,13 @@ static dsv4_status find_row(const plan *p, const op_pages *pages, int64_t b, int
     int64_t entry = i / pages->page, n_pages = pages->rows / pages->page;
     if (entry >= pages->table.cols) {
         return dsv4_fail(err, DSV4_E_VALUE,
-                         "%s: request %lld needs row %lld, expected at most the %lld rows that %s holds per request", p->op,
+                         "%s: request %lld needs row %lld, expected at most the %lld rows that %s holds per request", p->verdict.op,
                          (long long)b, (long long)i, (long long)(pages->table.cols * pages->page), pages->table_name);
     }
     int64_t page = op_matrix_ints(&pages->table)[b * pages->table.ld + entry];
     if (page < 0 || page >= n_pages) {
         return dsv4_fail(err, DSV4_E_VALUE,
-                         "%s: %s[%lld, %lld] is %lld, expected a page in [0, %lld): the step needs row %lld there", p->op,
+                         "%s: %s[%lld, %lld] is %lld, expected a page in [0, %lld): the step needs row %lld there", p->verdict.op,
                          pages->table_name, (long long)b, (long long)entry, (long long)page, (long long)n_pages, (long long)i);
     }
     *row = page * pages->page + i % pages->page;
@@ -144,10 +143,10 @@ static dsv4_status check_given(const plan *p, const op_slots *slots, int64_t t, 
         return DSV4_OK;
     }
     if (row < 0) {
-        return dsv4_fail(err, DSV4_E_VALUE, "%s: %s of token %lld is %lld, expected -1: the token ends no window of %lld", p->op,
-                         slots->given_name, (long long)t, (long long)got, (long long)slots->ratio);
+        return dsv4_fail(err, DSV4_E_VALUE, "%s: %s of token %lld is %lld, expected -1: the token ends no window of %lld",
+                         p->verdict.op, slots->given_name, (long long)t, (long long)got, (long long)slots->ratio);
     }
-    return dsv4_fail(err, DSV4_E_VALUE, "%s: %s of token %lld is %lld, expected -1 or %lld, its row by %s", p->op,
+    return dsv4_fail(err, DSV4_E_VALUE, "%s: %s of token %lld is %lld, expected -1 or %lld, its row by %s", p->verdict.op,
                      slots->given_name, (long long)t, (long long)got, (long long)row, slots->pages.table_name);
 }
 
@@ -213,9 +212,9 @@ static dsv4_status check_rings(const plan *p, const op_pages *pages, op_rowset *
             int64_t owner = status == DSV4_OK ? op_rowset_claim(owners, row / pages->page, place) : place;
             if (owner != place) {
                 int64_t cols = pages->table.cols;
-                status = dsv4_fail(err, DSV4_E_VALUE, "%s: %s[%lld, %lld] is page %lld, which is [%lld, %lld] already", p->op,
-                                   pages->table_name, (long long)b, (long long)(i / pages->page), (long long)(row / pages->page),
-                                   (long long)(owner / cols), (long long)(owner % cols));
+                status = dsv4_fail(err, DSV4_E_VALUE, "%s: %s[%lld, %lld] is page %lld, which is [%lld, %lld] already",
+                                   p->verdict.op, pages->table_name, (long long)b, (long long)(i / pages->page),
+                                   (long long)(row / pages->page), (long long)(owner / cols), (long long)(owner % cols));
             }
         }
     }
@@ -249,7 +248,7 @@ static dsv4_status check_windows(const plan *p, const op_slots *slots, op_rowset
             if (writer != OP_NO_OWNER && writer != place_of(pages, b, i)) {
                 int64_t cols = pages->table.cols;
                 status = dsv4_fail(err, DSV4_E_VALUE, "%s: %s[%lld, %lld] is page %lld, which the step writes as [%lld, %lld]",
-                                   p->op, pages->table_name, (long long)b, (long long)(i / pages->page),
+                                   p->verdict.op, pages->table_name, (long long)b, (long long)(i / pages->page),
                                    (long long)(row / pages->page), (long long)(writer / cols), (long long)(writer % cols));
             }
         }
@@ -359,7 +358,7 @@ void op_step_add(const op_context *c, op_step *s)
     if (p == NULL) {
         return;
     }
-    *p = (plan){*s, c->op->name, T, c->dims.of[OP_W], max_owners(s, T), op_verdict_new(c)};
+    *p = (plan){*s, T, c->dims.of[OP_W], max_owners(s, T), op_verdict_new(c)};
     dsv4_graph_stage(c->g, &(dsv4_stage_desc){.name = "attention.plan",
                                               .n_blocks = 1,
                                               .run = run_plan,

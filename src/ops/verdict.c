@@ -4,7 +4,7 @@ op_verdict op_verdict_new(const op_context *c)
 {
     const dsv4_error *all;
     dsv4_verdict_slot slot = dsv4_graph_verdict(c->g);
-    return (op_verdict){slot.verdict, slot.row, dsv4_graph_verdict_view(c->g, &all)};
+    return (op_verdict){c->op->name, slot.verdict, slot.row, dsv4_graph_verdict_view(c->g, &all)};
 }
 
 void op_verdict_writes(dsv4_describe *d, const op_verdict *v)

@@ -8,6 +8,7 @@
 #include "ops/op.h"
 
 typedef struct op_verdict {
+    const char *op;  /* name of the operator, which begins a refusal's line */
     dsv4_error *own; /* the checking block sets all of it at every run: to no error, then perhaps by dsv4_fail */
     int64_t row;
     dsv4_view view;
@@ -17,8 +18,8 @@ typedef struct op_verdict {
 op_verdict op_verdict_new(const op_context *c);
 void op_verdict_writes(dsv4_describe *d, const op_verdict *v);
 
-/* The verdicts of the stages added so far, for stages that hold back. One that a later stage writes would still be the last run's, and
- * that stage would wait for all who read it. */
+/* The verdicts of the stages added so far, for stages that hold back. One that a later stage writes would still be the last
+ * run's, and that stage would wait for all who read it. */
 typedef struct op_gate {
     const dsv4_error *verdicts;
     int64_t n;

@@ -47,14 +47,13 @@ static void assert_untouched(const subject *x)
     }
 }
 
-/* A step with element i of a tensor set to value is refused with this line, in front of which stands the operator's name where
- * it begins with a colon. */
+/* A step with element i of a tensor set to value is refused with this line behind the operator's name. */
 static void refuse(const subject *x, const char *tensor, int64_t i, int64_t value, const char *line)
 {
     char expected[512];
     dsv4_error err = {0};
     const dsv4_tensor t = get_tensor(&x->l.in, tensor);
-    snprintf(expected, sizeof expected, "%s%s", line[0] == ':' ? x->l.op->name : "", line);
+    snprintf(expected, sizeof expected, "%s%s", x->l.op->name, line);
     assert_in_range(i, 0, dsv4_tensor_count(&t) - 1);
     const int64_t before = get_int(&t, i);
     set_int(&t, i, value);
@@ -232,9 +231,9 @@ static void test_prefill_hca(void **state)
     (void)state;
     subject x = make_subject(written_out(draw_prefill(128, preset("tiny"), 16, 120)), CORRECT);
     const int64_t width = get_tensor(&x.l.in, "cmp_sparse_indices").shape[1];
-    refuse(&x, "cmp_sparse_indices", 0, -2, "cmp_sparse_indices: token 0, slot 0: got -2, expected -1 or more");
+    refuse(&x, "cmp_sparse_indices", 0, -2, ": cmp_sparse_indices: token 0, slot 0: got -2, expected -1 or more");
     refuse(&x, "cmp_sparse_indices", 3 * width + 1, INT32_MIN,
-           "cmp_sparse_indices: token 3, slot 1: got -2147483648, expected -1 or more");
+           ": cmp_sparse_indices: token 3, slot 1: got -2147483648, expected -1 or more");
     refuse(&x, "cmp_block_table", 0, 7, ": cmp_block_table[0, 0] is 7, expected a page in [0, 3): the step needs row 0 there");
     refuse(&x, "ori_slot_mapping", 9, -2, ": ori_slot_mapping of token 9 is -2, expected -1 or 1, its row by ori_block_table");
     refuse(&x, "cmp_slot_mapping", 7, 5, ": cmp_slot_mapping of token 7 is 5, expected -1 or 32, its row by cmp_block_table");
@@ -260,8 +259,8 @@ static void test_prefill_lists(void **state)
     i32_of(&l.in, "cmp_sparse_lens")[15] = 18;
     subject x = make_subject(l, CORRECT);
     refuse(&x, "cmp_block_table", 1, -1,
-           "cmp_block_table: request 0, entry 1: got page -1, expected 0 to 2: slot 17 of token 15 names a row of it");
-    refuse(&x, "cmp_sparse_indices", 15 * width + 17, -5, "cmp_sparse_indices: token 15, slot 17: got -5, expected -1 or more");
+           ": cmp_block_table: request 0, entry 1: got page -1, expected 0 to 2: slot 17 of token 15 names a row of it");
+    refuse(&x, "cmp_sparse_indices", 15 * width + 17, -5, ": cmp_sparse_indices: token 15, slot 17: got -5, expected -1 or more");
     accept(&x, "cmp_sparse_indices", 15 * width + 18, INT32_MIN);
     accept(&x, "cmp_sparse_indices", 15 * width + 19, INT32_MAX);
     subject_deinit(&x);

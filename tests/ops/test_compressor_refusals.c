@@ -198,7 +198,7 @@ static void test_refused_elsewhere(void **state)
         dsv4_error err = {0};
         updating u = {&c, borrow_inputs(c.op, &c.in, 0, 0), dsv4_graph_create("refused elsewhere")},
                  untouched = make_updating(&c, (dsv4_op_options){0});
-        op_verdict verdict = op_verdict_new(&(op_context){.g = u.graph});
+        op_verdict verdict = op_verdict_new(&(op_context){.op = c.op, .g = u.graph});
         dsv4_graph_stage(u.graph, &(dsv4_stage_desc){"test.refuse", 1, run_refusal, describe_refusal, &verdict, 0, DSV4_VECTOR});
         require_ok(dsv4_op_build(c.op, &c.config, &(dsv4_op_options){0}, &u.io, u.graph, &err), &err);
         require_ok(dsv4_graph_seal(u.graph, DSV4_DEPS_BLOCK, &err), &err);

@@ -49,7 +49,7 @@ static void test_refusal_holds_back_what_is_behind(void **state)
     (void)state;
     bool bad_before = false, bad_behind = false;
     dsv4_error err = {0};
-    const op_context c = {.g = dsv4_graph_create("verdicts")};
+    const op_context c = {.op = find_op("rmsnorm"), .g = dsv4_graph_create("verdicts")};
     judge before = {op_verdict_new(&c), &bad_before};
     dsv4_graph_stage(c.g, &(dsv4_stage_desc){"before", 1, run_judge, describe_judge, &before, 0, DSV4_VECTOR});
     writer w = {op_gate_of(&c), 0}, *at = &w;
