@@ -5,7 +5,7 @@
 #include "ops/attend.h"
 #include "ops/step.h"
 
-/* Tiles of all six, in the order of attention_tiles. */
+/* Tiles of all six; attention_ops.c has what they mean. */
 enum {
     ATTENTION_T_TILE,
     ATTENTION_N_TILE,

@@ -78,7 +78,6 @@ static void write_request(const plan *p, int64_t b, int64_t n)
     for (int64_t i = 0; i < n; i++) {
         int64_t t = b * s->tokens_per_request + i;
         ((int32_t *)s->positions.data)[t] = (int32_t)(first + i);
-        ((int32_t *)s->turn_rows.data)[t] = (int32_t)(first + i);
         ((int32_t *)s->first_turn_rows.data)[t] = (int32_t)first;
         ((int32_t *)s->n_windows.data)[t] = (int32_t)((first + i + 1) / ratio);
         ((int32_t *)s->n_windows_end.data)[t] = (int32_t)((first + n) / ratio);
@@ -265,7 +264,6 @@ static void clear(const plan *p)
     size_t bytes = (size_t)p->T * sizeof(int32_t);
     *(int32_t *)s->n_tokens.data = 0;
     memset(s->positions.data, 0, bytes);
-    memset(s->turn_rows.data, 0, bytes);
     memset(s->first_turn_rows.data, 0, bytes);
     memset(s->n_windows.data, 0, bytes);
     memset(s->n_windows_end.data, 0, bytes);
@@ -323,7 +321,6 @@ static void describe_plan(const void *arg, int64_t block, dsv4_describe *d)
     }
     op_matrix_writes(d, &s->positions);
     op_matrix_writes(d, &s->n_tokens);
-    op_matrix_writes(d, &s->turn_rows);
     op_matrix_writes(d, &s->first_turn_rows);
     op_matrix_writes(d, &s->n_windows);
     op_matrix_writes(d, &s->n_windows_end);
@@ -347,7 +344,6 @@ void op_step_add(const op_context *c, op_step *s)
     int64_t T = s->n_requests * s->tokens_per_request;
     s->positions = op_matrix_new(c, "attention.positions", 1, T, DSV4_I32);
     s->n_tokens = op_matrix_new(c, "attention.n_tokens", 1, 1, DSV4_I32);
-    s->turn_rows = op_matrix_new(c, "attention.turn_rows", 1, T, DSV4_I32);
     s->first_turn_rows = op_matrix_new(c, "attention.first_turn_rows", 1, T, DSV4_I32);
     s->n_windows = op_matrix_new(c, "attention.n_windows", 1, T, DSV4_I32);
     s->n_windows_end = op_matrix_new(c, "attention.n_windows_end", 1, T, DSV4_I32);

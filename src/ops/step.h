@@ -44,9 +44,8 @@ typedef struct op_step {
     int n_slots;
 
     /* set by op_step_add */
-    op_matrix positions;       /* I32 [1, T] */
+    op_matrix positions;       /* I32 [1, T]: also the token's row of the rope tables; 0 for a token that is not valid */
     op_matrix n_tokens;        /* I32 [1, 1]; 0 for a refused step */
-    op_matrix turn_rows;       /* I32 [1, T]: row of the rope tables, the position; 0 for a token that is not valid */
     op_matrix first_turn_rows; /* I32 [1, T]: the request's first position */
     op_matrix n_windows;       /* I32 [1, T]: past windows that the token sees: (pos+1)/ratio; 0 for a token that is not valid */
     op_matrix n_windows_end;   /* I32 [1, T]: past windows at the end of the step, of the request */
