@@ -17,10 +17,20 @@
  *     c = 0x1.6e879cp-10f, 0x1.11121p-7f, 0x1.555382p-5f, 0x1.555554p-3f, 0.5f; y = fma(p, r*r, r) + 1, t added to the exponent of
  *     y. Between the two bounds, both included, within 2 ulp of e^x.
  *
- * LAYOUT of packed weights (pack.h) [K, N], cut into panels of UK_PANEL = 32 columns, the last one padded with zeros:
- *   BF16  panel p, row k: 32 values, value 2c is column c, value 2c+1 is column c+16 (one 32-bit lane holds columns c and c+16)
+ *   - DENORMALS: in the products of BF16 values (gemm_bf16, gemm_keys, gemm_values) an operand below FLT_MIN in size counts as a zero
+ *     of its sign, and so does the result of every fma and addition (as it would round with any exponent). Elsewhere denormals are
+ *     numbers like others.
+ *   - PAIRED SUM over k of x[k]*w[k]: from 0.0f, two k at a time: s = fma(x[2r+1], w[2r+1], s), then s = fma(x[2r], w[2r], s). An odd
+ *     count is filled up with a pair of zeros. It is what vdpbf16ps computes, so rows with and without that instruction agree.
+ *
+ * LAYOUT of packed weights (pack.h) [K, N], cut into panels of UK_PANEL = 32 columns, the last one padded with zeros. A panel is a
+ * stream of steps of 128 bytes (INT8, BF16), lane c of 32 bits is column c:
+ *   BF16  panel p, step r: value 2c is row 2r of column c, value 2c+1 row 2r+1; K padded with zeros to a multiple of 2
+ *   INT8  panel p, step r: byte 4c+i is row 4r+i of column c; K padded with zeros to a multiple of 4
  *   F32   panel p, row k: 32 values, value c is column c
- *   INT8  panel p, rows 4r..4r+3: byte 4c+i is column c of row 4r+i; K padded with zeros to a multiple of 4 */
+ *
+ * LAYOUT of activations (uk_acts): groups of UK_ROWS rows; all rows of a group advance together through k, so that one short stretch
+ * of memory serves a step. Made by tile_bf16 and tile_i8; what lies within is private to a row of the table. */
 #ifndef KERNELS_KERNELS_H
 #define KERNELS_KERNELS_H
 
@@ -30,19 +40,31 @@
 
 #include "dsv4/status.h"
 
-enum { UK_PANEL = 32, UK_MAX_ROWS = 8, UK_MAX_K_I8 = 65536 };
+enum { UK_PANEL = 32, UK_ROWS = 8, UK_MAX_K_I8 = 65536 };
+
+/* Activations as the products take them; borrowed. */
+typedef struct uk_acts {
+    const void *data; /* of the first group at the first k */
+    int64_t rows;
+    int64_t group_rows;  /* 1 .. UK_ROWS: what each group has room for; the last group may hold fewer */
+    int64_t group_bytes; /* from group to group */
+} uk_acts;
 
 /* name, result type, parameters: feeds the table, the declarations and the tests.
  *
- * gemm_bf16   c[i][j] = (add ? c[i][j] : nothing) + sum over k ascending of a[i][k] * w[k][j], i < m, j < 32. The sum is one
- *             accumulator from 0.0f, one fma a step (exact products where a holds widened BF16 values). 1 <= m <= 8; lda and ldc
- *             count elements.
- * gemm_i8     c[i][j] = correction[j] + sum over k < 4*k4 of a[i][k] * w[k][j] in INT32, i < m, j < 32; a holds INT8 activations
- *             plus 128 as UINT8; correction[j] = -128 * sum_k w[k][j], made by the packer. |sum| < 2^31 for 4*k4 <= UK_MAX_K_I8.
- *             1 <= m <= 8; lda and ldc count elements.
- * gemm_f32    as gemm_bf16 with FP32 weights.
+ * tile_bf16   packs one group: dst = rows x[i][0..k), i < rows <= group_rows, of BF16 values, ldx apart; missing rows and an odd k are
+ *             filled up with zeros. dst has uk_acts_bytes_bf16 bytes.
+ * tile_i8     packs one group of INT8 values, each plus 128 as UINT8; missing rows and k up to a multiple of 4 are filled up. dst has
+ *             uk_acts_bytes_i8 bytes.
+ * gemm_bf16   c[i][j] = (add ? c[i][j] : nothing) + paired sum over k of a[i][k] * w[k][j], i < a.rows, j < 32. ldc counts elements.
+ *             Fast where k <= 512: that much of a panel stays near for all groups.
+ * gemm_i8     c[i][j] = correction[j] + sum over k < 4*k4 of (a[i][k] + 128) * w[k][j] in INT32, i < a.rows, j < 32; correction[j] =
+ *             -128 * sum_k w[k][j], made by the packer. |sum| < 2^31 for 4*k4 <= UK_MAX_K_I8.
+ * gemm_f32    c[i][j] = (add ? c[i][j] : nothing) + sum over k ascending of a[i][k] * w[k][j], i < m, j < 32: one accumulator from
+ *             0.0f, one fma a step. 1 <= m <= UK_ROWS; lda and ldc count elements.
  * gemm_rows   c[i][j] = sum over k ascending of a[k*lda + i] * rows[k][j], i < m, j < n; rows[k] is a row of n BF16 values in their
- *             natural order, of any alignment. One accumulator from 0.0f, one fma a step. 1 <= m <= 8; lda and ldc count elements.
+ *             natural order, of any alignment. One accumulator from 0.0f, one fma a step. 1 <= m <= UK_ROWS; lda and ldc count
+ *             elements.
  * softmax     for each column h < n_cols of s[n_rows][ld]: m[h] = MAX over rows of s*scale; e = EXP(s*scale - m[h]);
  *             l[h] = sum of e over ascending rows, from 0.0f; s becomes bf(e), widened. n_rows >= 1. A NaN in s*scale, an infinite
  *             m[h] too, makes e there and l[h] NaN.
@@ -68,41 +90,57 @@ enum { UK_PANEL = 32, UK_MAX_ROWS = 8, UK_MAX_K_I8 = 65536 };
  * narrow_bf16 y[i] = bf(x[i]), ties to even; a NaN keeps its sign and upper payload and becomes quiet
  * bias_i8     y[i] = x[i] + 128
  * rotate      y[2j] = x[2j]*c[j] - x[2j+1]*s[j], y[2j+1] = x[2j]*s[j] + x[2j+1]*c[j], j < n_pairs; in place; c, s FP32 */
-#define UK_KERNELS(X)                                                                                                              \
-    X(gemm_bf16, void, (int m, int64_t k, const float *a, int64_t lda, const uint16_t *panel, float *c, int64_t ldc, bool add))    \
-    X(gemm_i8, void,                                                                                                               \
-      (int m, int64_t k4, const uint8_t *a, int64_t lda, const int8_t *panel, const int32_t *correction, int32_t *c, int64_t ldc)) \
-    X(gemm_f32, void, (int m, int64_t k, const float *a, int64_t lda, const float *panel, float *c, int64_t ldc, bool add))        \
-    X(gemm_rows, void,                                                                                                             \
-      (int m, int64_t k, int64_t n, const float *a, int64_t lda, const uint16_t *const *rows, float *c, int64_t ldc))              \
-    X(softmax, void, (int64_t n_rows, int64_t n_cols, float scale, float *s, int64_t ld, float *m, float *l))                      \
-    X(pool, void, (int64_t n, int64_t n_rows, const float *const *k, const float *const *s, float *y))                             \
-    X(index_score, void,                                                                                                           \
-      (int64_t n_keys, int64_t n_heads, const int32_t *acc, int64_t ld, const float *q_scale, const float *k_scale,                \
-       const float *w, float *y))                                                                                                  \
-    X(exp, void, (int64_t n, const float *x, float *y))                                                                            \
-    X(add_scaled, void, (int64_t n, float a, const float *x, float *y))                                                            \
-    X(blend, void, (int64_t n, float a, float b, const float *x, float *y))                                                        \
-    X(add_dequant, void, (int64_t n, const int32_t *acc, float scale, float *y))                                                   \
-    X(scale_cols, void, (int64_t n, const float *x, const float *col_scale, float *y))                                             \
-    X(sum_squares, float, (int64_t n, const float *x))                                                                             \
-    X(amax, float, (int64_t n, const float *x))                                                                                    \
-    X(scale_gamma, float, (int64_t n, const float *x, float inv, const uint16_t *gamma, float *y))                                 \
-    X(scale, void, (int64_t n, const float *x, float inv, float *y))                                                               \
-    X(add, void, (int64_t n, const float *x, float *y))                                                                            \
-    X(quantize_i8, void, (int64_t n, const float *x, float sq, int8_t *q))                                                         \
-    X(dequant_i32, void, (int64_t n, const int32_t *acc, float row_scale, const float *col_scale, float *y))                       \
-    X(widen_bf16, void, (int64_t n, const uint16_t *x, float *y))                                                                  \
-    X(narrow_bf16, void, (int64_t n, const float *x, uint16_t *y))                                                                 \
-    X(bias_i8, void, (int64_t n, const int8_t *x, uint8_t *y))                                                                     \
+/* Products of BF16 values, and all the others. */
+#define UK_BF16_KERNELS(X) \
+    X(tile_bf16, void, (int64_t rows, int64_t group_rows, int64_t k, const uint16_t *x, int64_t ldx, void *dst)) \
+    X(gemm_bf16, void, (uk_acts a, int64_t k, const uint16_t *panel, float *c, int64_t ldc, bool add))
+#define UK_OTHER_KERNELS(X) \
+    X(tile_i8, void, (int64_t rows, int64_t group_rows, int64_t k, const int8_t *x, int64_t ldx, void *dst)) \
+    X(gemm_i8, void, (uk_acts a, int64_t k4, const int8_t *panel, const int32_t *correction, int32_t *c, int64_t ldc)) \
+    X(gemm_f32, void, (int m, int64_t k, const float *a, int64_t lda, const float *panel, float *c, int64_t ldc, bool add)) \
+    X(gemm_rows, void, \
+      (int m, int64_t k, int64_t n, const float *a, int64_t lda, const uint16_t *const *rows, float *c, int64_t ldc)) \
+    X(softmax, void, (int64_t n_rows, int64_t n_cols, float scale, float *s, int64_t ld, float *m, float *l)) \
+    X(pool, void, (int64_t n, int64_t n_rows, const float *const *k, const float *const *s, float *y)) \
+    X(index_score, void, \
+      (int64_t n_keys, int64_t n_heads, const int32_t *acc, int64_t ld, const float *q_scale, const float *k_scale, \
+       const float *w, float *y)) \
+    X(exp, void, (int64_t n, const float *x, float *y)) \
+    X(add_scaled, void, (int64_t n, float a, const float *x, float *y)) \
+    X(blend, void, (int64_t n, float a, float b, const float *x, float *y)) \
+    X(add_dequant, void, (int64_t n, const int32_t *acc, float scale, float *y)) \
+    X(scale_cols, void, (int64_t n, const float *x, const float *col_scale, float *y)) \
+    X(sum_squares, float, (int64_t n, const float *x)) \
+    X(amax, float, (int64_t n, const float *x)) \
+    X(scale_gamma, float, (int64_t n, const float *x, float inv, const uint16_t *gamma, float *y)) \
+    X(scale, void, (int64_t n, const float *x, float inv, float *y)) \
+    X(add, void, (int64_t n, const float *x, float *y)) \
+    X(quantize_i8, void, (int64_t n, const float *x, float sq, int8_t *q)) \
+    X(dequant_i32, void, (int64_t n, const int32_t *acc, float row_scale, const float *col_scale, float *y)) \
+    X(widen_bf16, void, (int64_t n, const uint16_t *x, float *y)) \
+    X(narrow_bf16, void, (int64_t n, const float *x, uint16_t *y)) \
+    X(bias_i8, void, (int64_t n, const int8_t *x, uint8_t *y)) \
     X(rotate, void, (int64_t n_pairs, const float *c, const float *s, float *x))
+#define UK_KERNELS(X) UK_BF16_KERNELS(X) UK_OTHER_KERNELS(X)
 
 typedef struct uk_table {
-    const char *isa; /* "scalar", "avx2", "avx512" */
+    const char *isa;   /* "scalar", "avx2", ... */
+    int64_t act_bytes; /* that tile_bf16 keeps of a value: 2, or 4 where it is widened ahead */
 #define UK_MEMBER(name, result, parameters) result(*name) parameters;
     UK_KERNELS(UK_MEMBER)
 #undef UK_MEMBER
 } uk_table;
+
+/* Bytes of one group of activations; a range of k that begins at a multiple of 2 (INT8: 4) lies k * group_rows * the bytes of a value
+ * behind the beginning of its group. */
+static inline int64_t uk_acts_bytes_bf16(const uk_table *uk, int64_t group_rows, int64_t k)
+{
+    return (k + 1) / 2 * 2 * group_rows * uk->act_bytes;
+}
+static inline int64_t uk_acts_bytes_i8(int64_t group_rows, int64_t k)
+{
+    return (k + 3) / 4 * 4 * group_rows;
+}
 
 /* The rows of the build, best first; NULL-terminated. A row is listed even if this machine cannot run it. */
 const uk_table *const *uk_all(void);

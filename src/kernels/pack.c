@@ -8,7 +8,7 @@
 
 #include "kernels/rows.h"
 
-enum { TILE_ROWS = 16, GROUP = 4 /* consecutive k of one INT8 column */, HALF = UK_PANEL / 2 };
+enum { TILE_ROWS = 16, PAIR = 2, GROUP = 4 /* consecutive k of one column: BF16, INT8 */ };
 
 static int64_t min_i64(int64_t a, int64_t b)
 {
@@ -36,7 +36,7 @@ size_t uk_pack_bf16_bytes(int64_t k, int64_t n)
     if (k < 1 || n < 1) {
         return 0;
     }
-    return panels_bytes(n, k, UK_PANEL * sizeof(uint16_t), 0);
+    return panels_bytes(n, ceil_div(k, PAIR) * PAIR, UK_PANEL * sizeof(uint16_t), 0);
 }
 
 size_t uk_pack_f32_bytes(int64_t k, int64_t n)
@@ -107,12 +107,12 @@ static void pack_tile_bf16(const matrix *m, int64_t row, int64_t p, const uk_pac
 {
     uint16_t tile[TILE_ROWS][UK_PANEL];
     gather(m, row, p, sizeof **tile, (char *)tile);
-    uint16_t *out = (uint16_t *)packed->panels + (p * m->k + row) * UK_PANEL;
-    int64_t rows = min_i64(TILE_ROWS, m->k - row);
-    for (int64_t r = 0; r < rows; r++, out += UK_PANEL) {
-        for (int c = 0; c < HALF; c++) {
+    uint16_t *out = (uint16_t *)((char *)packed->panels + p * packed->panel_bytes) + row * UK_PANEL;
+    int64_t end = min_i64(TILE_ROWS, ceil_div(m->k, PAIR) * PAIR - row);
+    for (int64_t r = 0; r < end; r += PAIR, out += PAIR * UK_PANEL) {
+        for (int c = 0; c < UK_PANEL; c++) {
             out[2 * c] = tile[r][c];
-            out[2 * c + 1] = tile[r][c + HALF];
+            out[2 * c + 1] = tile[r + 1][c];
         }
     }
 }
@@ -120,7 +120,7 @@ static void pack_tile_bf16(const matrix *m, int64_t row, int64_t p, const uk_pac
 uk_packed uk_pack_bf16(const uint16_t *w, int64_t k, int64_t n, int64_t stride_k, int64_t stride_n, void *memory)
 {
     const matrix m = {w, k, n, stride_k, stride_n};
-    uk_packed out = {k, n, ceil_div(n, UK_PANEL), k * UK_PANEL * (int64_t)sizeof *w, memory, NULL};
+    uk_packed out = {k, n, ceil_div(n, UK_PANEL), ceil_div(k, PAIR) * PAIR * UK_PANEL * (int64_t)sizeof *w, memory, NULL};
     pack_tiles(&m, &out, pack_tile_bf16);
     return out;
 }

@@ -25,7 +25,7 @@ uk_packed uk_pack_bf16(const uint16_t *w, int64_t k, int64_t n, int64_t stride_k
 uk_packed uk_pack_f32(const float *w, int64_t k, int64_t n, int64_t stride_k, int64_t stride_n, void *memory);
 uk_packed uk_pack_i8(const int8_t *w, int64_t k, int64_t n, int64_t stride_k, int64_t stride_n, void *memory);
 
-/* First row of panel p at input row k (INT8: k a multiple of 4). */
+/* Panel p from input row k on; k is a multiple of 2 (BF16) or 4 (INT8). */
 static inline const uint16_t *uk_panel_bf16(const uk_packed *w, int64_t panel, int64_t k)
 {
     return (const uint16_t *)((const char *)w->panels + panel * w->panel_bytes) + k * UK_PANEL;

@@ -7,6 +7,7 @@
 extern const uk_table uk_row_scalar;
 extern const uk_table uk_row_avx2;
 extern const uk_table uk_row_avx512;
+extern const uk_table uk_row_avx512bf16;
 
 /* EXP of kernels.h: its bounds, log2(e), ln(2) in two parts and the terms of the polynomial, highest power first. */
 #define UK_EXP_MIN (-87.0f)

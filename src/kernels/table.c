@@ -8,6 +8,7 @@
 
 static const uk_table *const rows[] = {
 #ifdef DSV4_X86
+    &uk_row_avx512bf16,
     &uk_row_avx512,
     &uk_row_avx2,
 #endif
@@ -42,11 +43,20 @@ static const char *missing_for_avx512(void)
     RETURN_IF_MISSING("avx512vnni");
     return missing_for_avx2();
 }
+
+static const char *missing_for_avx512bf16(void)
+{
+    RETURN_IF_MISSING("avx512bf16");
+    return missing_for_avx512();
+}
 #endif
 
 const char *uk_missing_feature(const uk_table *table)
 {
 #ifdef DSV4_X86
+    if (table == &uk_row_avx512bf16) {
+        return missing_for_avx512bf16();
+    }
     if (table == &uk_row_avx512) {
         return missing_for_avx512();
     }

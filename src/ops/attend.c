@@ -51,7 +51,7 @@ typedef struct partial {
 
 typedef struct workspace {
     uint16_t *panels;      /* the group's heads, packed [hd, heads] */
-    float *keys;           /* [UK_MAX_ROWS, hd], widened */
+    float *keys;           /* [UK_ROWS, hd], widened */
     float *scores;         /* [tile, score_cols] */
     const uint16_t **rows; /* [tile]: the keys of a block */
     partial run, next;     /* of the blocks so far; of the block at hand */
@@ -102,8 +102,8 @@ static layout lay_out(const attention *o)
 {
     int64_t heads = o->a.tiles.head_group, partial_floats = heads * (2 + o->hd);
     layout at = {0};
-    at.panels = reserve(&at.end, score_cols(o) * o->hd, sizeof(uint16_t));
-    at.keys = reserve(&at.end, UK_MAX_ROWS * o->hd, sizeof(float));
+    at.panels = reserve(&at.end, score_cols(o) * (o->hd + 1), sizeof(uint16_t));
+    at.keys = reserve(&at.end, UK_ROWS * (o->hd + 1), sizeof(float) + sizeof(uint16_t));
     at.scores = reserve(&at.end, o->tile * score_cols(o), sizeof(float));
     at.rows = reserve(&at.end, o->tile, sizeof(const uint16_t *));
     at.run = reserve(&at.end, partial_floats, sizeof(float));
@@ -180,16 +180,19 @@ static int64_t gather_rows(const attention *o, int64_t t, int64_t block, const u
 static void score_keys(const attention *o, const workspace *w, const uk_packed *q, int64_t n)
 {
     int64_t ld = score_cols(o);
-    for (int64_t k = 0; k < n; k += UK_MAX_ROWS) {
-        int m = (int)tile_min(n - k, UK_MAX_ROWS);
+    for (int64_t k = 0; k < n; k += UK_ROWS) {
+        int64_t m = tile_min(n - k, UK_ROWS), bytes = uk_acts_bytes_bf16(o->uk, UK_ROWS, o->hd);
+        uint16_t *rows = (uint16_t *)((char *)w->keys + bytes);
         for (int64_t i = 0; i < m; i++) {
-            o->uk->widen_bf16(o->hd, w->rows[k + i], w->keys + i * o->hd);
+            memcpy(rows + i * o->hd, w->rows[k + i], (size_t)o->hd * sizeof *rows);
         }
+        o->uk->tile_bf16(m, UK_ROWS, o->hd, rows, o->hd, w->keys);
         for (int64_t i = 0; i < q->n_panels * op_chunks(o->hd); i++) {
             int64_t panel = i / op_chunks(o->hd), chunk = i % op_chunks(o->hd);
             tile_range col = tile_at(chunk, OP_SUM_CHUNK, o->hd);
-            o->uk->gemm_bf16(m, col.end - col.begin, w->keys + col.begin, o->hd, uk_panel_bf16(q, panel, col.begin),
-                             w->scores + k * ld + panel * UK_PANEL, ld, chunk > 0);
+            uk_acts keys = {(char *)w->keys + col.begin * UK_ROWS * o->uk->act_bytes, m, UK_ROWS, bytes};
+            o->uk->gemm_bf16(keys, col.end - col.begin, uk_panel_bf16(q, panel, col.begin), w->scores + k * ld + panel * UK_PANEL,
+                             ld, chunk > 0);
         }
     }
 }
@@ -211,8 +214,8 @@ static bool attend_block(const attention *o, const workspace *w, uk_packed *q, c
     *q = q->n_panels == 0 ? pack_heads(o, w, tile) : *q;
     score_keys(o, w, q, n);
     o->uk->softmax(n, heads, o->scale, w->scores, ld, out->m, out->l);
-    for (int64_t h = 0; h < heads; h += UK_MAX_ROWS) {
-        int m = (int)tile_min(heads - h, UK_MAX_ROWS);
+    for (int64_t h = 0; h < heads; h += UK_ROWS) {
+        int m = (int)tile_min(heads - h, UK_ROWS);
         o->uk->gemm_rows(m, n, o->hd, w->scores + h, ld, w->rows, out->o + h * o->hd, o->hd);
     }
     return true;

@@ -30,7 +30,8 @@ typedef struct layer {
     int64_t ratio, n_requests, tokens_per_request, T;
     op_turns turns;
     op_step step;
-    op_matrix x_hc, xn, post, comb, q, kv, qr, qr_scale, ring, compressed, topk, attn_out;
+    op_matrix x_hc, post, comb, q, kv, qr, qr_scale, ring, compressed, topk, attn_out;
+    op_acts xn, qr_acts;
     op_matrix ring_reads; /* I8 [n_requests, 1]: orders the readers of a window before its update */
     op_compress main, inner;
     op_compress_plan *main_plan, *inner_plan;
@@ -182,7 +183,7 @@ static void add_indexer(layer *l)
     op_index_add(c, &(op_index){.n_requests = l->n_requests,
                                 .tokens_per_request = l->tokens_per_request,
                                 .x = l->xn,
-                                .qr = l->qr,
+                                .qr = l->qr_acts,
                                 .qr_scale = l->qr_scale,
                                 .wq_b = op_tensor_named(c, "idx_wq_b"),
                                 .wq_b_scale = named(l, "idx_wq_b_scale", 1),
@@ -304,7 +305,7 @@ static void init(layer *l, const op_context *c)
     l->x_hc = named(l, "x_hc", 2);
     l->ring = named(l, "kv_cache", 1);
     l->compressed = l->ratio > 0 ? named(l, "cmp_kv", 1) : op_no_matrix;
-    l->xn = op_matrix_new(c, "attention.xn", l->T, dims[OP_D], DSV4_BF16);
+    l->xn = op_acts_new(c, "attention.xn_tile", l->T, dims[OP_D], DSV4_BF16);
     l->post = op_matrix_new(c, "attention.post", l->T, dims[OP_M], DSV4_F32);
     l->comb = op_matrix_new(c, "attention.comb", l->T, dims[OP_M] * dims[OP_M], DSV4_F32);
     l->q = op_matrix_new(c, "attention.q", l->T, dims[OP_H] * dims[OP_hd], DSV4_BF16);
@@ -320,6 +321,7 @@ static void add_input(const layer *l)
     const op_context *c = l->c;
     const int64_t *tile = c->tile;
     op_matrix x_mixed = op_matrix_new(c, "attention.x_mixed", l->T, c->dims.of[OP_D], DSV4_BF16);
+    op_matrix xn = op_matrix_new(c, "attention.xn", l->T, c->dims.of[OP_D], DSV4_BF16);
     op_hc_pre_add(c, &(op_hc_pre_args){.x = l->x_hc,
                                        .fn = op_tensor_named(c, "hc_attn_fn"),
                                        .scale = named(l, "hc_attn_scale", 1),
@@ -331,17 +333,18 @@ static void add_input(const layer *l)
                                        .t_tile = tile[ATTENTION_NORM_T_TILE],
                                        .d_parts = tile[ATTENTION_D_PARTS]});
     op_rmsnorm_add(c, &(op_rmsnorm_args){.x = x_mixed,
-                                         .y = l->xn,
+                                         .y = xn,
                                          .w = named(l, "attn_norm_w", 1),
                                          .t_tile = tile[ATTENTION_NORM_T_TILE],
                                          .parts = tile[ATTENTION_D_PARTS]});
+    op_acts_add_tile(c, "attention.xn_tile", xn, l->xn);
 }
 
-static void add_qkv(const layer *l)
+static void add_qkv(layer *l)
 {
     const op_context *c = l->c;
     const int64_t *tile = c->tile;
-    op_qkv_add(c, &(op_qkv_args){.x = l->xn,
+    l->qr_acts = op_qkv_add(c, &(op_qkv_args){.x = l->xn,
                                  .wq_a = op_tensor_named(c, "wq_a"),
                                  .wq_b = op_tensor_named(c, "wq_b"),
                                  .wkv = op_tensor_named(c, "wkv"),

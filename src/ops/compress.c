@@ -166,6 +166,7 @@ static void run_pool(const void *arg, int64_t block, void *scratch)
 typedef struct finish_rows {
     float *turn, *y, *product; /* [R], [width], [columns of the packed Hadamard matrix] */
     uint16_t *rounded;         /* [width] */
+    char *acts;                /* rounded, as the Hadamard product takes it */
 } finish_rows;
 
 static int64_t product_cols(const compress *o)
@@ -175,13 +176,15 @@ static int64_t product_cols(const compress *o)
 
 static size_t finish_scratch(const compress *o)
 {
-    return (size_t)(o->R + o->a->width + product_cols(o)) * sizeof(float) + (size_t)o->a->width * sizeof(uint16_t);
+    size_t acts_bytes = o->hadamard.packed.panels == NULL ? 0 : (size_t)uk_acts_bytes_bf16(o->uk, 1, o->a->width);
+    return (size_t)(o->R + o->a->width + product_cols(o)) * sizeof(float) + (size_t)o->a->width * sizeof(uint16_t) + acts_bytes;
 }
 
 static finish_rows finish_rows_in(const compress *o, void *scratch)
 {
     float *turn = scratch, *y = turn + o->R, *product = y + o->a->width;
-    return (finish_rows){turn, y, product, (uint16_t *)(product + product_cols(o))};
+    uint16_t *rounded = (uint16_t *)(product + product_cols(o));
+    return (finish_rows){turn, y, product, rounded, (char *)(rounded + o->a->width)};
 }
 
 /* What the step persists: the cache row, its scale, the pooled row. */
@@ -229,12 +232,13 @@ static void multiply_hadamard(const compress *o, const finish_rows *r)
 {
     const uk_packed *w = &o->hadamard.packed;
     o->uk->narrow_bf16(w->k, r->y, r->rounded);
-    o->uk->widen_bf16(w->k, r->rounded, r->y);
+    o->uk->tile_bf16(1, 1, w->k, r->rounded, w->k, r->acts);
     for (int64_t chunk = 0; chunk < op_chunks(w->k); chunk++) {
         tile_range k = tile_at(chunk, OP_SUM_CHUNK, w->k);
         for (int64_t panel = 0; panel < w->n_panels; panel++) {
-            o->uk->gemm_bf16(1, k.end - k.begin, r->y + k.begin, w->k, uk_panel_bf16(w, panel, k.begin),
-                             r->product + panel * UK_PANEL, UK_PANEL, chunk > 0);
+            uk_acts x = {r->acts + k.begin * o->uk->act_bytes, 1, 1, 0};
+            o->uk->gemm_bf16(x, k.end - k.begin, uk_panel_bf16(w, panel, k.begin), r->product + panel * UK_PANEL, UK_PANEL,
+                             chunk > 0);
         }
     }
     memcpy(r->y, r->product, (size_t)w->n * sizeof *r->y);

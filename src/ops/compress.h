@@ -28,7 +28,7 @@ typedef struct op_compress {
     bool is_decode;
     int64_t ratio, width; /* 4 or 128; of a pooled row: head_dim or index_head_dim. OUT = 2*width for ratio 4, width for 128 */
     int64_t n_requests, tokens_per_request;
-    op_matrix x;                        /* BF16 [T, D] */
+    op_acts x;                          /* BF16 [T, D] */
     dsv4_tensor wkv, wgate;             /* BF16 [OUT, D] */
     op_matrix ape, norm_w;              /* FP32 [ratio, OUT]; BF16 [1, width] */
     op_matrix kv_state, score_state;    /* FP32 [rows, OUT]; may be two column windows of one tensor */

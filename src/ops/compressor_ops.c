@@ -158,7 +158,7 @@ static void bind_cache(const op_context *c, op_compress *a)
 static void build(const op_context *c)
 {
     op_compress a = dims_of(c);
-    a.x = op_matrix_named(c, "x", 1);
+    a.x = op_acts_tile(c, "compress.x_tile", op_matrix_named(c, "x", 1), DSV4_BF16);
     a.wkv = op_tensor_named(c, "wkv");
     a.wgate = op_tensor_named(c, "wgate");
     a.ape = op_matrix_named(c, "ape", 1);

@@ -285,7 +285,7 @@ static gates *add_gates(const op_context *c, const op_hc_pre_args *a)
     o->pre = op_matrix_new(c, "hc.pre", T, o->M, DSV4_F32);
     o->grid = (op_part_grid){T, a->x.cols, a->t_tile, a->tiles.k_split};
     op_weight fn = op_weight_pack(c, "hc_fn", op_weight_of_transposed(&a->fn));
-    o->mix = op_project_bf16(c, "hc.project", a->x, fn, a->tiles);
+    o->mix = op_project_f32(c, "hc.project", a->x, fn, a->tiles);
     size_t chunk_bytes = OP_SUM_CHUNK * sizeof(float), mix_bytes = (size_t)o->n_mix * sizeof(float);
     dsv4_graph_stage(c->g, &(dsv4_stage_desc){"hc.squares", op_part_blocks(&o->grid), run_squares, describe_squares, o, chunk_bytes,
                                               DSV4_VECTOR});

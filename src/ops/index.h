@@ -17,8 +17,8 @@ enum { OP_INDEX_RATIO = 4 }; /* tokens of a cache row */
 
 typedef struct op_index {
     int64_t n_requests, tokens_per_request; /* tokens of a request share its table; prefill: 1, T */
-    op_matrix x;                            /* BF16 [T, D] */
-    op_matrix qr, qr_scale;                 /* I8 [T, QL]; FP32 [T, 1] */
+    op_acts x, qr;                          /* BF16 [T, D]; I8 [T, QL] */
+    op_matrix qr_scale;                     /* FP32 [T, 1] */
     dsv4_tensor wq_b;                       /* I8 [QL, IH*ID] */
     op_matrix wq_b_scale;                   /* FP32 [1, IH*ID] */
     dsv4_tensor weights_proj;               /* BF16 [D, IH] */

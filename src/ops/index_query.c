@@ -102,6 +102,6 @@ void index_add_query(const op_context *c, index_stages *o)
     size_t rope_bytes = (size_t)(o->R + o->ID) * sizeof(float);
     size_t quant_bytes = (size_t)o->ID * sizeof(float) + (size_t)(o->IH * o->ID);
     dsv4_graph_stage(c->g, &(dsv4_stage_desc){"index.q_rope", rope_blocks(o), run_rope, describe_rope, o, rope_bytes, DSV4_VECTOR});
-    o->turned = op_project_bf16(c, "index.hadamard", o->q, hadamard, tiles);
+    o->turned = op_project_bf16(c, "index.hadamard", op_acts_tile(c, "index.q_tile", o->q, DSV4_BF16), hadamard, tiles);
     dsv4_graph_stage(c->g, &(dsv4_stage_desc){"index.q_quant", o->T, run_quant, describe_quant, o, quant_bytes, DSV4_VECTOR});
 }

@@ -75,14 +75,14 @@ typedef struct score_scratch {
     float *scores;  /* [key_tile] */
     float *k_scale; /* [key_tile] */
     float *row;     /* [ID] */
-    uint8_t *keys;  /* [key_tile][key_bytes] */
-    int8_t *q8;     /* [ID] */
+    char *keys;     /* [key_tile] rows, as the product takes them */
+    int8_t *q8;     /* [UK_ROWS][ID] */
 } score_scratch;
 
-/* Bytes of a biased key: ID rounded up to the microkernel's groups of four. */
-static int64_t key_bytes(const index_stages *o)
+/* Bytes of UK_ROWS keys. */
+static int64_t group_bytes(const index_stages *o)
 {
-    return tile_count(o->ID, 4) * 4;
+    return uk_acts_bytes_i8(UK_ROWS, o->ID);
 }
 
 static int64_t padded_heads(const index_stages *o)
@@ -93,7 +93,7 @@ static int64_t padded_heads(const index_stages *o)
 static size_t scratch_bytes(const index_stages *o)
 {
     int64_t words = o->key_tile * (padded_heads(o) + 2) + o->t_tile * o->IH + o->ID;
-    return (size_t)words * sizeof(float) + (size_t)(o->key_tile * key_bytes(o) + o->ID);
+    return (size_t)words * sizeof(float) + (size_t)(tile_count(o->key_tile, UK_ROWS) * group_bytes(o) + UK_ROWS * o->ID);
 }
 
 static score_scratch lay_out(const index_stages *o, void *scratch)
@@ -103,40 +103,36 @@ static score_scratch lay_out(const index_stages *o, void *scratch)
     s.scores = s.w + o->t_tile * o->IH;
     s.k_scale = s.scores + o->key_tile;
     s.row = s.k_scale + o->key_tile;
-    s.keys = (uint8_t *)(s.row + o->ID);
-    s.q8 = (int8_t *)(s.keys + o->key_tile * key_bytes(o));
+    s.keys = (char *)(s.row + o->ID);
+    s.q8 = (int8_t *)(s.keys + tile_count(o->key_tile, UK_ROWS) * group_bytes(o));
     return s;
 }
 
-/* Key i of the tile is row `row` of the cache. */
-static void load_key(const index_stages *o, int64_t row, int64_t i, const score_scratch *s)
+/* q8 = row `row` of the cache, which is key i of the tile. */
+static void load_key(const index_stages *o, int64_t row, int64_t i, const score_scratch *s, int8_t *q8)
 {
-    uint8_t *key = s->keys + i * key_bytes(o);
-    const int8_t *q8 = s->q8;
     if (o->a.cache_scale.data != NULL) {
-        q8 = (const int8_t *)o->a.cache.data + row * o->a.cache.ld;
+        memcpy(q8, (const int8_t *)o->a.cache.data + row * o->a.cache.ld, (size_t)o->ID);
         s->k_scale[i] = ((const float *)o->a.cache_scale.data)[row * o->a.cache_scale.ld];
     } else {
         o->uk->widen_bf16(o->ID, (const uint16_t *)o->a.cache.data + row * o->a.cache.ld, s->row);
         float multiplier = op_q8_multiplier(o->uk->amax(o->ID, s->row));
-        o->uk->quantize_i8(o->ID, s->row, multiplier, s->q8);
+        o->uk->quantize_i8(o->ID, s->row, multiplier, q8);
         s->k_scale[i] = 1.0f / multiplier;
     }
-    o->uk->bias_i8(o->ID, q8, key);
-    memset(key + o->ID, 0, (size_t)(key_bytes(o) - o->ID));
 }
 
-/* Rows [begin, end) of a request, page by page. */
+/* Keys [begin, end) of a request, one row group after the other. */
 static void load_keys(const index_stages *o, int64_t request, int64_t begin, int64_t end, const score_scratch *s)
 {
     const int32_t *table = (const int32_t *)o->a.table.data + request * o->a.table.ld;
-    for (int64_t c = begin; c < end;) {
-        int64_t first = table[c / o->a.page] * o->a.page + c % o->a.page;
-        int64_t n = tile_min(o->a.page - c % o->a.page, end - c);
-        for (int64_t i = 0; i < n; i++) {
-            load_key(o, first + i, c - begin + i, s);
+    for (int64_t first = begin; first < end; first += UK_ROWS) {
+        int64_t n = tile_min(end - first, UK_ROWS);
+        for (int64_t c = first; c < first + n; c++) {
+            int64_t row = table[c / o->a.page] * o->a.page + c % o->a.page;
+            load_key(o, row, c - begin, s, s->q8 + (c - first) * o->ID);
         }
-        c += n;
+        o->uk->tile_i8(n, UK_ROWS, o->ID, s->q8, o->ID, s->keys + (first - begin) / UK_ROWS * group_bytes(o));
     }
 }
 
@@ -162,13 +158,10 @@ static void set_n_best(const index_stages *o, int64_t t, int64_t part, int64_t n
 static void score_keys(const index_stages *o, int64_t t, int64_t n, const float *w, const score_scratch *s, float *y)
 {
     const uk_packed *q = (const uk_packed *)o->q_packed.data + t;
-    int64_t ld = padded_heads(o), bytes = key_bytes(o);
-    for (int64_t k = 0; k < n; k += UK_MAX_ROWS) {
-        int m = (int)tile_min(n - k, UK_MAX_ROWS);
-        for (int64_t p = 0; p < q->n_panels; p++) {
-            o->uk->gemm_i8(m, bytes / 4, s->keys + k * bytes, bytes, uk_panel_i8(q, p, 0), q->correction + p * UK_PANEL,
-                           s->acc + k * ld + p * UK_PANEL, ld);
-        }
+    int64_t ld = padded_heads(o);
+    uk_acts keys = {s->keys, n, UK_ROWS, group_bytes(o)};
+    for (int64_t p = 0; p < q->n_panels; p++) {
+        o->uk->gemm_i8(keys, tile_count(o->ID, 4), uk_panel_i8(q, p, 0), q->correction + p * UK_PANEL, s->acc + p * UK_PANEL, ld);
     }
     o->uk->index_score(n, o->IH, s->acc, ld, (const float *)o->q_scale.data + t * o->IH, s->k_scale, w, y);
 }

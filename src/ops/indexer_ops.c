@@ -197,8 +197,8 @@ static op_index gather_index(const op_context *c, const op_index_plan *step)
 {
     return (op_index){.n_requests = step->n_requests,
                       .tokens_per_request = step->tokens_per_request,
-                      .x = op_matrix_named(c, "x", 1),
-                      .qr = op_matrix_named(c, "qr", 1),
+                      .x = op_acts_tile(c, "index.x_tile", op_matrix_named(c, "x", 1), DSV4_BF16),
+                      .qr = op_acts_tile(c, "index.qr_tile", op_matrix_named(c, "qr", 1), DSV4_I8),
                       .qr_scale = op_matrix_named(c, "qr_scale", 1),
                       .wq_b = op_tensor_named(c, "wq_b"),
                       .wq_b_scale = op_matrix_named(c, "wq_b_scale", 1),

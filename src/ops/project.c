@@ -56,10 +56,12 @@ op_weight op_weight_pack(const op_context *c, const char *name, op_weight_source
 
 typedef struct project {
     const uk_table *uk;
-    op_matrix x;
+    op_acts x; /* of BF16 and INT8 weights */
+    op_matrix x_rows; /* of FP32 weights */
     op_weight w;
     op_product y;
     op_project_tiles tiles;
+    int64_t T, K;
 } project;
 
 typedef struct project_tile {
@@ -74,18 +76,18 @@ static int64_t panels_per_tile(const project *p)
 /* Blocks of one column tile are neighbours, so a worker's share of the stage is a range of panels. */
 static project_tile tile_of(const project *p, int64_t block)
 {
-    int64_t n_t = tile_count(p->x.rows, p->tiles.t_tile), split = block % p->tiles.k_split, rest = block / p->tiles.k_split;
+    int64_t n_t = tile_count(p->T, p->tiles.t_tile), split = block % p->tiles.k_split, rest = block / p->tiles.k_split;
     project_tile tile;
-    tile.t = tile_at(rest % n_t, p->tiles.t_tile, p->x.rows);
+    tile.t = tile_at(rest % n_t, p->tiles.t_tile, p->T);
     tile.panel = tile_at(rest / n_t, panels_per_tile(p), p->w.packed.n_panels);
-    tile.chunk = tile_part(split, p->tiles.k_split, op_chunks(p->x.cols));
-    tile.k = op_chunk_cols(tile.chunk, p->x.cols);
+    tile.chunk = tile_part(split, p->tiles.k_split, op_chunks(p->K));
+    tile.k = op_chunk_cols(tile.chunk, p->K);
     return tile;
 }
 
 static int64_t block_count(const project *p)
 {
-    return tile_count(p->w.packed.n_panels, panels_per_tile(p)) * tile_count(p->x.rows, p->tiles.t_tile) * p->tiles.k_split;
+    return tile_count(p->w.packed.n_panels, panels_per_tile(p)) * tile_count(p->T, p->tiles.t_tile) * p->tiles.k_split;
 }
 
 static double multiply_adds(const project_tile *tile)
@@ -94,11 +96,10 @@ static double multiply_adds(const project_tile *tile)
            (double)((tile->panel.end - tile->panel.begin) * UK_PANEL);
 }
 
-/* Common to both products: x, the panels, and the sums of the block's columns. */
+/* Common to all products: the panels, and the sums of the block's columns. */
 static void describe_operands(const project *p, const project_tile *tile, int64_t bytes_per_k, dsv4_describe *d)
 {
-    dsv4_reads(d, p->x.view, tile->t.begin, tile->t.end, tile->k.begin, tile->k.end);
-    int64_t end = tile->k.end == p->x.cols ? p->w.packed.panel_bytes : tile->k.end * bytes_per_k;
+    int64_t end = tile->k.end == p->K ? p->w.packed.panel_bytes : tile->k.end * bytes_per_k;
     dsv4_reads(d, p->w.view, tile->panel.begin, tile->panel.end, tile->k.begin * bytes_per_k, end);
     int64_t first = p->y.n_partials == 1 ? 0 : tile->chunk.begin, last = p->y.n_partials == 1 ? 1 : tile->chunk.end;
     for (int64_t partial = first; partial < last; partial++) {
@@ -106,6 +107,19 @@ static void describe_operands(const project *p, const project_tile *tile, int64_
         dsv4_writes(d, p->y.sums.view, row + tile->t.begin, row + tile->t.end, tile->panel.begin * UK_PANEL,
                     tile->panel.end * UK_PANEL);
     }
+}
+
+/* Where the sums of a panel and chunk go: row 0 of the block. */
+static float *sums_at(const project *p, const project_tile *tile, int64_t panel, int64_t chunk)
+{
+    int64_t partial = p->y.n_partials == 1 ? 0 : chunk;
+    return (float *)p->y.sums.data + (partial * p->y.n_rows + tile->t.begin) * p->y.sums.cols + panel * UK_PANEL;
+}
+
+/* True if a chunk is added to those before it. */
+static bool adds(const project *p, int64_t chunk)
+{
+    return p->y.n_partials == 1 && chunk > 0;
 }
 
 static op_product add_stage(const op_context *c, project *p, dsv4_stage_desc desc)
@@ -117,67 +131,143 @@ static op_product add_stage(const op_context *c, project *p, dsv4_stage_desc des
     return p->y;
 }
 
+/* A product of T rows and K columns of x, or NULL. Its blocks own whole row groups. */
+static project *new_product(const op_context *c, const char *stage, int64_t T, int64_t K, op_weight w, op_project_tiles tiles,
+                            dsv4_dtype sums)
+{
+    project *p = dsv4_graph_memory(c->g, sizeof *p);
+    if (p == NULL) {
+        return NULL;
+    }
+    tiles.t_tile = tile_min(tile_count(tiles.t_tile, UK_ROWS) * UK_ROWS, T);
+    *p = (project){.uk = c->uk, .w = w, .y = {{0}, tiles.k_split == 1 ? 1 : op_chunks(K), T}, .tiles = tiles, .T = T, .K = K};
+    p->y.sums = op_matrix_new(c, stage, p->y.n_partials * T, w.packed.n_panels * UK_PANEL, sums);
+    return p;
+}
+
 /* ---- BF16 -------------------------------------------------------------------------------------------------------------- */
 
 static void describe_bf16(const void *arg, int64_t block, dsv4_describe *d)
 {
     const project *p = arg;
     project_tile tile = tile_of(p, block);
-    describe_operands(p, &tile, UK_PANEL * (int64_t)dsv4_dtype_bytes(p->w.dtype), d);
+    op_acts_touch(d, DSV4_READ, &p->x, tile.t, tile.k);
+    describe_operands(p, &tile, UK_PANEL * (int64_t)sizeof(uint16_t), d);
     dsv4_costs(d, (dsv4_work){.flops_bf16 = multiply_adds(&tile)});
 }
 
-/* One chunk of k for all rows and panels of the block; x is the chunk widened, [rows][chunk]. */
-static void chunk_bf16(const project *p, const project_tile *tile, int64_t chunk, tile_range k, const float *x)
+/* A panel is read as it lies in memory: chunk after chunk. */
+static void run_bf16(const void *arg, int64_t block, void *scratch)
 {
-    int64_t width = k.end - k.begin, ld = p->y.sums.cols, partial = p->y.n_partials == 1 ? 0 : chunk;
-    bool add = p->y.n_partials == 1 && chunk > 0;
-    float *sums = (float *)p->y.sums.data + partial * p->y.n_rows * ld;
-    for (int64_t panel = tile->panel.begin; panel < tile->panel.end; panel++) {
-        for (int64_t t = tile->t.begin; t < tile->t.end; t += UK_MAX_ROWS) {
-            int m = (int)tile_min(tile->t.end - t, UK_MAX_ROWS);
-            const float *a = x + (t - tile->t.begin) * width;
-            float *y = sums + t * ld + panel * UK_PANEL;
-            if (p->w.dtype == DSV4_BF16) {
-                p->uk->gemm_bf16(m, width, a, width, uk_panel_bf16(&p->w.packed, panel, k.begin), y, ld, add);
-            } else {
-                p->uk->gemm_f32(m, width, a, width, uk_panel_f32(&p->w.packed, panel, k.begin), y, ld, add);
-            }
+    (void)scratch;
+    const project *p = arg;
+    project_tile tile = tile_of(p, block);
+    for (int64_t panel = tile.panel.begin; panel < tile.panel.end; panel++) {
+        for (int64_t chunk = tile.chunk.begin; chunk < tile.chunk.end; chunk++) {
+            tile_range k = tile_at(chunk, OP_SUM_CHUNK, p->K);
+            p->uk->gemm_bf16(op_acts_at(&p->x, tile.t, k.begin), k.end - k.begin, uk_panel_bf16(&p->w.packed, panel, k.begin),
+                             sums_at(p, &tile, panel, chunk), p->y.sums.cols, adds(p, chunk));
         }
     }
 }
 
-static void run_bf16(const void *arg, int64_t block, void *scratch)
+op_product op_project_bf16(const op_context *c, const char *stage, op_acts x, op_weight w, op_project_tiles tiles)
+{
+    project *p = new_product(c, stage, x.rows, x.cols, w, tiles, DSV4_F32);
+    if (p == NULL) {
+        return (op_product){0};
+    }
+    p->x = x;
+    return add_stage(c, p, (dsv4_stage_desc){.name = stage, .run = run_bf16, .describe = describe_bf16});
+}
+
+/* ---- FP32 -------------------------------------------------------------------------------------------------------------- */
+
+static void describe_f32(const void *arg, int64_t block, dsv4_describe *d)
+{
+    const project *p = arg;
+    project_tile tile = tile_of(p, block);
+    dsv4_reads(d, p->x_rows.view, tile.t.begin, tile.t.end, tile.k.begin, tile.k.end);
+    describe_operands(p, &tile, UK_PANEL * (int64_t)sizeof(float), d);
+    dsv4_costs(d, (dsv4_work){.flops_bf16 = multiply_adds(&tile)});
+}
+
+/* One chunk of k for all rows and panels of the block; x is the chunk widened, [rows][chunk]. */
+static void chunk_f32(const project *p, const project_tile *tile, int64_t chunk, tile_range k, const float *x)
+{
+    int64_t width = k.end - k.begin, ld = p->y.sums.cols, rows = tile->t.end - tile->t.begin;
+    for (int64_t panel = tile->panel.begin; panel < tile->panel.end; panel++) {
+        for (int64_t t = 0; t < rows; t += UK_ROWS) {
+            p->uk->gemm_f32((int)tile_min(rows - t, UK_ROWS), width, x + t * width, width, uk_panel_f32(&p->w.packed, panel, k.begin),
+                            sums_at(p, tile, panel, chunk) + t * ld, ld, adds(p, chunk));
+        }
+    }
+}
+
+static void run_f32(const void *arg, int64_t block, void *scratch)
 {
     const project *p = arg;
     project_tile tile = tile_of(p, block);
     float *x = scratch;
     for (int64_t chunk = tile.chunk.begin; chunk < tile.chunk.end; chunk++) {
-        tile_range k = tile_at(chunk, OP_SUM_CHUNK, p->x.cols);
+        tile_range k = tile_at(chunk, OP_SUM_CHUNK, p->K);
         for (int64_t t = tile.t.begin; t < tile.t.end; t++) {
-            p->uk->widen_bf16(k.end - k.begin, (const uint16_t *)p->x.data + t * p->x.ld + k.begin,
+            p->uk->widen_bf16(k.end - k.begin, (const uint16_t *)p->x_rows.data + t * p->x_rows.ld + k.begin,
                               x + (t - tile.t.begin) * (k.end - k.begin));
         }
-        chunk_bf16(p, &tile, chunk, k, x);
+        chunk_f32(p, &tile, chunk, k, x);
     }
 }
 
-op_product op_project_bf16(const op_context *c, const char *stage, op_matrix x, op_weight w, op_project_tiles tiles)
+op_product op_project_f32(const op_context *c, const char *stage, op_matrix x, op_weight w, op_project_tiles tiles)
 {
-    project *p = dsv4_graph_memory(c->g, sizeof *p);
+    project *p = new_product(c, stage, x.rows, x.cols, w, tiles, DSV4_F32);
     if (p == NULL) {
         return (op_product){0};
     }
-    tiles.t_tile = tile_min(tiles.t_tile, x.rows);
-    *p = (project){c->uk, x, w, {{0}, tiles.k_split == 1 ? 1 : op_chunks(x.cols), x.rows}, tiles};
-    p->y.sums = op_matrix_new(c, stage, p->y.n_partials * x.rows, w.packed.n_panels * UK_PANEL, DSV4_F32);
-    int64_t chunk = tile_min(x.cols, OP_SUM_CHUNK);
+    p->x_rows = x;
     return add_stage(c, p,
                      (dsv4_stage_desc){.name = stage,
-                                       .run = run_bf16,
-                                       .describe = describe_bf16,
-                                       .scratch_bytes = (size_t)(tiles.t_tile * chunk) * sizeof(float)});
+                                       .run = run_f32,
+                                       .describe = describe_f32,
+                                       .scratch_bytes = (size_t)(p->tiles.t_tile * tile_min(p->K, OP_SUM_CHUNK)) * sizeof(float)});
 }
+
+/* ---- INT8 -------------------------------------------------------------------------------------------------------------- */
+
+static void describe_i8(const void *arg, int64_t block, dsv4_describe *d)
+{
+    const project *p = arg;
+    project_tile tile = tile_of(p, block);
+    op_acts_touch(d, DSV4_READ, &p->x, tile.t, tile.k);
+    describe_operands(p, &tile, UK_PANEL, d);
+    dsv4_costs(d, (dsv4_work){.ops_i8 = multiply_adds(&tile)});
+}
+
+static void run_i8(const void *arg, int64_t block, void *scratch)
+{
+    (void)scratch;
+    const project *p = arg;
+    project_tile tile = tile_of(p, block);
+    int64_t ld = p->y.sums.cols;
+    for (int64_t panel = tile.panel.begin; panel < tile.panel.end; panel++) {
+        p->uk->gemm_i8(op_acts_at(&p->x, tile.t, 0), tile_count(p->K, 4), uk_panel_i8(&p->w.packed, panel, 0),
+                       p->w.packed.correction + panel * UK_PANEL, (int32_t *)p->y.sums.data + tile.t.begin * ld + panel * UK_PANEL,
+                       ld);
+    }
+}
+
+op_product op_project_i8(const op_context *c, const char *stage, op_acts x, op_weight w, int64_t t_tile, int64_t n_tile)
+{
+    project *p = new_product(c, stage, x.rows, x.cols, w, (op_project_tiles){t_tile, n_tile, 1}, DSV4_I32);
+    if (p == NULL) {
+        return (op_product){0};
+    }
+    p->x = x;
+    return add_stage(c, p, (dsv4_stage_desc){.name = stage, .run = run_i8, .describe = describe_i8});
+}
+
+/* ---- reading a product ----------------------------------------------------------------------------------------------------- */
 
 void op_product_row(const uk_table *uk, const op_product *y, int64_t t, int64_t begin, int64_t end, float *dst)
 {
@@ -193,60 +283,4 @@ void op_product_reads(dsv4_describe *d, const op_product *y, int64_t t0, int64_t
     for (int64_t p = 0; p < y->n_partials; p++) {
         dsv4_reads(d, y->sums.view, p * y->n_rows + t0, p * y->n_rows + t1, begin, end);
     }
-}
-
-/* ---- INT8 -------------------------------------------------------------------------------------------------------------- */
-
-int64_t op_biased_row_bytes(int64_t k)
-{
-    return tile_count(k, 4) * 4;
-}
-
-void op_bias_rows(const uk_table *uk, const op_matrix *x, int64_t t0, int64_t t1, int64_t col, int64_t k, uint8_t *dst)
-{
-    int64_t row = op_biased_row_bytes(k);
-    for (int64_t t = t0; t < t1; t++, dst += row) {
-        uk->bias_i8(k, (const int8_t *)x->data + t * x->ld + col, dst);
-        memset(dst + k, 0, (size_t)(row - k));
-    }
-}
-
-static void describe_i8(const void *arg, int64_t block, dsv4_describe *d)
-{
-    const project *p = arg;
-    project_tile tile = tile_of(p, block);
-    describe_operands(p, &tile, UK_PANEL, d);
-    dsv4_costs(d, (dsv4_work){.ops_i8 = multiply_adds(&tile)});
-}
-
-static void run_i8(const void *arg, int64_t block, void *scratch)
-{
-    const project *p = arg;
-    project_tile tile = tile_of(p, block);
-    uint8_t *x = scratch;
-    int64_t row = op_biased_row_bytes(p->x.cols), ld = p->y.sums.cols;
-    op_bias_rows(p->uk, &p->x, tile.t.begin, tile.t.end, 0, p->x.cols, x);
-    for (int64_t panel = tile.panel.begin; panel < tile.panel.end; panel++) {
-        for (int64_t t = tile.t.begin; t < tile.t.end; t += UK_MAX_ROWS) {
-            int m = (int)tile_min(tile.t.end - t, UK_MAX_ROWS);
-            p->uk->gemm_i8(m, row / 4, x + (t - tile.t.begin) * row, row, uk_panel_i8(&p->w.packed, panel, 0),
-                           p->w.packed.correction + panel * UK_PANEL, (int32_t *)p->y.sums.data + t * ld + panel * UK_PANEL, ld);
-        }
-    }
-}
-
-op_product op_project_i8(const op_context *c, const char *stage, op_matrix x, op_weight w, int64_t t_tile, int64_t n_tile)
-{
-    project *p = dsv4_graph_memory(c->g, sizeof *p);
-    if (p == NULL) {
-        return (op_product){0};
-    }
-    t_tile = tile_min(t_tile, x.rows);
-    *p = (project){c->uk, x, w, {{0}, 1, x.rows}, {t_tile, n_tile, 1}};
-    p->y.sums = op_matrix_new(c, stage, x.rows, w.packed.n_panels * UK_PANEL, DSV4_I32);
-    return add_stage(c, p,
-                     (dsv4_stage_desc){.name = stage,
-                                       .run = run_i8,
-                                       .describe = describe_i8,
-                                       .scratch_bytes = (size_t)(t_tile * op_biased_row_bytes(x.cols))});
 }

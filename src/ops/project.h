@@ -1,7 +1,7 @@
 /* ops/project.h - products of activations and packed weights, as stages.
  *
  * MATH     y[t,n] = sum_k x[t,k] w[k,n]
- * TILES    a block owns t_tile rows, n_tile columns and one of k_split shares of k.
+ * TILES    a block owns t_tile rows (rounded up to whole row groups), n_tile columns and one of k_split shares of k.
  * NUMERICS BF16: FP32, chunk sums of OP_SUM_CHUNK ascending k (chunk.h). Split or not, the sum of a row is c0 + c1 + c2 ...: a
  *          block that owns all of k adds its chunks itself; blocks that share k leave one partial per chunk for the reader to add
  *          in that order.
@@ -10,7 +10,7 @@
 #define OPS_PROJECT_H
 
 #include "kernels/pack.h"
-#include "ops/matrix.h"
+#include "ops/acts.h"
 
 /* A packed weight and its view: row p is panel p, columns are bytes. */
 typedef struct op_weight {
@@ -44,8 +44,9 @@ typedef struct op_project_tiles {
     int64_t t_tile, n_tile, k_split; /* n_tile a multiple of UK_PANEL; k_split at most the number of chunks of k */
 } op_project_tiles;
 
-/* x BF16 [T, K], w BF16 or F32: sums FP32. */
-op_product op_project_bf16(const op_context *c, const char *stage, op_matrix x, op_weight w, op_project_tiles tiles);
+/* x and w BF16; x BF16 [T, K] and w FP32: sums FP32. */
+op_product op_project_bf16(const op_context *c, const char *stage, op_acts x, op_weight w, op_project_tiles tiles);
+op_product op_project_f32(const op_context *c, const char *stage, op_matrix x, op_weight w, op_project_tiles tiles);
 
 /* dst[0..end-begin) = columns [begin, end) of row t of y: its partials added in ascending order. */
 void op_product_row(const uk_table *uk, const op_product *y, int64_t t, int64_t begin, int64_t end, float *dst);
@@ -53,13 +54,7 @@ void op_product_row(const uk_table *uk, const op_product *y, int64_t t, int64_t 
 /* Declares that a block reads columns [begin, end) of rows [t0, t1) of y, all partials. */
 void op_product_reads(dsv4_describe *d, const op_product *y, int64_t t0, int64_t t1, int64_t begin, int64_t end);
 
-/* x INT8 [T, K], w INT8, K <= 65536: sums INT32, one partial. */
-op_product op_project_i8(const op_context *c, const char *stage, op_matrix x, op_weight w, int64_t t_tile, int64_t n_tile);
-
-/* Bytes of a row of k biased activations: whole groups of four, as gemm_i8 takes them. */
-int64_t op_biased_row_bytes(int64_t k);
-
-/* dst: rows [t0, t1), columns [col, col + k) of x INT8, biased (uk_table.bias_i8), one row behind the other; 0 behind column k. */
-void op_bias_rows(const uk_table *uk, const op_matrix *x, int64_t t0, int64_t t1, int64_t col, int64_t k, uint8_t *dst);
+/* x and w INT8, K <= 65536: sums INT32, one partial. */
+op_product op_project_i8(const op_context *c, const char *stage, op_acts x, op_weight w, int64_t t_tile, int64_t n_tile);
 
 #endif

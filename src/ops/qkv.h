@@ -13,7 +13,7 @@ typedef struct op_qkv_tiles {
 } op_qkv_tiles;
 
 typedef struct op_qkv_args {
-    op_matrix x;                   /* BF16 [T, D] */
+    op_acts x;                     /* BF16 [T, D] */
     dsv4_tensor wq_a, wq_b, wkv;   /* BF16 [D, QL], I8 [QL, H*hd], BF16 [D, hd] */
     op_matrix wq_b_scale;          /* FP32 [1, H*hd] */
     op_matrix gamma_cq, gamma_ckv; /* BF16 [1, QL], [1, hd] */
@@ -26,7 +26,8 @@ typedef struct op_qkv_args {
 /* Rules on dimensions that tables cannot say. */
 DSV4_MUST_CHECK dsv4_status op_qkv_check(const op_context *c, dsv4_error *err);
 
-/* Adds the stages qkv.qr_proj, .kv_proj, .qr_sum, .qr_norm, .qr_quant, .q_proj, .q_head, .kv_head. */
-void op_qkv_add(const op_context *c, const op_qkv_args *a);
+/* Adds the stages qkv.qr_proj, .kv_proj, .qr_sum, .qr_norm, .qr_quant, .qr_tile, .q_proj, .q_head, .kv_head. Returns qr as products
+ * take it. */
+op_acts op_qkv_add(const op_context *c, const op_qkv_args *a);
 
 #endif

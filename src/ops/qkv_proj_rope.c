@@ -255,11 +255,11 @@ static void init(qkv *o, const op_context *c, const op_qkv_args *a)
     o->amax = op_matrix_new(c, "qkv.amax", T, chunks, DSV4_F32);
 }
 
-void op_qkv_add(const op_context *c, const op_qkv_args *a)
+op_acts op_qkv_add(const op_context *c, const op_qkv_args *a)
 {
     qkv *o = dsv4_graph_memory(c->g, sizeof *o);
     if (o == NULL) {
-        return;
+        return (op_acts){0};
     }
     init(o, c, a);
     op_weight wq_a = op_weight_pack(c, "wq_a", op_weight_of(&a->wq_a)), wkv = op_weight_pack(c, "wkv", op_weight_of(&a->wkv));
@@ -273,14 +273,16 @@ void op_qkv_add(const op_context *c, const op_qkv_args *a)
     dsv4_graph_stage(c->g, &(dsv4_stage_desc){"qkv.qr_sum", norm_blocks, run_qr_sum, describe_qr_sum, o, 0, DSV4_VECTOR});
     dsv4_graph_stage(c->g, &(dsv4_stage_desc){"qkv.qr_norm", norm_blocks, run_qr_norm, describe_qr_norm, o, 0, DSV4_VECTOR});
     dsv4_graph_stage(c->g, &(dsv4_stage_desc){"qkv.qr_quant", norm_blocks, run_qr_quant, describe_qr_quant, o, 0, DSV4_VECTOR});
-    o->acc = op_project_i8(c, "qkv.q_proj", o->qr, wq_b, a->tiles.low_rank.t_tile, a->tiles.q_n_tile);
+    op_acts qr = op_acts_tile(c, "qkv.qr_tile", o->qr, DSV4_I8);
+    o->acc = op_project_i8(c, "qkv.q_proj", qr, wq_b, a->tiles.low_rank.t_tile, a->tiles.q_n_tile);
     dsv4_graph_stage(c->g, &(dsv4_stage_desc){"qkv.q_head", head_blocks, run_q_head, describe_q_head, o, row_bytes, DSV4_VECTOR});
     dsv4_graph_stage(c->g, &(dsv4_stage_desc){"qkv.kv_head", kv_blocks, run_kv_head, describe_kv_head, o, row_bytes, DSV4_VECTOR});
+    return qr;
 }
 
 static void build(const op_context *c)
 {
-    op_qkv_add(c, &(op_qkv_args){.x = op_matrix_named(c, "x", 1),
+    op_qkv_add(c, &(op_qkv_args){.x = op_acts_tile(c, "qkv.x_tile", op_matrix_named(c, "x", 1), DSV4_BF16),
                                  .wq_a = op_tensor_named(c, "wq_a"),
                                  .wq_b = op_tensor_named(c, "wq_b"),
                                  .wkv = op_tensor_named(c, "wkv"),

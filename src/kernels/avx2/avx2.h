@@ -63,4 +63,13 @@ static inline float avx2_sum_lanes(__m256 first, __m256 second)
     return _mm_cvtss_f32(_mm_add_ss(s2, _mm_movehdup_ps(s2)));
 }
 
+/* Flushes denormals, operands and results, until _mm_setcsr takes what this returns. */
+static inline uint32_t avx2_flush_denormals(void)
+{
+    enum { DENORMAL_OPERANDS_ARE_ZERO = 0x40, FLUSH_RESULTS_TO_ZERO = 0x8000 };
+    uint32_t mode = _mm_getcsr();
+    _mm_setcsr(mode | DENORMAL_OPERANDS_ARE_ZERO | FLUSH_RESULTS_TO_ZERO);
+    return mode;
+}
+
 #endif

@@ -8,15 +8,15 @@
 
 enum { EIGHTHS = UK_PANEL / 8 };
 
-UK_INLINE __m256i broadcast_group(const uint8_t *a)
+UK_INLINE __m256i broadcast_lane(const uint8_t *a)
 {
-    int32_t group;
-    memcpy(&group, a, sizeof group);
-    return _mm256_set1_epi32(group);
+    int32_t lane;
+    memcpy(&lane, a, sizeof lane);
+    return _mm256_set1_epi32(lane);
 }
 
-UK_INLINE void gemm_rows(const int m, int64_t k4, const uint8_t *a, int64_t lda, const int8_t *panel, const int32_t *correction,
-                         int32_t *c, int64_t ldc)
+UK_INLINE void gemm_pass(const int m, int64_t k4, const uint8_t *a, int64_t a_step, const int8_t *panel,
+                         const int32_t *correction, int32_t *c, int64_t ldc)
 {
     __m256i sum[2][EIGHTHS], a_even[2], a_odd[2];
     UK_UNROLL
@@ -26,10 +26,10 @@ UK_INLINE void gemm_rows(const int m, int64_t k4, const uint8_t *a, int64_t lda,
             sum[i][e] = _mm256_loadu_si256((const __m256i *)(correction + 8 * e));
         }
     }
-    for (int64_t group = 0; group < k4; group++, panel += 4 * UK_PANEL) {
+    for (int64_t step = 0; step < k4; step++, panel += 4 * UK_PANEL, a += a_step) {
         UK_UNROLL
         for (int i = 0; i < m; i++) {
-            __m256i bytes = broadcast_group(a + i * lda + 4 * group);
+            __m256i bytes = broadcast_lane(a + 4 * i);
             a_even[i] = _mm256_and_si256(bytes, _mm256_set1_epi16(0xff));
             a_odd[i] = _mm256_srli_epi16(bytes, 8);
         }
@@ -53,13 +53,14 @@ UK_INLINE void gemm_rows(const int m, int64_t k4, const uint8_t *a, int64_t lda,
     }
 }
 
-void uk_avx2_gemm_i8(int m, int64_t k4, const uint8_t *a, int64_t lda, const int8_t *panel, const int32_t *correction, int32_t *c,
-                     int64_t ldc)
+void uk_avx2_gemm_i8(uk_acts a, int64_t k4, const int8_t *panel, const int32_t *correction, int32_t *c, int64_t ldc)
 {
-    for (; m >= 2; m -= 2, a += 2 * lda, c += 2 * ldc) {
-        gemm_rows(2, k4, a, lda, panel, correction, c, ldc);
-    }
-    if (m == 1) {
-        gemm_rows(1, k4, a, lda, panel, correction, c, ldc);
+    for (int64_t i = 0; i < a.rows; i += 2) {
+        const uint8_t *x = (const uint8_t *)a.data + i / UK_ROWS * a.group_bytes + 4 * (i % UK_ROWS);
+        if (i + 1 < a.rows) {
+            gemm_pass(2, k4, x, 4 * a.group_rows, panel, correction, c + i * ldc, ldc);
+        } else {
+            gemm_pass(1, k4, x, 4 * a.group_rows, panel, correction, c + i * ldc, ldc);
+        }
     }
 }

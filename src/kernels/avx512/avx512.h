@@ -4,7 +4,7 @@
 
 #include <immintrin.h>
 
-#include "kernels/rows.h"
+#include "kernels/avx2/avx2.h"
 
 #define AVX512_DECLARE(name, result, parameters) result uk_avx512_##name parameters;
 UK_KERNELS(AVX512_DECLARE)
@@ -40,15 +40,6 @@ static inline float avx512_sum_lanes(__m512 s)
 UK_INLINE void avx512_store_sums(float *c, __m512 sum, bool add)
 {
     _mm512_storeu_ps(c, add ? _mm512_add_ps(_mm512_loadu_ps(c), sum) : sum);
-}
-
-/* Requests the cache line that a panel stream reaches 4 KB later, in the next panel where this one ends. Processors do not prefetch
- * across a page by themselves; a prefetch never faults. Inlined always: gcc 12 drops calls of a function that only prefetches.
- * Measured in docs/investigations/panel-prefetch.md. */
-UK_INLINE void avx512_prefetch(const void *stream)
-{
-    enum { AHEAD_BYTES = 4096 };
-    _mm_prefetch((const char *)((uintptr_t)stream + AHEAD_BYTES), _MM_HINT_T0);
 }
 
 #endif

@@ -1,43 +1,31 @@
-/* kernels/avx512/gemm_bf16.c - BF16 weights widened to FP32 in registers: one 32-bit lane holds columns c (low half) and c+16 (high
- * half), so a shift and a mask make the two vectors of a panel row. */
+/* kernels/avx512/gemm_bf16.c - BF16 products by FP32 FMA: a 32-bit lane holds two k of a column, so a shift and a mask widen the
+ * weights of a step in registers. Activations are widened ahead. */
 #include "kernels/avx512/avx512.h"
 
-UK_INLINE void gemm_rows(const int m, int64_t k, const float *a, int64_t lda, const uint16_t *panel, float *c, int64_t ldc,
-                         bool add)
+enum { ACT_BYTES = sizeof(float) };
+
+/* sums += the products of one k, of which row i of the activations has its value at x[2*i]. */
+UK_INLINE void add_products(const int m, const float *x, __m512i left, __m512i right, __m512 *sums_left, __m512 *sums_right)
 {
-    const __m512i high_half = _mm512_set1_epi32((int)0xffff0000);
-    __m512 low[UK_MAX_ROWS], high[UK_MAX_ROWS];
     UK_UNROLL
     for (int i = 0; i < m; i++) {
-        low[i] = high[i] = _mm512_setzero_ps();
-    }
-    for (int64_t row = 0; row < k; row++, panel += UK_PANEL) {
-        avx512_prefetch(panel);
-        __m512i pairs = _mm512_load_si512(panel);
-        __m512 w_low = _mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16));
-        __m512 w_high = _mm512_castsi512_ps(_mm512_and_si512(pairs, high_half));
-        UK_UNROLL
-        for (int i = 0; i < m; i++) {
-            __m512 x = _mm512_set1_ps(a[i * lda + row]);
-            low[i] = _mm512_fmadd_ps(x, w_low, low[i]);
-            high[i] = _mm512_fmadd_ps(x, w_high, high[i]);
-        }
-    }
-    UK_UNROLL
-    for (int i = 0; i < m; i++) {
-        avx512_store_sums(c + i * ldc, low[i], add);
-        avx512_store_sums(c + i * ldc + UK_PANEL / 2, high[i], add);
+        __m512 v = _mm512_set1_ps(x[2 * i]);
+        sums_left[i] = _mm512_fmadd_ps(v, _mm512_castsi512_ps(left), sums_left[i]);
+        sums_right[i] = _mm512_fmadd_ps(v, _mm512_castsi512_ps(right), sums_right[i]);
     }
 }
 
-void uk_avx512_gemm_bf16(int m, int64_t k, const float *a, int64_t lda, const uint16_t *panel, float *c, int64_t ldc, bool add)
+UK_INLINE void add_step(const int m, const char *a, __m512i left, __m512i right, __m512 *sums_left, __m512 *sums_right)
 {
-#define CASE(rows)                                      \
-    case rows:                                          \
-        gemm_rows(rows, k, a, lda, panel, c, ldc, add); \
-        return;
-    switch (m) {
-        CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8)
-    }
-#undef CASE
+    const __m512i high_half = _mm512_set1_epi32((int)0xffff0000);
+    const float *x = (const float *)a;
+    add_products(m, x + 1, _mm512_and_si512(left, high_half), _mm512_and_si512(right, high_half), sums_left, sums_right);
+    add_products(m, x, _mm512_slli_epi32(left, 16), _mm512_slli_epi32(right, 16), sums_left, sums_right);
+}
+
+#include "kernels/avx512/gemm_bf16.h"
+
+void uk_avx512_gemm_bf16(uk_acts a, int64_t k, const uint16_t *panel, float *c, int64_t ldc, bool add)
+{
+    gemm_bf16(a, k, panel, c, ldc, add);
 }

@@ -1,16 +1,16 @@
 /* kernels/avx512/gemm_f32.c - FP32 weights: a panel row of 32 columns is two vectors. */
-#include "kernels/avx512/avx512.h"
+#include "kernels/avx512/products.h"
 
 UK_INLINE void gemm_panel(const int m, int64_t k, const float *a, int64_t lda, const float *panel, float *c, int64_t ldc, bool add)
 {
-    __m512 left[UK_MAX_ROWS], right[UK_MAX_ROWS];
+    __m512 left[UK_ROWS], right[UK_ROWS];
     UK_UNROLL
     for (int i = 0; i < m; i++) {
         left[i] = right[i] = _mm512_setzero_ps();
     }
     for (int64_t row = 0; row < k; row++, panel += UK_PANEL) {
-        avx512_prefetch(panel);
-        avx512_prefetch(panel + UK_PANEL / 2);
+        request(panel, AHEAD_OF_ONE_GROUP);
+        request(panel + UK_PANEL / 2, AHEAD_OF_ONE_GROUP);
         __m512 w_left = _mm512_load_ps(panel), w_right = _mm512_load_ps(panel + UK_PANEL / 2);
         UK_UNROLL
         for (int i = 0; i < m; i++) {

@@ -1,32 +1,25 @@
 /* kernels/avx512/gemm_i8.c - INT8 products with VNNI: vpdpbusd adds four unsigned x signed byte products to each 32-bit lane, here
  * four consecutive k of one column. */
-#include <string.h>
+#include "kernels/avx512/products.h"
 
-#include "kernels/avx512/avx512.h"
-
-UK_INLINE __m512i broadcast_group(const uint8_t *a)
+/* Some steps of m rows; the sums so far are in c, or are the corrections. */
+UK_INLINE void add_steps(const int m, int64_t n_steps, const char *a, int64_t a_step, const int8_t *panel, int64_t ahead,
+                         const int32_t *correction, int32_t *c, int64_t ldc)
 {
-    int32_t group;
-    memcpy(&group, a, sizeof group);
-    return _mm512_set1_epi32(group);
-}
-
-UK_INLINE void gemm_rows(const int m, int64_t k4, const uint8_t *a, int64_t lda, const int8_t *panel, const int32_t *correction,
-                         int32_t *c, int64_t ldc)
-{
-    __m512i left[UK_MAX_ROWS], right[UK_MAX_ROWS];
+    __m512i left[UK_ROWS], right[UK_ROWS];
     UK_UNROLL
     for (int i = 0; i < m; i++) {
-        left[i] = _mm512_loadu_si512(correction);
-        right[i] = _mm512_loadu_si512(correction + UK_PANEL / 2);
+        const int32_t *sums = correction != NULL ? correction : c + i * ldc;
+        left[i] = _mm512_loadu_si512(sums);
+        right[i] = _mm512_loadu_si512(sums + UK_PANEL / 2);
     }
-    for (int64_t group = 0; group < k4; group++, panel += 4 * UK_PANEL) {
-        avx512_prefetch(panel);
-        avx512_prefetch(panel + 2 * UK_PANEL);
-        __m512i w_left = _mm512_load_si512(panel), w_right = _mm512_load_si512(panel + 2 * UK_PANEL);
+    for (int64_t step = 0; step < n_steps; step++, panel += STEP_BYTES, a += a_step) {
+        request(panel, ahead);
+        request(panel + STEP_BYTES / 2, ahead);
+        __m512i w_left = _mm512_load_si512(panel), w_right = _mm512_load_si512(panel + STEP_BYTES / 2);
         UK_UNROLL
         for (int i = 0; i < m; i++) {
-            __m512i x = broadcast_group(a + i * lda + 4 * group);
+            __m512i x = broadcast_lane(a + 4 * i);
             left[i] = _mm512_dpbusd_epi32(left[i], x, w_left);
             right[i] = _mm512_dpbusd_epi32(right[i], x, w_right);
         }
@@ -38,15 +31,30 @@ UK_INLINE void gemm_rows(const int m, int64_t k4, const uint8_t *a, int64_t lda,
     }
 }
 
-void uk_avx512_gemm_i8(int m, int64_t k4, const uint8_t *a, int64_t lda, const int8_t *panel, const int32_t *correction, int32_t *c,
-                       int64_t ldc)
+static void add_steps_of_group(int64_t m, int64_t n_steps, const char *a, int64_t a_step, const int8_t *panel, int64_t ahead,
+                               const int32_t *correction, int32_t *c, int64_t ldc)
 {
-#define CASE(rows)                                              \
-    case rows:                                                  \
-        gemm_rows(rows, k4, a, lda, panel, correction, c, ldc); \
+#define CASE(rows)                                                                   \
+    case rows:                                                                       \
+        add_steps(rows, n_steps, a, a_step, panel, ahead, correction, c, ldc); \
         return;
     switch (m) {
         CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8)
     }
 #undef CASE
+}
+
+void uk_avx512_gemm_i8(uk_acts a, int64_t k4, const int8_t *panel, const int32_t *correction, int32_t *c, int64_t ldc)
+{
+    int64_t n_groups = (a.rows + UK_ROWS - 1) / UK_ROWS, slice = slice_steps(n_groups, k4), step = 0, a_step = 4 * a.group_rows;
+    do {
+        int64_t n = k4 - step < slice ? k4 - step : slice;
+        for (int64_t g = 0; g < n_groups; g++) {
+            int64_t m = a.rows - g * UK_ROWS < UK_ROWS ? a.rows - g * UK_ROWS : UK_ROWS;
+            int64_t ahead = g > 0 ? 0 : n_groups > 1 ? AHEAD_OF_GROUPS : AHEAD_OF_ONE_GROUP;
+            add_steps_of_group(m, n, (const char *)a.data + g * a.group_bytes + step * a_step, a_step, panel + step * STEP_BYTES,
+                               ahead, step == 0 ? correction : NULL, c + g * UK_ROWS * ldc, ldc);
+        }
+        step += n;
+    } while (step < k4);
 }

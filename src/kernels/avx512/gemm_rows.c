@@ -19,7 +19,7 @@ UK_INLINE void gemm_block(const int m, const int64_t n, int64_t k, const float *
 {
     const __m512i high_half = _mm512_set1_epi32((int)0xffff0000);
     const __mmask32 mask = n < BLOCK ? (__mmask32)((1u << n) - 1) : ~(__mmask32)0;
-    __m512 even[UK_MAX_ROWS], odd[UK_MAX_ROWS];
+    __m512 even[UK_ROWS], odd[UK_ROWS];
     UK_UNROLL
     for (int i = 0; i < m; i++) {
         even[i] = odd[i] = _mm512_setzero_ps();

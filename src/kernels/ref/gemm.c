@@ -1,33 +1,70 @@
 /* kernels/ref/gemm.c - products of the row "scalar". */
 #include <math.h>
+#include <string.h>
 
 #include "base/numbers.h"
 #include "kernels/ref/ref.h"
 
-void uk_scalar_gemm_bf16(int m, int64_t k, const float *a, int64_t lda, const uint16_t *panel, float *c, int64_t ldc, bool add)
+/* ---- activations: the values of a step, row by row, step by step ------------------------------------------------------------- */
+
+/* Packs steps of `values` values of `bytes` bytes; missing ones are the byte `fill`. */
+static void tile(int64_t rows, int64_t group_rows, int64_t k, int64_t values, size_t bytes, const char *x, int64_t ldx, int fill,
+                 char *dst)
 {
-    for (int i = 0; i < m; i++) {
-        float sum[UK_PANEL] = {0.0f};
-        for (int64_t row = 0; row < k; row++) {
-            for (int j = 0; j < UK_PANEL; j++) {
-                uint16_t w = panel[row * UK_PANEL + 2 * (j % LANES) + j / LANES];
-                sum[j] = fmaf(a[i * lda + row], num_f32_from_bf16(w), sum[j]);
+    for (int64_t first = 0; first < k; first += values) {
+        for (int64_t i = 0; i < group_rows; i++) {
+            for (int64_t v = first; v < first + values; v++, dst += bytes) {
+                if (i < rows && v < k) {
+                    memcpy(dst, x + (size_t)(i * ldx + v) * bytes, bytes);
+                } else {
+                    memset(dst, fill, bytes);
+                }
             }
-        }
-        for (int j = 0; j < UK_PANEL; j++) {
-            c[i * ldc + j] = add ? c[i * ldc + j] + sum[j] : sum[j];
         }
     }
 }
 
-void uk_scalar_gemm_i8(int m, int64_t k4, const uint8_t *a, int64_t lda, const int8_t *panel, const int32_t *correction, int32_t *c,
-                       int64_t ldc)
+void uk_scalar_tile_bf16(int64_t rows, int64_t group_rows, int64_t k, const uint16_t *x, int64_t ldx, void *dst)
 {
-    for (int i = 0; i < m; i++) {
+    tile(rows, group_rows, k, 2, sizeof *x, (const char *)x, ldx, 0, dst);
+}
+
+void uk_scalar_tile_i8(int64_t rows, int64_t group_rows, int64_t k, const int8_t *x, int64_t ldx, void *dst)
+{
+    uint8_t *biased = dst;
+    tile(rows, group_rows, k, 4, sizeof *x, (const char *)x, ldx, 0, dst);
+    for (int64_t i = 0; i < uk_acts_bytes_i8(group_rows, k); i++) {
+        biased[i] ^= 0x80;
+    }
+}
+
+/* ---- products -------------------------------------------------------------------------------------------------------------- */
+
+void uk_scalar_gemm_bf16(uk_acts a, int64_t k, const uint16_t *panel, float *c, int64_t ldc, bool add)
+{
+    int64_t n_steps = (k + 1) / 2;
+    for (int64_t i = 0; i < a.rows; i++) {
+        const uint16_t *x = (const uint16_t *)((const char *)a.data + i / UK_ROWS * a.group_bytes) + 2 * (i % UK_ROWS);
+        for (int j = 0; j < UK_PANEL; j++) {
+            const uint16_t *w = panel + 2 * j;
+            float sum = 0.0f, *y = &c[i * ldc + j];
+            for (int64_t s = 0; s < n_steps; s++) {
+                const uint16_t *pair = x + 2 * s * a.group_rows, *weights = w + 2 * s * UK_PANEL;
+                sum = scalar_paired_sum(pair[0], pair[1], weights[0], weights[1], sum);
+            }
+            *y = add ? scalar_flush(scalar_flush(*y) + sum) : sum;
+        }
+    }
+}
+
+void uk_scalar_gemm_i8(uk_acts a, int64_t k4, const int8_t *panel, const int32_t *correction, int32_t *c, int64_t ldc)
+{
+    for (int64_t i = 0; i < a.rows; i++) {
+        const uint8_t *x = (const uint8_t *)a.data + i / UK_ROWS * a.group_bytes + 4 * (i % UK_ROWS);
         for (int j = 0; j < UK_PANEL; j++) {
             int32_t sum = correction[j];
-            for (int64_t k = 0; k < 4 * k4; k++) {
-                sum += a[i * lda + k] * panel[(k / 4 * UK_PANEL + j) * 4 + k % 4];
+            for (int64_t v = 0; v < 4 * k4; v++) {
+                sum += x[v / 4 * 4 * a.group_rows + v % 4] * panel[(v / 4 * UK_PANEL + j) * 4 + v % 4];
             }
             c[i * ldc + j] = sum;
         }

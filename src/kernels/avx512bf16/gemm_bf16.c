@@ -1,0 +1,31 @@
+/* kernels/avx512bf16/gemm_bf16.c - BF16 products with vdpbf16ps: a 32-bit lane holds two k of a column, and the instruction adds both
+ * products, k+1 first, as the paired sum of kernels.h does. */
+#include "kernels/avx512bf16/avx512bf16.h"
+
+#include <string.h>
+
+enum { ACT_BYTES = sizeof(uint16_t) };
+
+UK_INLINE __m512bh broadcast_pair(const char *a)
+{
+    int32_t pair;
+    memcpy(&pair, a, sizeof pair);
+    return (__m512bh)_mm512_set1_epi32(pair);
+}
+
+UK_INLINE void add_step(const int m, const char *a, __m512i left, __m512i right, __m512 *sums_left, __m512 *sums_right)
+{
+    UK_UNROLL
+    for (int i = 0; i < m; i++) {
+        __m512bh x = broadcast_pair(a + 4 * i);
+        sums_left[i] = _mm512_dpbf16_ps(sums_left[i], x, (__m512bh)left);
+        sums_right[i] = _mm512_dpbf16_ps(sums_right[i], x, (__m512bh)right);
+    }
+}
+
+#include "kernels/avx512/gemm_bf16.h"
+
+void uk_avx512bf16_gemm_bf16(uk_acts a, int64_t k, const uint16_t *panel, float *c, int64_t ldc, bool add)
+{
+    gemm_bf16(a, k, panel, c, ldc, add);
+}

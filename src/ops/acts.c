@@ -1,0 +1,80 @@
+#include "ops/acts.h"
+
+enum { TILE_COLS = 2048 /* of a block: some microseconds' work */ };
+
+typedef struct acts_stage {
+    const uk_table *uk;
+    op_matrix x;
+    op_acts y;
+} acts_stage;
+
+op_acts op_acts_new(const op_context *c, const char *name, int64_t T, int64_t K, dsv4_dtype dtype)
+{
+    op_acts y = {.dtype = dtype, .rows = T, .cols = K, .group_rows = tile_min(T, UK_ROWS)};
+    y.value_bytes = dtype == DSV4_BF16 ? c->uk->act_bytes : 1;
+    y.group_bytes = dtype == DSV4_BF16 ? uk_acts_bytes_bf16(c->uk, y.group_rows, K) : uk_acts_bytes_i8(y.group_rows, K);
+    op_matrix m = op_matrix_new(c, name, tile_count(T, UK_ROWS), y.group_bytes, DSV4_I8);
+    y.data = m.data;
+    y.view = m.view;
+    return y;
+}
+
+void op_acts_touch(dsv4_describe *d, int mode, const op_acts *x, tile_range t, tile_range k)
+{
+    int64_t begin = k.begin * x->group_rows * x->value_bytes;
+    int64_t end = tile_min((k.end + 3) / 4 * 4 * x->group_rows * x->value_bytes, x->group_bytes);
+    dsv4_touch(d, mode, x->view, (dsv4_box){t.begin / UK_ROWS, tile_count(t.end, UK_ROWS), begin, end});
+}
+
+/* ---- the stage that packs a matrix --------------------------------------------------------------------------------------------- */
+
+typedef struct acts_tile {
+    tile_range t, k;
+} acts_tile;
+
+static acts_tile tile_of(const acts_stage *s, int64_t block)
+{
+    int64_t n_k = tile_count(s->x.cols, TILE_COLS);
+    return (acts_tile){tile_at(block / n_k, UK_ROWS, s->x.rows), tile_at(block % n_k, TILE_COLS, s->x.cols)};
+}
+
+static void describe(const void *arg, int64_t block, dsv4_describe *d)
+{
+    const acts_stage *s = arg;
+    acts_tile tile = tile_of(s, block);
+    dsv4_reads(d, s->x.view, tile.t.begin, tile.t.end, tile.k.begin, tile.k.end);
+    op_acts_touch(d, DSV4_WRITE, &s->y, tile.t, tile.k);
+    dsv4_costs(d, (dsv4_work){.vector_ops = (double)((tile.t.end - tile.t.begin) * (tile.k.end - tile.k.begin))});
+}
+
+static void run(const void *arg, int64_t block, void *scratch)
+{
+    (void)scratch;
+    const acts_stage *s = arg;
+    acts_tile tile = tile_of(s, block);
+    int64_t rows = tile.t.end - tile.t.begin, cols = tile.k.end - tile.k.begin, first = tile.t.begin * s->x.ld + tile.k.begin;
+    void *dst = op_acts_group(&s->y, tile.t.begin, tile.k.begin);
+    if (s->y.dtype == DSV4_BF16) {
+        s->uk->tile_bf16(rows, s->y.group_rows, cols, (const uint16_t *)s->x.data + first, s->x.ld, dst);
+    } else {
+        s->uk->tile_i8(rows, s->y.group_rows, cols, (const int8_t *)s->x.data + first, s->x.ld, dst);
+    }
+}
+
+void op_acts_add_tile(const op_context *c, const char *stage, op_matrix x, op_acts y)
+{
+    acts_stage *s = dsv4_graph_memory(c->g, sizeof *s);
+    if (s == NULL) {
+        return;
+    }
+    *s = (acts_stage){c->uk, x, y};
+    int64_t n_blocks = tile_count(x.rows, UK_ROWS) * tile_count(x.cols, TILE_COLS);
+    dsv4_graph_stage(c->g, &(dsv4_stage_desc){stage, n_blocks, run, describe, s, 0, DSV4_VECTOR});
+}
+
+op_acts op_acts_tile(const op_context *c, const char *stage, op_matrix x, dsv4_dtype dtype)
+{
+    op_acts y = op_acts_new(c, stage, x.rows, x.cols, dtype);
+    op_acts_add_tile(c, stage, x, y);
+    return y;
+}
