@@ -20,8 +20,10 @@
  *   - DENORMALS: in the products of BF16 values (gemm_bf16, gemm_keys, gemm_values) an operand below FLT_MIN in size counts as a zero
  *     of its sign, and so does the result of every fma and addition (as it would round with any exponent). Elsewhere denormals are
  *     numbers like others.
- *   - PAIRED SUM over k of x[k]*w[k]: from 0.0f, two k at a time: s = fma(x[2r+1], w[2r+1], s), then s = fma(x[2r], w[2r], s). An odd
- *     count is filled up with a pair of zeros. It is what vdpbf16ps computes, so rows with and without that instruction agree.
+ *   - PAIRED SUM over k of x[k]*w[k]: k is cut into chunks of UK_CHUNK. In a chunk, from 0.0f, two k at a time:
+ *     s = fma(x[2r+1], w[2r+1], s), then s = fma(x[2r], w[2r], s); an odd count is filled up with a zero. The sums of the chunks are
+ *     added in ascending order. A step is what vdpbf16ps computes, so rows with and without that instruction agree; short chunks
+ *     keep rounding errors small.
  *
  * LAYOUT of packed weights (pack.h) [K, N], cut into panels of UK_PANEL = 32 columns, the last one padded with zeros. A panel is a
  * stream of steps of 128 bytes (INT8, BF16), lane c of 32 bits is column c:
@@ -40,7 +42,7 @@
 
 #include "dsv4/status.h"
 
-enum { UK_PANEL = 32, UK_ROWS = 8, UK_MAX_K_I8 = 65536 };
+enum { UK_PANEL = 32, UK_ROWS = 8, UK_CHUNK = 128, UK_MAX_K_I8 = 65536 };
 
 /* Activations as the products take them; borrowed. */
 typedef struct uk_acts {
@@ -60,8 +62,9 @@ typedef struct uk_acts {
  *             Fast where k <= 512: that much of a panel stays near for all groups.
  * gemm_i8     c[i][j] = correction[j] + sum over k < 4*k4 of (a[i][k] + 128) * w[k][j] in INT32, i < a.rows, j < 32; correction[j] =
  *             -128 * sum_k w[k][j], made by the packer. |sum| < 2^31 for 4*k4 <= UK_MAX_K_I8.
- * gemm_f32    c[i][j] = (add ? c[i][j] : nothing) + sum over k ascending of a[i][k] * w[k][j], i < m, j < 32: one accumulator from
- *             0.0f, one fma a step. 1 <= m <= UK_ROWS; lda and ldc count elements.
+ * gemm_f32    c[i][j] = (add ? c[i][j] : nothing) + sum over k of a[i][k] * w[k][j], i < m, j < 32. k is cut into chunks of UK_CHUNK:
+ *             in each, one accumulator from 0.0f, one fma a step in ascending order; then their sums are added in ascending order.
+ *             1 <= m <= UK_ROWS; lda and ldc count elements.
  * gemm_rows   c[i][j] = sum over k ascending of a[k*lda + i] * rows[k][j], i < m, j < n; rows[k] is a row of n BF16 values in their
  *             natural order, of any alignment. One accumulator from 0.0f, one fma a step. 1 <= m <= UK_ROWS; lda and ldc count
  *             elements.

@@ -3,10 +3,11 @@
  * passes. Three rows would need all 16 registers, and a sum that leaves its register costs more than a pass. */
 #include "kernels/avx2/avx2.h"
 
-enum { EIGHTHS = UK_PANEL / 8, STEP_VALUES = 2 * UK_PANEL };
+enum { EIGHTHS = UK_PANEL / 8, STEP_VALUES = 2 * UK_PANEL, CHUNK_STEPS = UK_CHUNK / 2 };
 
-UK_INLINE void gemm_pass(const int m, int64_t n_steps, const float *a, int64_t a_step, const uint16_t *panel, float *c, int64_t ldc,
-                         bool add)
+/* One chunk of up to 64 steps; add: to the sums that c holds. */
+UK_INLINE void gemm_chunk(const int m, int64_t n_steps, const float *a, int64_t a_step, const uint16_t *panel, float *c, int64_t ldc,
+                          bool add)
 {
     const __m256i high_half = _mm256_set1_epi32((int)0xffff0000);
     __m256 sums[2][EIGHTHS];
@@ -32,6 +33,26 @@ UK_INLINE void gemm_pass(const int m, int64_t n_steps, const float *a, int64_t a
         UK_UNROLL
         for (int e = 0; e < EIGHTHS; e++) {
             avx2_store_sums(c + i * ldc + 8 * e, sums[i][e], add);
+        }
+    }
+}
+
+/* All chunks of m rows: added up beside c, then put into c or added to it. */
+UK_INLINE void gemm_pass(const int m, int64_t n_steps, const float *a, int64_t a_step, const uint16_t *panel, float *c, int64_t ldc,
+                         bool add)
+{
+    float sums[2 * UK_PANEL];
+    int64_t step = 0;
+    do {
+        int64_t n = n_steps - step < CHUNK_STEPS ? n_steps - step : CHUNK_STEPS;
+        gemm_chunk(m, n, a + step * a_step, a_step, panel + step * STEP_VALUES, sums, UK_PANEL, step > 0);
+        step += n;
+    } while (step < n_steps);
+    UK_UNROLL
+    for (int i = 0; i < m; i++) {
+        UK_UNROLL
+        for (int e = 0; e < EIGHTHS; e++) {
+            avx2_store_sums(c + i * ldc + 8 * e, _mm256_loadu_ps(sums + i * UK_PANEL + 8 * e), add);
         }
     }
 }

@@ -4,7 +4,8 @@
 
 enum { EIGHTHS = UK_PANEL / AVX2_STEP };
 
-UK_INLINE void gemm_panel(const int m, int64_t k, const float *a, int64_t lda, const float *panel, float *c, int64_t ldc, bool add)
+/* One chunk; add: to the sums that c holds. */
+UK_INLINE void gemm_chunk(const int m, int64_t k, const float *a, int64_t lda, const float *panel, float *c, int64_t ldc, bool add)
 {
     __m256 sum[2][EIGHTHS];
     UK_UNROLL
@@ -30,6 +31,21 @@ UK_INLINE void gemm_panel(const int m, int64_t k, const float *a, int64_t lda, c
         for (int e = 0; e < EIGHTHS; e++) {
             avx2_store_sums(c + i * ldc + AVX2_STEP * e, sum[i][e], add);
         }
+    }
+}
+
+/* All chunks of m rows: added up beside c, then put into c or added to it. */
+UK_INLINE void gemm_panel(const int m, int64_t k, const float *a, int64_t lda, const float *panel, float *c, int64_t ldc, bool add)
+{
+    float sums[2 * UK_PANEL];
+    int64_t first = 0;
+    do {
+        int64_t n = k - first < UK_CHUNK ? k - first : UK_CHUNK;
+        gemm_chunk(m, n, a + first, lda, panel + first * UK_PANEL, sums, UK_PANEL, first > 0);
+        first += n;
+    } while (first < k);
+    for (int j = 0; j < m * UK_PANEL; j += AVX2_STEP) {
+        avx2_store_sums(c + j / UK_PANEL * ldc + j % UK_PANEL, _mm256_loadu_ps(sums + j), add);
     }
 }
 

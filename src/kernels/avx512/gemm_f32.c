@@ -1,7 +1,8 @@
 /* kernels/avx512/gemm_f32.c - FP32 weights: a panel row of 32 columns is two vectors. */
 #include "kernels/avx512/products.h"
 
-UK_INLINE void gemm_panel(const int m, int64_t k, const float *a, int64_t lda, const float *panel, float *c, int64_t ldc, bool add)
+/* One chunk; add: to the sums that c holds. */
+UK_INLINE void gemm_chunk(const int m, int64_t k, const float *a, int64_t lda, const float *panel, float *c, int64_t ldc, bool add)
 {
     __m512 left[UK_ROWS], right[UK_ROWS];
     UK_UNROLL
@@ -23,6 +24,21 @@ UK_INLINE void gemm_panel(const int m, int64_t k, const float *a, int64_t lda, c
     for (int i = 0; i < m; i++) {
         avx512_store_sums(c + i * ldc, left[i], add);
         avx512_store_sums(c + i * ldc + UK_PANEL / 2, right[i], add);
+    }
+}
+
+/* All chunks of m rows: added up beside c, then put into c or added to it. */
+UK_INLINE void gemm_panel(const int m, int64_t k, const float *a, int64_t lda, const float *panel, float *c, int64_t ldc, bool add)
+{
+    float sums[UK_ROWS * UK_PANEL];
+    int64_t first = 0;
+    do {
+        int64_t n = k - first < UK_CHUNK ? k - first : UK_CHUNK;
+        gemm_chunk(m, n, a + first, lda, panel + first * UK_PANEL, sums, UK_PANEL, first > 0);
+        first += n;
+    } while (first < k);
+    for (int j = 0; j < m * UK_PANEL; j += AVX512_STEP) {
+        avx512_store_sums(c + j / UK_PANEL * ldc + j % UK_PANEL, _mm512_loadu_ps(sums + j), add);
     }
 }
 

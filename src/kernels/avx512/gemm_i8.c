@@ -2,6 +2,8 @@
  * four consecutive k of one column. */
 #include "kernels/avx512/products.h"
 
+enum { LONG_SLICE_STEPS = 256 /* of a panel that many groups read: 32 KB */ };
+
 /* Some steps of m rows; the sums so far are in c, or are the corrections. */
 UK_INLINE void add_steps(const int m, int64_t n_steps, const char *a, int64_t a_step, const int8_t *panel, int64_t ahead,
                          const int32_t *correction, int32_t *c, int64_t ldc)
@@ -31,11 +33,11 @@ UK_INLINE void add_steps(const int m, int64_t n_steps, const char *a, int64_t a_
     }
 }
 
-static void add_steps_of_group(int64_t m, int64_t n_steps, const char *a, int64_t a_step, const int8_t *panel, int64_t ahead,
-                               const int32_t *correction, int32_t *c, int64_t ldc)
+static void add_steps_of_rows(int64_t m, int64_t n_steps, const char *a, int64_t a_step, const int8_t *panel, int64_t ahead,
+                              const int32_t *correction, int32_t *c, int64_t ldc)
 {
-#define CASE(rows)                                                                   \
-    case rows:                                                                       \
+#define CASE(rows)                                                             \
+    case rows:                                                                 \
         add_steps(rows, n_steps, a, a_step, panel, ahead, correction, c, ldc); \
         return;
     switch (m) {
@@ -46,14 +48,14 @@ static void add_steps_of_group(int64_t m, int64_t n_steps, const char *a, int64_
 
 void uk_avx512_gemm_i8(uk_acts a, int64_t k4, const int8_t *panel, const int32_t *correction, int32_t *c, int64_t ldc)
 {
-    int64_t n_groups = (a.rows + UK_ROWS - 1) / UK_ROWS, slice = slice_steps(n_groups, k4), step = 0, a_step = 4 * a.group_rows;
+    int64_t n_groups = (a.rows + UK_ROWS - 1) / UK_ROWS, a_step = 4 * a.group_rows, step = 0;
+    int64_t slice = n_groups == 1 ? k4 : n_groups <= MAX_SLICED_GROUPS ? SLICE_STEPS : LONG_SLICE_STEPS;
     do {
         int64_t n = k4 - step < slice ? k4 - step : slice;
         for (int64_t g = 0; g < n_groups; g++) {
-            int64_t m = a.rows - g * UK_ROWS < UK_ROWS ? a.rows - g * UK_ROWS : UK_ROWS;
-            int64_t ahead = g > 0 ? 0 : n_groups > 1 ? AHEAD_OF_GROUPS : AHEAD_OF_ONE_GROUP;
-            add_steps_of_group(m, n, (const char *)a.data + g * a.group_bytes + step * a_step, a_step, panel + step * STEP_BYTES,
-                               ahead, step == 0 ? correction : NULL, c + g * UK_ROWS * ldc, ldc);
+            add_steps_of_rows(rows_of_group(&a, g), n, (const char *)a.data + g * a.group_bytes + step * a_step, a_step,
+                              panel + step * STEP_BYTES, ahead_of(g, n_groups), step == 0 ? correction : NULL,
+                              c + g * UK_ROWS * ldc, ldc);
         }
         step += n;
     } while (step < k4);

@@ -3,9 +3,8 @@
  *
  * A group of up to 8 rows has its 16 sums in registers. The first group of a panel pulls the weights from memory and asks for those
  * that come AHEAD bytes later; the groups behind it find them in the L1 cache, if they follow soon. So a few groups advance together
- * in slices of 8 KB of the panel, and their sums wait in memory meanwhile. Many groups take the panel as a whole: the cost of
- * fetching it is spread over so much arithmetic that the sums' way to memory and back would cost more.
- * Measured in docs/PERFORMANCE.md. */
+ * in slices of 8 KB of the panel, and their sums wait in memory meanwhile; many groups take the panel one by one, since what one of
+ * them reads is little beside its arithmetic. Measured in docs/PERFORMANCE.md. */
 #ifndef KERNELS_AVX512_PRODUCTS_H
 #define KERNELS_AVX512_PRODUCTS_H
 
@@ -15,7 +14,7 @@
 
 enum {
     STEP_BYTES = 128, /* of a panel */
-    SLICE_STEPS = 64,
+    SLICE_STEPS = UK_CHUNK / 2,
     MAX_SLICED_GROUPS = 4,
     AHEAD_OF_ONE_GROUP = 4096, /* processors do not prefetch across a page by themselves: the next page, at least */
     AHEAD_OF_GROUPS = 8192,    /* the slice after this one */
@@ -35,10 +34,21 @@ UK_INLINE __m512i broadcast_lane(const char *a)
     return _mm512_set1_epi32(lane);
 }
 
-/* Steps of a panel that its groups take before the next group's turn. */
-static inline int64_t slice_steps(int64_t n_groups, int64_t n_steps)
+/* Groups that take turns, slice by slice. */
+static inline int64_t groups_in_turn(int64_t n_groups)
 {
-    return n_groups > 1 && n_groups <= MAX_SLICED_GROUPS ? SLICE_STEPS : n_steps;
+    return n_groups <= MAX_SLICED_GROUPS ? n_groups : 1;
+}
+
+/* How far ahead group g requests the panel; those behind the first one find it near. */
+static inline int64_t ahead_of(int64_t g, int64_t n_groups)
+{
+    return g > 0 ? 0 : n_groups > 1 ? AHEAD_OF_GROUPS : AHEAD_OF_ONE_GROUP;
+}
+
+static inline int64_t rows_of_group(const uk_acts *a, int64_t g)
+{
+    return a->rows - g * UK_ROWS < UK_ROWS ? a->rows - g * UK_ROWS : UK_ROWS;
 }
 
 #endif

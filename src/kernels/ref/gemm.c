@@ -46,11 +46,14 @@ void uk_scalar_gemm_bf16(uk_acts a, int64_t k, const uint16_t *panel, float *c, 
     for (int64_t i = 0; i < a.rows; i++) {
         const uint16_t *x = (const uint16_t *)((const char *)a.data + i / UK_ROWS * a.group_bytes) + 2 * (i % UK_ROWS);
         for (int j = 0; j < UK_PANEL; j++) {
-            const uint16_t *w = panel + 2 * j;
-            float sum = 0.0f, *y = &c[i * ldc + j];
-            for (int64_t s = 0; s < n_steps; s++) {
-                const uint16_t *pair = x + 2 * s * a.group_rows, *weights = w + 2 * s * UK_PANEL;
-                sum = scalar_paired_sum(pair[0], pair[1], weights[0], weights[1], sum);
+            float *y = &c[i * ldc + j], sum = 0.0f;
+            for (int64_t first = 0; first < n_steps; first += UK_CHUNK / 2) {
+                float chunk = 0.0f;
+                for (int64_t s = first; s < n_steps && s < first + UK_CHUNK / 2; s++) {
+                    const uint16_t *pair = x + 2 * s * a.group_rows, *w = panel + 2 * (s * UK_PANEL + j);
+                    chunk = scalar_paired_sum(pair[0], pair[1], w[0], w[1], chunk);
+                }
+                sum = first == 0 ? chunk : scalar_flush(sum + chunk);
             }
             *y = add ? scalar_flush(scalar_flush(*y) + sum) : sum;
         }
@@ -76,8 +79,12 @@ void uk_scalar_gemm_f32(int m, int64_t k, const float *a, int64_t lda, const flo
     for (int i = 0; i < m; i++) {
         for (int j = 0; j < UK_PANEL; j++) {
             float sum = 0.0f;
-            for (int64_t row = 0; row < k; row++) {
-                sum = fmaf(a[i * lda + row], panel[row * UK_PANEL + j], sum);
+            for (int64_t first = 0; first < k; first += UK_CHUNK) {
+                float chunk = 0.0f;
+                for (int64_t row = first; row < k && row < first + UK_CHUNK; row++) {
+                    chunk = fmaf(a[i * lda + row], panel[row * UK_PANEL + j], chunk);
+                }
+                sum = first == 0 ? chunk : sum + chunk;
             }
             c[i * ldc + j] = add ? c[i * ldc + j] + sum : sum;
         }
