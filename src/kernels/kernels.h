@@ -58,11 +58,11 @@ typedef struct uk_acts {
  *             filled up with zeros. dst has uk_acts_bytes_bf16 bytes.
  * tile_i8     packs one group of INT8 values, each plus 128 as UINT8; missing rows and k up to a multiple of 4 are filled up. dst has
  *             uk_acts_bytes_i8 bytes.
- * gemm_bf16   c[i][j] = (add ? c[i][j] : nothing) + paired sum over k of a[i][k] * w[k][j], i < a.rows, j < 32. ldc counts elements.
+ * gemm_bf16   c[i][j] = paired sum over k of a[i][k] * w[k][j], i < a.rows, j < 32. ldc counts elements.
  *             Fast where k <= 512: that much of a panel stays near for all groups.
  * gemm_i8     c[i][j] = correction[j] + sum over k < 4*k4 of (a[i][k] + 128) * w[k][j] in INT32, i < a.rows, j < 32; correction[j] =
  *             -128 * sum_k w[k][j], made by the packer. |sum| < 2^31 for 4*k4 <= UK_MAX_K_I8.
- * gemm_f32    c[i][j] = (add ? c[i][j] : nothing) + sum over k of a[i][k] * w[k][j], i < m, j < 32. k is cut into chunks of UK_CHUNK:
+ * gemm_f32    c[i][j] = sum over k of a[i][k] * w[k][j], i < m, j < 32. k is cut into chunks of UK_CHUNK:
  *             in each, one accumulator from 0.0f, one fma a step in ascending order; then their sums are added in ascending order.
  *             1 <= m <= UK_ROWS; lda and ldc count elements.
  * gemm_rows   c[i][j] = sum over k ascending of a[k*lda + i] * rows[k][j], i < m, j < n; rows[k] is a row of n BF16 values in their
@@ -85,6 +85,7 @@ typedef struct uk_acts {
  * amax        max |x[i]|, 0 for n = 0; NaNs are passed over
  * scale_gamma y[i] = (x[i]*inv)*gamma[i], gamma BF16; returns amax of y; y may be x
  * scale       y[i] = x[i]*inv; y may be x
+ * sum_parts   y[i] = sum over ascending p < n_parts of x[p*stride + i], in double from 0, rounded once
  * add         y[i] = y[i] + x[i]
  * quantize_i8 q[i] = rint(x[i]*sq), ties to even, saturated to -128..127; -128 where the product is NaN or not below 2^31
  *             (sq = 127/amax keeps the product below 127.5)
@@ -94,35 +95,36 @@ typedef struct uk_acts {
  * bias_i8     y[i] = x[i] + 128
  * rotate      y[2j] = x[2j]*c[j] - x[2j+1]*s[j], y[2j+1] = x[2j]*s[j] + x[2j+1]*c[j], j < n_pairs; in place; c, s FP32 */
 /* Products of BF16 values, and all the others. */
-#define UK_BF16_KERNELS(X) \
+#define UK_BF16_KERNELS(X)                                                                                       \
     X(tile_bf16, void, (int64_t rows, int64_t group_rows, int64_t k, const uint16_t *x, int64_t ldx, void *dst)) \
-    X(gemm_bf16, void, (uk_acts a, int64_t k, const uint16_t *panel, float *c, int64_t ldc, bool add))
-#define UK_OTHER_KERNELS(X) \
-    X(tile_i8, void, (int64_t rows, int64_t group_rows, int64_t k, const int8_t *x, int64_t ldx, void *dst)) \
+    X(gemm_bf16, void, (uk_acts a, int64_t k, const uint16_t *panel, float *c, int64_t ldc))
+#define UK_OTHER_KERNELS(X)                                                                                            \
+    X(tile_i8, void, (int64_t rows, int64_t group_rows, int64_t k, const int8_t *x, int64_t ldx, void *dst))           \
     X(gemm_i8, void, (uk_acts a, int64_t k4, const int8_t *panel, const int32_t *correction, int32_t *c, int64_t ldc)) \
-    X(gemm_f32, void, (int m, int64_t k, const float *a, int64_t lda, const float *panel, float *c, int64_t ldc, bool add)) \
-    X(gemm_rows, void, \
-      (int m, int64_t k, int64_t n, const float *a, int64_t lda, const uint16_t *const *rows, float *c, int64_t ldc)) \
-    X(softmax, void, (int64_t n_rows, int64_t n_cols, float scale, float *s, int64_t ld, float *m, float *l)) \
-    X(pool, void, (int64_t n, int64_t n_rows, const float *const *k, const float *const *s, float *y)) \
-    X(index_score, void, \
-      (int64_t n_keys, int64_t n_heads, const int32_t *acc, int64_t ld, const float *q_scale, const float *k_scale, \
-       const float *w, float *y)) \
-    X(exp, void, (int64_t n, const float *x, float *y)) \
-    X(add_scaled, void, (int64_t n, float a, const float *x, float *y)) \
-    X(blend, void, (int64_t n, float a, float b, const float *x, float *y)) \
-    X(add_dequant, void, (int64_t n, const int32_t *acc, float scale, float *y)) \
-    X(scale_cols, void, (int64_t n, const float *x, const float *col_scale, float *y)) \
-    X(sum_squares, float, (int64_t n, const float *x)) \
-    X(amax, float, (int64_t n, const float *x)) \
-    X(scale_gamma, float, (int64_t n, const float *x, float inv, const uint16_t *gamma, float *y)) \
-    X(scale, void, (int64_t n, const float *x, float inv, float *y)) \
-    X(add, void, (int64_t n, const float *x, float *y)) \
-    X(quantize_i8, void, (int64_t n, const float *x, float sq, int8_t *q)) \
-    X(dequant_i32, void, (int64_t n, const int32_t *acc, float row_scale, const float *col_scale, float *y)) \
-    X(widen_bf16, void, (int64_t n, const uint16_t *x, float *y)) \
-    X(narrow_bf16, void, (int64_t n, const float *x, uint16_t *y)) \
-    X(bias_i8, void, (int64_t n, const int8_t *x, uint8_t *y)) \
+    X(gemm_f32, void, (int m, int64_t k, const float *a, int64_t lda, const float *panel, float *c, int64_t ldc))      \
+    X(gemm_rows, void,                                                                                                 \
+      (int m, int64_t k, int64_t n, const float *a, int64_t lda, const uint16_t *const *rows, float *c, int64_t ldc))  \
+    X(softmax, void, (int64_t n_rows, int64_t n_cols, float scale, float *s, int64_t ld, float *m, float *l))          \
+    X(pool, void, (int64_t n, int64_t n_rows, const float *const *k, const float *const *s, float *y))                 \
+    X(index_score, void,                                                                                               \
+      (int64_t n_keys, int64_t n_heads, const int32_t *acc, int64_t ld, const float *q_scale, const float *k_scale,    \
+       const float *w, float *y))                                                                                      \
+    X(exp, void, (int64_t n, const float *x, float *y))                                                                \
+    X(add_scaled, void, (int64_t n, float a, const float *x, float *y))                                                \
+    X(blend, void, (int64_t n, float a, float b, const float *x, float *y))                                            \
+    X(add_dequant, void, (int64_t n, const int32_t *acc, float scale, float *y))                                       \
+    X(scale_cols, void, (int64_t n, const float *x, const float *col_scale, float *y))                                 \
+    X(sum_squares, float, (int64_t n, const float *x))                                                                 \
+    X(amax, float, (int64_t n, const float *x))                                                                        \
+    X(scale_gamma, float, (int64_t n, const float *x, float inv, const uint16_t *gamma, float *y))                     \
+    X(scale, void, (int64_t n, const float *x, float inv, float *y))                                                   \
+    X(sum_parts, void, (int64_t n, int64_t n_parts, const float *x, int64_t stride, float *y))                         \
+    X(add, void, (int64_t n, const float *x, float *y))                                                                \
+    X(quantize_i8, void, (int64_t n, const float *x, float sq, int8_t *q))                                             \
+    X(dequant_i32, void, (int64_t n, const int32_t *acc, float row_scale, const float *col_scale, float *y))           \
+    X(widen_bf16, void, (int64_t n, const uint16_t *x, float *y))                                                      \
+    X(narrow_bf16, void, (int64_t n, const float *x, uint16_t *y))                                                     \
+    X(bias_i8, void, (int64_t n, const int8_t *x, uint8_t *y))                                                         \
     X(rotate, void, (int64_t n_pairs, const float *c, const float *s, float *x))
 #define UK_KERNELS(X) UK_BF16_KERNELS(X) UK_OTHER_KERNELS(X)
 

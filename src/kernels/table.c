@@ -8,12 +8,9 @@
 
 static const uk_table *const rows[] = {
 #ifdef DSV4_X86
-    &uk_row_avx512bf16,
-    &uk_row_avx512,
-    &uk_row_avx2,
+    &uk_row_avx512bf16, &uk_row_avx512, &uk_row_avx2,
 #endif
-    &uk_row_scalar,
-    NULL,
+    &uk_row_scalar,     NULL,
 };
 
 const uk_table *const *uk_all(void)

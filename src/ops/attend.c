@@ -187,12 +187,9 @@ static void score_keys(const attention *o, const workspace *w, const uk_packed *
             memcpy(rows + i * o->hd, w->rows[k + i], (size_t)o->hd * sizeof *rows);
         }
         o->uk->tile_bf16(m, UK_ROWS, o->hd, rows, o->hd, w->keys);
-        for (int64_t i = 0; i < q->n_panels * op_chunks(o->hd); i++) {
-            int64_t panel = i / op_chunks(o->hd), chunk = i % op_chunks(o->hd);
-            tile_range col = tile_at(chunk, OP_SUM_CHUNK, o->hd);
-            uk_acts keys = {(char *)w->keys + col.begin * UK_ROWS * o->uk->act_bytes, m, UK_ROWS, bytes};
-            o->uk->gemm_bf16(keys, col.end - col.begin, uk_panel_bf16(q, panel, col.begin), w->scores + k * ld + panel * UK_PANEL,
-                             ld, chunk > 0);
+        for (int64_t panel = 0; panel < q->n_panels; panel++) {
+            o->uk->gemm_bf16((uk_acts){w->keys, m, UK_ROWS, bytes}, o->hd, uk_panel_bf16(q, panel, 0),
+                             w->scores + k * ld + panel * UK_PANEL, ld);
         }
     }
 }

@@ -345,24 +345,24 @@ static void add_qkv(layer *l)
     const op_context *c = l->c;
     const int64_t *tile = c->tile;
     l->qr_acts = op_qkv_add(c, &(op_qkv_args){.x = l->xn,
-                                 .wq_a = op_tensor_named(c, "wq_a"),
-                                 .wq_b = op_tensor_named(c, "wq_b"),
-                                 .wkv = op_tensor_named(c, "wkv"),
-                                 .wq_b_scale = named(l, "wq_b_scale", 1),
-                                 .gamma_cq = named(l, "gamma_cq", 1),
-                                 .gamma_ckv = named(l, "gamma_ckv", 1),
-                                 .turns = l->turns,
-                                 .turn_rows = l->step.positions,
-                                 .q = l->q,
-                                 .kv = l->kv,
-                                 .qr = l->qr,
-                                 .qr_scale = l->qr_scale,
-                                 .tiles = {.low_rank = product_tiles(l),
-                                           .q_n_tile = tile[ATTENTION_Q_N_TILE],
-                                           .norm_t_tile = tile[ATTENTION_NORM_T_TILE],
-                                           .norm_parts = tile[ATTENTION_NORM_PARTS],
-                                           .head_t_tile = tile[ATTENTION_HEAD_T_TILE],
-                                           .head_group = tile[ATTENTION_HEAD_GROUP]}});
+                                              .wq_a = op_tensor_named(c, "wq_a"),
+                                              .wq_b = op_tensor_named(c, "wq_b"),
+                                              .wkv = op_tensor_named(c, "wkv"),
+                                              .wq_b_scale = named(l, "wq_b_scale", 1),
+                                              .gamma_cq = named(l, "gamma_cq", 1),
+                                              .gamma_ckv = named(l, "gamma_ckv", 1),
+                                              .turns = l->turns,
+                                              .turn_rows = l->step.positions,
+                                              .q = l->q,
+                                              .kv = l->kv,
+                                              .qr = l->qr,
+                                              .qr_scale = l->qr_scale,
+                                              .tiles = {.low_rank = product_tiles(l),
+                                                        .q_n_tile = tile[ATTENTION_Q_N_TILE],
+                                                        .norm_t_tile = tile[ATTENTION_NORM_T_TILE],
+                                                        .norm_parts = tile[ATTENTION_NORM_PARTS],
+                                                        .head_t_tile = tile[ATTENTION_HEAD_T_TILE],
+                                                        .head_group = tile[ATTENTION_HEAD_GROUP]}});
 }
 
 static void add_output(const layer *l)

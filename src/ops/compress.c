@@ -233,13 +233,8 @@ static void multiply_hadamard(const compress *o, const finish_rows *r)
     const uk_packed *w = &o->hadamard.packed;
     o->uk->narrow_bf16(w->k, r->y, r->rounded);
     o->uk->tile_bf16(1, 1, w->k, r->rounded, w->k, r->acts);
-    for (int64_t chunk = 0; chunk < op_chunks(w->k); chunk++) {
-        tile_range k = tile_at(chunk, OP_SUM_CHUNK, w->k);
-        for (int64_t panel = 0; panel < w->n_panels; panel++) {
-            uk_acts x = {r->acts + k.begin * o->uk->act_bytes, 1, 1, 0};
-            o->uk->gemm_bf16(x, k.end - k.begin, uk_panel_bf16(w, panel, k.begin), r->product + panel * UK_PANEL, UK_PANEL,
-                             chunk > 0);
-        }
+    for (int64_t panel = 0; panel < w->n_panels; panel++) {
+        o->uk->gemm_bf16((uk_acts){r->acts, 1, 1, 0}, w->k, uk_panel_bf16(w, panel, 0), r->product + panel * UK_PANEL, UK_PANEL);
     }
     memcpy(r->y, r->product, (size_t)w->n * sizeof *r->y);
 }

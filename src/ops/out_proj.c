@@ -270,7 +270,8 @@ static void add_first_product(const op_context *c, const out_proj *p, out_group 
     int64_t GI = p->a.o.cols / p->G, n_quant = tile_count(p->rs.rows, p->a.quant_t_tile);
     op_matrix o = op_matrix_cols(c, "attn.o[g]", p->a.o, sizeof(uint16_t), g * GI, GI);
     *group = (out_group){.p = p, .g = g};
-    group->r = op_project_bf16(c, "out.proj_a", op_acts_tile(c, "out.o_tile", o, DSV4_BF16), op_weight_pack(c, "wo_a[g]", group_of_wo_a(p, g)), proj_a_tiles(p));
+    group->r = op_project_bf16(c, "out.proj_a", op_acts_tile(c, "out.o_tile", o, DSV4_BF16),
+                               op_weight_pack(c, "wo_a[g]", group_of_wo_a(p, g)), proj_a_tiles(p));
     if (p->amax.data != NULL) {
         dsv4_graph_stage(c->g, &(dsv4_stage_desc){"out.amax", n_quant, run_amax, describe_amax, group,
                                                   (size_t)p->OL * sizeof(float), DSV4_VECTOR});
@@ -280,7 +281,8 @@ static void add_first_product(const op_context *c, const out_proj *p, out_group 
 static void add_second_product(const op_context *c, const out_proj *p, out_group *group)
 {
     int64_t n_quant = tile_count(p->rs.rows, p->a.quant_t_tile);
-    size_t quant_bytes = (size_t)p->OL * (sizeof(float) + UK_ROWS), proj_b_bytes = (size_t)(p->a.t_tile * UK_PANEL) * sizeof(int32_t);
+    size_t quant_bytes = (size_t)p->OL * (sizeof(float) + UK_ROWS),
+           proj_b_bytes = (size_t)(p->a.t_tile * UK_PANEL) * sizeof(int32_t);
     group->wo_b = dsv4_graph_memory(c->g, (size_t)p->n_slices * sizeof *group->wo_b);
     group->ri = dsv4_graph_memory(c->g, (size_t)p->n_slices * sizeof *group->ri);
     for (int64_t i = 0; group->wo_b != NULL && group->ri != NULL && i < p->n_slices; i++) {

@@ -1,7 +1,5 @@
 #include "ops/project.h"
 
-#include <string.h>
-
 #include "ops/chunk.h"
 
 /* ---- operands ---------------------------------------------------------------------------------------------------------- */
@@ -56,7 +54,7 @@ op_weight op_weight_pack(const op_context *c, const char *name, op_weight_source
 
 typedef struct project {
     const uk_table *uk;
-    op_acts x; /* of BF16 and INT8 weights */
+    op_acts x;        /* of BF16 and INT8 weights */
     op_matrix x_rows; /* of FP32 weights */
     op_weight w;
     op_product y;
@@ -109,17 +107,10 @@ static void describe_operands(const project *p, const project_tile *tile, int64_
     }
 }
 
-/* Where the sums of a panel and chunk go: row 0 of the block. */
-static float *sums_at(const project *p, const project_tile *tile, int64_t panel, int64_t chunk)
+/* Partial p of a panel: row 0 of the block. */
+static float *partial_at(const project *p, const project_tile *tile, int64_t panel, int64_t partial)
 {
-    int64_t partial = p->y.n_partials == 1 ? 0 : chunk;
     return (float *)p->y.sums.data + (partial * p->y.n_rows + tile->t.begin) * p->y.sums.cols + panel * UK_PANEL;
-}
-
-/* True if a chunk is added to those before it. */
-static bool adds(const project *p, int64_t chunk)
-{
-    return p->y.n_partials == 1 && chunk > 0;
 }
 
 static op_product add_stage(const op_context *c, project *p, dsv4_stage_desc desc)
@@ -133,14 +124,14 @@ static op_product add_stage(const op_context *c, project *p, dsv4_stage_desc des
 
 /* A product of T rows and K columns of x, or NULL. Its blocks own whole row groups. */
 static project *new_product(const op_context *c, const char *stage, int64_t T, int64_t K, op_weight w, op_project_tiles tiles,
-                            dsv4_dtype sums)
+                            int64_t n_partials, dsv4_dtype sums)
 {
     project *p = dsv4_graph_memory(c->g, sizeof *p);
     if (p == NULL) {
         return NULL;
     }
     tiles.t_tile = tile_min(tile_count(tiles.t_tile, UK_ROWS) * UK_ROWS, T);
-    *p = (project){.uk = c->uk, .w = w, .y = {{0}, tiles.k_split == 1 ? 1 : op_chunks(K), T}, .tiles = tiles, .T = T, .K = K};
+    *p = (project){.uk = c->uk, .w = w, .y = {{0}, n_partials, T}, .tiles = tiles, .T = T, .K = K};
     p->y.sums = op_matrix_new(c, stage, p->y.n_partials * T, w.packed.n_panels * UK_PANEL, sums);
     return p;
 }
@@ -156,29 +147,48 @@ static void describe_bf16(const void *arg, int64_t block, dsv4_describe *d)
     dsv4_costs(d, (dsv4_work){.flops_bf16 = multiply_adds(&tile)});
 }
 
-/* A panel is read as it lies in memory: chunk after chunk. */
+/* One chunk of a panel for all rows of the block. */
+static void chunk_bf16(const project *p, const project_tile *tile, int64_t panel, int64_t chunk, float *y, int64_t ld)
+{
+    tile_range k = tile_at(chunk, OP_SUM_CHUNK, p->K);
+    p->uk->gemm_bf16(op_acts_at(&p->x, tile->t, k.begin), k.end - k.begin, uk_panel_bf16(&p->w.packed, panel, k.begin), y, ld);
+}
+
+/* A panel is read as it lies in memory, chunk after chunk. Where one partial is wanted of several chunks, these wait in scratch,
+ * [chunks][rows][UK_PANEL]. */
 static void run_bf16(const void *arg, int64_t block, void *scratch)
 {
-    (void)scratch;
     const project *p = arg;
     project_tile tile = tile_of(p, block);
+    bool sums_up = p->y.n_partials < op_chunks(p->K);
+    int64_t ld = p->y.sums.cols, part = (tile.t.end - tile.t.begin) * UK_PANEL;
     for (int64_t panel = tile.panel.begin; panel < tile.panel.end; panel++) {
         for (int64_t chunk = tile.chunk.begin; chunk < tile.chunk.end; chunk++) {
-            tile_range k = tile_at(chunk, OP_SUM_CHUNK, p->K);
-            p->uk->gemm_bf16(op_acts_at(&p->x, tile.t, k.begin), k.end - k.begin, uk_panel_bf16(&p->w.packed, panel, k.begin),
-                             sums_at(p, &tile, panel, chunk), p->y.sums.cols, adds(p, chunk));
+            if (sums_up) {
+                chunk_bf16(p, &tile, panel, chunk, (float *)scratch + chunk * part, UK_PANEL);
+            } else {
+                chunk_bf16(p, &tile, panel, chunk, partial_at(p, &tile, panel, chunk), ld);
+            }
+        }
+        for (int64_t t = 0; sums_up && t < tile.t.end - tile.t.begin; t++) {
+            p->uk->sum_parts(UK_PANEL, op_chunks(p->K), (float *)scratch + t * UK_PANEL, part,
+                             partial_at(p, &tile, panel, 0) + t * ld);
         }
     }
 }
 
 op_product op_project_bf16(const op_context *c, const char *stage, op_acts x, op_weight w, op_project_tiles tiles)
 {
-    project *p = new_product(c, stage, x.rows, x.cols, w, tiles, DSV4_F32);
+    project *p = new_product(c, stage, x.rows, x.cols, w, tiles, tiles.k_split == 1 ? 1 : op_chunks(x.cols), DSV4_F32);
     if (p == NULL) {
         return (op_product){0};
     }
     p->x = x;
-    return add_stage(c, p, (dsv4_stage_desc){.name = stage, .run = run_bf16, .describe = describe_bf16});
+    int64_t waiting = p->y.n_partials < op_chunks(p->K) ? op_chunks(p->K) * p->tiles.t_tile * UK_PANEL : 0;
+    return add_stage(
+        c, p,
+        (dsv4_stage_desc){
+            .name = stage, .run = run_bf16, .describe = describe_bf16, .scratch_bytes = (size_t)waiting * sizeof(float)});
 }
 
 /* ---- FP32 -------------------------------------------------------------------------------------------------------------- */
@@ -198,8 +208,8 @@ static void chunk_f32(const project *p, const project_tile *tile, int64_t chunk,
     int64_t width = k.end - k.begin, ld = p->y.sums.cols, rows = tile->t.end - tile->t.begin;
     for (int64_t panel = tile->panel.begin; panel < tile->panel.end; panel++) {
         for (int64_t t = 0; t < rows; t += UK_ROWS) {
-            p->uk->gemm_f32((int)tile_min(rows - t, UK_ROWS), width, x + t * width, width, uk_panel_f32(&p->w.packed, panel, k.begin),
-                            sums_at(p, tile, panel, chunk) + t * ld, ld, adds(p, chunk));
+            p->uk->gemm_f32((int)tile_min(rows - t, UK_ROWS), width, x + t * width, width,
+                            uk_panel_f32(&p->w.packed, panel, k.begin), partial_at(p, tile, panel, chunk) + t * ld, ld);
         }
     }
 }
@@ -221,7 +231,7 @@ static void run_f32(const void *arg, int64_t block, void *scratch)
 
 op_product op_project_f32(const op_context *c, const char *stage, op_matrix x, op_weight w, op_project_tiles tiles)
 {
-    project *p = new_product(c, stage, x.rows, x.cols, w, tiles, DSV4_F32);
+    project *p = new_product(c, stage, x.rows, x.cols, w, tiles, op_chunks(x.cols), DSV4_F32);
     if (p == NULL) {
         return (op_product){0};
     }
@@ -259,7 +269,7 @@ static void run_i8(const void *arg, int64_t block, void *scratch)
 
 op_product op_project_i8(const op_context *c, const char *stage, op_acts x, op_weight w, int64_t t_tile, int64_t n_tile)
 {
-    project *p = new_product(c, stage, x.rows, x.cols, w, (op_project_tiles){t_tile, n_tile, 1}, DSV4_I32);
+    project *p = new_product(c, stage, x.rows, x.cols, w, (op_project_tiles){t_tile, n_tile, 1}, 1, DSV4_I32);
     if (p == NULL) {
         return (op_product){0};
     }
@@ -271,11 +281,8 @@ op_product op_project_i8(const op_context *c, const char *stage, op_acts x, op_w
 
 void op_product_row(const uk_table *uk, const op_product *y, int64_t t, int64_t begin, int64_t end, float *dst)
 {
-    const float *row = (const float *)y->sums.data + t * y->sums.cols + begin;
-    memcpy(dst, row, (size_t)(end - begin) * sizeof *dst);
-    for (int64_t p = 1; p < y->n_partials; p++) {
-        uk->add(end - begin, row + p * y->n_rows * y->sums.cols, dst);
-    }
+    uk->sum_parts(end - begin, y->n_partials, (const float *)y->sums.data + t * y->sums.cols + begin, y->n_rows * y->sums.cols,
+                  dst);
 }
 
 void op_product_reads(dsv4_describe *d, const op_product *y, int64_t t0, int64_t t1, int64_t begin, int64_t end)

@@ -6,8 +6,8 @@
 enum { EIGHTHS = UK_PANEL / 8, STEP_VALUES = 2 * UK_PANEL, CHUNK_STEPS = UK_CHUNK / 2 };
 
 /* One chunk of up to 64 steps; add: to the sums that c holds. */
-UK_INLINE void gemm_chunk(const int m, int64_t n_steps, const float *a, int64_t a_step, const uint16_t *panel, float *c, int64_t ldc,
-                          bool add)
+UK_INLINE void gemm_chunk(const int m, int64_t n_steps, const float *a, int64_t a_step, const uint16_t *panel, float *c,
+                          int64_t ldc, bool add)
 {
     const __m256i high_half = _mm256_set1_epi32((int)0xffff0000);
     __m256 sums[2][EIGHTHS];
@@ -37,35 +37,25 @@ UK_INLINE void gemm_chunk(const int m, int64_t n_steps, const float *a, int64_t 
     }
 }
 
-/* All chunks of m rows: added up beside c, then put into c or added to it. */
-UK_INLINE void gemm_pass(const int m, int64_t n_steps, const float *a, int64_t a_step, const uint16_t *panel, float *c, int64_t ldc,
-                         bool add)
+UK_INLINE void gemm_pass(const int m, int64_t n_steps, const float *a, int64_t a_step, const uint16_t *panel, float *c, int64_t ldc)
 {
-    float sums[2 * UK_PANEL];
     int64_t step = 0;
     do {
         int64_t n = n_steps - step < CHUNK_STEPS ? n_steps - step : CHUNK_STEPS;
-        gemm_chunk(m, n, a + step * a_step, a_step, panel + step * STEP_VALUES, sums, UK_PANEL, step > 0);
+        gemm_chunk(m, n, a + step * a_step, a_step, panel + step * STEP_VALUES, c, ldc, step > 0);
         step += n;
     } while (step < n_steps);
-    UK_UNROLL
-    for (int i = 0; i < m; i++) {
-        UK_UNROLL
-        for (int e = 0; e < EIGHTHS; e++) {
-            avx2_store_sums(c + i * ldc + 8 * e, _mm256_loadu_ps(sums + i * UK_PANEL + 8 * e), add);
-        }
-    }
 }
 
-void uk_avx2_gemm_bf16(uk_acts a, int64_t k, const uint16_t *panel, float *c, int64_t ldc, bool add)
+void uk_avx2_gemm_bf16(uk_acts a, int64_t k, const uint16_t *panel, float *c, int64_t ldc)
 {
     uint32_t mode = avx2_flush_denormals();
     for (int64_t i = 0; i < a.rows; i += 2) {
         const float *x = (const float *)((const char *)a.data + i / UK_ROWS * a.group_bytes) + 2 * (i % UK_ROWS);
         if (i + 1 < a.rows) {
-            gemm_pass(2, (k + 1) / 2, x, 2 * a.group_rows, panel, c + i * ldc, ldc, add);
+            gemm_pass(2, (k + 1) / 2, x, 2 * a.group_rows, panel, c + i * ldc, ldc);
         } else {
-            gemm_pass(1, (k + 1) / 2, x, 2 * a.group_rows, panel, c + i * ldc, ldc, add);
+            gemm_pass(1, (k + 1) / 2, x, 2 * a.group_rows, panel, c + i * ldc, ldc);
         }
     }
     _mm_setcsr(mode);

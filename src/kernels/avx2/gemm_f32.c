@@ -34,27 +34,22 @@ UK_INLINE void gemm_chunk(const int m, int64_t k, const float *a, int64_t lda, c
     }
 }
 
-/* All chunks of m rows: added up beside c, then put into c or added to it. */
-UK_INLINE void gemm_panel(const int m, int64_t k, const float *a, int64_t lda, const float *panel, float *c, int64_t ldc, bool add)
+UK_INLINE void gemm_panel(const int m, int64_t k, const float *a, int64_t lda, const float *panel, float *c, int64_t ldc)
 {
-    float sums[2 * UK_PANEL];
     int64_t first = 0;
     do {
         int64_t n = k - first < UK_CHUNK ? k - first : UK_CHUNK;
-        gemm_chunk(m, n, a + first, lda, panel + first * UK_PANEL, sums, UK_PANEL, first > 0);
+        gemm_chunk(m, n, a + first, lda, panel + first * UK_PANEL, c, ldc, first > 0);
         first += n;
     } while (first < k);
-    for (int j = 0; j < m * UK_PANEL; j += AVX2_STEP) {
-        avx2_store_sums(c + j / UK_PANEL * ldc + j % UK_PANEL, _mm256_loadu_ps(sums + j), add);
-    }
 }
 
-void uk_avx2_gemm_f32(int m, int64_t k, const float *a, int64_t lda, const float *panel, float *c, int64_t ldc, bool add)
+void uk_avx2_gemm_f32(int m, int64_t k, const float *a, int64_t lda, const float *panel, float *c, int64_t ldc)
 {
     for (; m >= 2; m -= 2, a += 2 * lda, c += 2 * ldc) {
-        gemm_panel(2, k, a, lda, panel, c, ldc, add);
+        gemm_panel(2, k, a, lda, panel, c, ldc);
     }
     if (m == 1) {
-        gemm_panel(1, k, a, lda, panel, c, ldc, add);
+        gemm_panel(1, k, a, lda, panel, c, ldc);
     }
 }

@@ -15,8 +15,8 @@ UK_INLINE __m256i broadcast_lane(const uint8_t *a)
     return _mm256_set1_epi32(lane);
 }
 
-UK_INLINE void gemm_pass(const int m, int64_t k4, const uint8_t *a, int64_t a_step, const int8_t *panel,
-                         const int32_t *correction, int32_t *c, int64_t ldc)
+UK_INLINE void gemm_pass(const int m, int64_t k4, const uint8_t *a, int64_t a_step, const int8_t *panel, const int32_t *correction,
+                         int32_t *c, int64_t ldc)
 {
     __m256i sum[2][EIGHTHS], a_even[2], a_odd[2];
     UK_UNROLL

@@ -12,8 +12,8 @@ typedef void tile_store_fn(__m256i lanes, char *dst);
 typedef void tile_store_one_fn(uint32_t lane, char *dst);
 
 /* The lanes [first, end) of a group, one by one. Missing rows and the bytes behind row_bytes are zero. */
-UK_INLINE void tile_lanes(int64_t rows, int64_t group_rows, int64_t first, int64_t end, const char *x, int64_t ld, int64_t row_bytes,
-                          int64_t lane_bytes, tile_store_one_fn *store, char *dst)
+UK_INLINE void tile_lanes(int64_t rows, int64_t group_rows, int64_t first, int64_t end, const char *x, int64_t ld,
+                          int64_t row_bytes, int64_t lane_bytes, tile_store_one_fn *store, char *dst)
 {
     for (int64_t l = first; l < end; l++) {
         size_t n = (size_t)(row_bytes - 4 * l < 4 ? row_bytes - 4 * l : 4);

@@ -75,6 +75,19 @@ void uk_avx2_scale(int64_t n, const float *x, float inv, float *y)
     }
 }
 
+void uk_avx2_sum_parts(int64_t n, int64_t n_parts, const float *x, int64_t stride, float *y)
+{
+    for (int64_t i = 0; i < n; i += AVX2_STEP) {
+        __m256d low = _mm256_setzero_pd(), high = low;
+        for (int64_t p = 0; p < n_parts; p++) {
+            __m256 v = avx2_load_f32(x + p * stride + i, n - i);
+            low = _mm256_add_pd(low, _mm256_cvtps_pd(_mm256_castps256_ps128(v)));
+            high = _mm256_add_pd(high, _mm256_cvtps_pd(_mm256_extractf128_ps(v, 1)));
+        }
+        avx2_store_f32(y + i, _mm256_set_m128(_mm256_cvtpd_ps(high), _mm256_cvtpd_ps(low)), n - i);
+    }
+}
+
 void uk_avx2_add(int64_t n, const float *x, float *y)
 {
     for (int64_t i = 0; i < n; i += AVX2_STEP) {

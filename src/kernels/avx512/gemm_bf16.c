@@ -25,7 +25,7 @@ UK_INLINE void add_step(const int m, const char *a, __m512i left, __m512i right,
 
 #include "kernels/avx512/gemm_bf16.h"
 
-void uk_avx512_gemm_bf16(uk_acts a, int64_t k, const uint16_t *panel, float *c, int64_t ldc, bool add)
+void uk_avx512_gemm_bf16(uk_acts a, int64_t k, const uint16_t *panel, float *c, int64_t ldc)
 {
-    gemm_bf16(a, k, panel, c, ldc, add);
+    gemm_bf16(a, k, panel, c, ldc);
 }

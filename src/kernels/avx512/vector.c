@@ -52,6 +52,18 @@ void uk_avx512_scale(int64_t n, const float *x, float inv, float *y)
     }
 }
 
+void uk_avx512_sum_parts(int64_t n, int64_t n_parts, const float *x, int64_t stride, float *y)
+{
+    for (int64_t i = 0; i < n; i += AVX512_STEP / 2) {
+        __mmask8 mask = (__mmask8)avx512_lanes(n - i);
+        __m512d sum = _mm512_setzero_pd();
+        for (int64_t p = 0; p < n_parts; p++) {
+            sum = _mm512_add_pd(sum, _mm512_cvtps_pd(_mm256_maskz_loadu_ps(mask, x + p * stride + i)));
+        }
+        _mm256_mask_storeu_ps(y + i, mask, _mm512_cvtpd_ps(sum));
+    }
+}
+
 void uk_avx512_add(int64_t n, const float *x, float *y)
 {
     for (int64_t i = 0; i < n; i += AVX512_STEP) {

@@ -40,13 +40,13 @@ void uk_scalar_tile_i8(int64_t rows, int64_t group_rows, int64_t k, const int8_t
 
 /* ---- products -------------------------------------------------------------------------------------------------------------- */
 
-void uk_scalar_gemm_bf16(uk_acts a, int64_t k, const uint16_t *panel, float *c, int64_t ldc, bool add)
+void uk_scalar_gemm_bf16(uk_acts a, int64_t k, const uint16_t *panel, float *c, int64_t ldc)
 {
     int64_t n_steps = (k + 1) / 2;
     for (int64_t i = 0; i < a.rows; i++) {
         const uint16_t *x = (const uint16_t *)((const char *)a.data + i / UK_ROWS * a.group_bytes) + 2 * (i % UK_ROWS);
         for (int j = 0; j < UK_PANEL; j++) {
-            float *y = &c[i * ldc + j], sum = 0.0f;
+            float sum = 0.0f;
             for (int64_t first = 0; first < n_steps; first += UK_CHUNK / 2) {
                 float chunk = 0.0f;
                 for (int64_t s = first; s < n_steps && s < first + UK_CHUNK / 2; s++) {
@@ -55,7 +55,7 @@ void uk_scalar_gemm_bf16(uk_acts a, int64_t k, const uint16_t *panel, float *c, 
                 }
                 sum = first == 0 ? chunk : scalar_flush(sum + chunk);
             }
-            *y = add ? scalar_flush(scalar_flush(*y) + sum) : sum;
+            c[i * ldc + j] = sum;
         }
     }
 }
@@ -74,7 +74,7 @@ void uk_scalar_gemm_i8(uk_acts a, int64_t k4, const int8_t *panel, const int32_t
     }
 }
 
-void uk_scalar_gemm_f32(int m, int64_t k, const float *a, int64_t lda, const float *panel, float *c, int64_t ldc, bool add)
+void uk_scalar_gemm_f32(int m, int64_t k, const float *a, int64_t lda, const float *panel, float *c, int64_t ldc)
 {
     for (int i = 0; i < m; i++) {
         for (int j = 0; j < UK_PANEL; j++) {
@@ -86,7 +86,7 @@ void uk_scalar_gemm_f32(int m, int64_t k, const float *a, int64_t lda, const flo
                 }
                 sum = first == 0 ? chunk : sum + chunk;
             }
-            c[i * ldc + j] = add ? c[i * ldc + j] + sum : sum;
+            c[i * ldc + j] = sum;
         }
     }
 }

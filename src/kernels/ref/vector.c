@@ -37,6 +37,17 @@ void uk_scalar_scale(int64_t n, const float *x, float inv, float *y)
     }
 }
 
+void uk_scalar_sum_parts(int64_t n, int64_t n_parts, const float *x, int64_t stride, float *y)
+{
+    for (int64_t i = 0; i < n; i++) {
+        double sum = 0;
+        for (int64_t p = 0; p < n_parts; p++) {
+            sum += x[p * stride + i];
+        }
+        y[i] = (float)sum;
+    }
+}
+
 void uk_scalar_add(int64_t n, const float *x, float *y)
 {
     for (int64_t i = 0; i < n; i++) {
