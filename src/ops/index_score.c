@@ -70,13 +70,14 @@ static void describe_score(const void *arg, int64_t block, dsv4_describe *d)
 
 /* What a block has in scratch. */
 typedef struct score_scratch {
-    int32_t *acc;   /* [key_tile][padded heads] */
-    float *w;       /* [tokens][IH] */
-    float *scores;  /* [key_tile] */
-    float *k_scale; /* [key_tile] */
-    float *row;     /* [ID] */
-    char *keys;     /* [key_tile] rows, as the product takes them */
-    int8_t *q8;     /* [UK_ROWS][ID] */
+    topk_list *best; /* [tokens] */
+    int32_t *acc;    /* [key_tile][padded heads] */
+    float *w;        /* [tokens][IH] */
+    float *scores;   /* [key_tile] */
+    float *k_scale;  /* [key_tile] */
+    float *row;      /* [ID] */
+    char *keys;      /* [key_tile] rows, as the product takes them */
+    int8_t *q8;      /* [UK_ROWS][ID] */
 } score_scratch;
 
 /* Bytes of UK_ROWS keys. */
@@ -93,12 +94,19 @@ static int64_t padded_heads(const index_stages *o)
 static size_t scratch_bytes(const index_stages *o)
 {
     int64_t words = o->key_tile * (padded_heads(o) + 2) + o->t_tile * o->IH + o->ID;
-    return (size_t)words * sizeof(float) + (size_t)(tile_count(o->key_tile, UK_ROWS) * group_bytes(o) + UK_ROWS * o->ID);
+    size_t list_bytes = sizeof(topk_list) + 2 * (size_t)o->topk * sizeof(uint64_t);
+    return (size_t)o->t_tile * list_bytes + (size_t)words * sizeof(float) +
+           (size_t)(tile_count(o->key_tile, UK_ROWS) * group_bytes(o) + UK_ROWS * o->ID);
 }
 
 static score_scratch lay_out(const index_stages *o, void *scratch)
 {
-    score_scratch s = {.acc = scratch};
+    score_scratch s = {.best = scratch};
+    uint64_t *best_keys = (uint64_t *)(s.best + o->t_tile);
+    for (int64_t i = 0; i < o->t_tile; i++) {
+        s.best[i] = (topk_list){best_keys + 2 * i * o->topk, 0, o->topk, UINT64_MAX};
+    }
+    s.acc = (int32_t *)(best_keys + 2 * o->t_tile * o->topk);
     s.w = (float *)(s.acc + o->key_tile * padded_heads(o));
     s.scores = s.w + o->t_tile * o->IH;
     s.k_scale = s.scores + o->key_tile;
@@ -143,15 +151,15 @@ static int64_t visible_rows(const index_stages *o, int64_t t)
     return ((const int32_t *)o->a.n_visible.data)[t];
 }
 
-static topk_list best_of(const index_stages *o, int64_t t, int64_t part)
+/* Where the best keys of a token and part lie for the merge, and how many they are. */
+static uint64_t *best_of(const index_stages *o, int64_t t, int64_t part)
 {
-    uint64_t *keys = (uint64_t *)o->best.data + t * o->best.ld + part * o->topk;
-    return (topk_list){keys, ((const int32_t *)o->n_best.data)[t * o->n_best.ld + part], o->topk};
+    return (uint64_t *)o->best.data + t * o->best.ld + part * o->topk;
 }
 
-static void set_n_best(const index_stages *o, int64_t t, int64_t part, int64_t n)
+static int32_t *n_best_of(const index_stages *o, int64_t t, int64_t part)
 {
-    ((int32_t *)o->n_best.data)[t * o->n_best.ld + part] = (int32_t)n;
+    return (int32_t *)o->n_best.data + t * o->n_best.ld + part;
 }
 
 /* y[0..n) = the scores of the tile's keys for token t, whose head weights are w. */
@@ -167,7 +175,7 @@ static void score_keys(const index_stages *o, int64_t t, int64_t n, const float 
 }
 
 /* Scores the loaded key tile `rows` for token t, and keeps the best of it. */
-static void score_token(const index_stages *o, int64_t t, int64_t part, tile_range rows, const float *w, const score_scratch *s)
+static void score_token(const index_stages *o, int64_t t, tile_range rows, const float *w, const score_scratch *s, topk_list *best)
 {
     bool wanted = o->a.score.data != NULL;
     int64_t n_rows = rows.end - rows.begin, n = tile_min(visible_rows(o, t) - rows.begin, n_rows);
@@ -177,9 +185,14 @@ static void score_token(const index_stages *o, int64_t t, int64_t part, tile_ran
     for (int64_t i = n; wanted && i < n_rows; i++) {
         y[i] = -FLT_MAX;
     }
-    topk_list list = best_of(o, t, part);
-    topk_add_scores(&list, y, n, (int32_t)rows.begin);
-    set_n_best(o, t, part, list.n);
+    topk_add_scores(best, y, n, (int32_t)rows.begin);
+}
+
+static void keep_best(const index_stages *o, int64_t t, int64_t part, topk_list *best)
+{
+    topk_cut(best);
+    memcpy(best_of(o, t, part), best->keys, (size_t)best->n * sizeof *best->keys);
+    *n_best_of(o, t, part) = (int32_t)best->n;
 }
 
 static void run_score(const void *arg, int64_t block, void *scratch)
@@ -192,7 +205,6 @@ static void run_score(const void *arg, int64_t block, void *scratch)
         float *w = s.w + (t - tile.t.begin) * o->IH;
         op_product_row(o->uk, &o->w, t, 0, o->IH, w);
         o->uk->scale(o->IH, w, o->w_scale, w);
-        set_n_best(o, t, tile.part, 0);
         n_seen = visible_rows(o, t) > n_seen ? visible_rows(o, t) : n_seen;
     }
     int64_t end = o->a.score.data != NULL ? o->columns : n_seen;
@@ -200,8 +212,11 @@ static void run_score(const void *arg, int64_t block, void *scratch)
         tile_range rows = {row, tile_min(row + o->key_tile, end)};
         load_keys(o, tile.request, rows.begin, tile_min(rows.end, n_seen), &s);
         for (int64_t t = tile.t.begin; t < tile.t.end; t++) {
-            score_token(o, t, tile.part, rows, s.w + (t - tile.t.begin) * o->IH, &s);
+            score_token(o, t, rows, s.w + (t - tile.t.begin) * o->IH, &s, &s.best[t - tile.t.begin]);
         }
+    }
+    for (int64_t t = tile.t.begin; t < tile.t.end; t++) {
+        keep_best(o, t, tile.part, &s.best[t - tile.t.begin]);
     }
 }
 
@@ -229,10 +244,9 @@ static void write_rows(const index_stages *o, int64_t t, const topk_list *chosen
 static void run_topk(const void *arg, int64_t t, void *scratch)
 {
     const index_stages *o = arg;
-    topk_list chosen = {scratch, 0, o->topk};
+    topk_list chosen = {scratch, 0, o->topk, UINT64_MAX};
     for (int64_t part = 0; part < o->parts; part++) {
-        topk_list list = best_of(o, t, part);
-        topk_add_keys(&chosen, list.keys, list.n);
+        topk_add_keys(&chosen, best_of(o, t, part), *n_best_of(o, t, part));
     }
     topk_sort(&chosen);
     write_rows(o, t, &chosen);
@@ -252,6 +266,6 @@ void index_add_score(const op_context *c, index_stages *o)
     o->n_best = op_matrix_new(c, "index.n_best", o->T, o->parts, DSV4_I32);
     dsv4_graph_stage(c->g,
                      &(dsv4_stage_desc){"index.score", score_blocks(o), run_score, describe_score, o, scratch_bytes(o), DSV4_CUBE});
-    dsv4_graph_stage(
-        c->g, &(dsv4_stage_desc){"index.topk", o->T, run_topk, describe_topk, o, (size_t)o->topk * sizeof(uint64_t), DSV4_VECTOR});
+    dsv4_graph_stage(c->g, &(dsv4_stage_desc){"index.topk", o->T, run_topk, describe_topk, o,
+                                              2 * (size_t)o->topk * sizeof(uint64_t), DSV4_VECTOR});
 }

@@ -1,37 +1,116 @@
 #include "ops/topk.h"
 
-/* Lets `key` sink from place i of a heap of n keys, whose place i is free. */
-static void sink(uint64_t *keys, int64_t n, int64_t i, uint64_t key)
+enum { SHORT = 16 };
+
+/* ---- order ------------------------------------------------------------------------------------------------------------------ */
+
+static void sort_short(uint64_t *keys, int64_t n)
 {
-    for (int64_t child = 2 * i + 1; child < n; child = 2 * i + 1) {
-        child += child + 1 < n && keys[child + 1] > keys[child];
-        if (keys[child] <= key) {
-            break;
+    for (int64_t i = 1; i < n; i++) {
+        uint64_t key = keys[i];
+        int64_t j = i;
+        for (; j > 0 && keys[j - 1] > key; j--) {
+            keys[j] = keys[j - 1];
         }
-        keys[i] = keys[child];
-        i = child;
+        keys[j] = key;
     }
-    keys[i] = key;
 }
 
-static void make_heap(uint64_t *keys, int64_t n)
+static void swap(uint64_t *a, uint64_t *b)
 {
-    for (int64_t i = n / 2 - 1; i >= 0; i--) {
-        sink(keys, n, i, keys[i]);
+    uint64_t key = *a;
+    *a = *b;
+    *b = key;
+}
+
+static void sort_three(uint64_t *a, uint64_t *b, uint64_t *c)
+{
+    if (*b < *a) {
+        swap(a, b);
+    }
+    if (*c < *b) {
+        swap(b, c);
+    }
+    if (*b < *a) {
+        swap(a, b);
+    }
+}
+
+/* Puts the keys below a middling one of them in front, itself behind them, the others last; returns its place. Without branches on
+ * keys: they are as good as random. n >= 3. */
+static int64_t split(uint64_t *keys, int64_t n)
+{
+    uint64_t *first = keys, *middle = keys + n / 2, *last = keys + n - 1, pivot;
+    int64_t below = 0;
+    sort_three(first, middle, last);
+    swap(middle, last);
+    pivot = *last;
+    for (int64_t i = 0; i < n - 1; i++) {
+        uint64_t key = keys[i];
+        keys[i] = keys[below];
+        keys[below] = key;
+        below += key < pivot;
+    }
+    swap(keys + below, last);
+    return below;
+}
+
+/* Sorts; the recursion goes into the shorter side, so it is at most 63 deep. */
+static void sort(uint64_t *keys, int64_t n)
+{
+    while (n > SHORT) {
+        int64_t at = split(keys, n);
+        if (at < n / 2) {
+            sort(keys, at);
+            keys += at + 1;
+            n -= at + 1;
+        } else {
+            sort(keys + at + 1, n - at - 1);
+            n = at;
+        }
+    }
+    sort_short(keys, n);
+}
+
+/* Puts the smallest n_first keys in front. */
+static void select_first(uint64_t *keys, int64_t n, int64_t n_first)
+{
+    while (n > SHORT && n_first > 0 && n_first < n) {
+        int64_t at = split(keys, n);
+        if (at >= n_first) {
+            n = at;
+        } else {
+            keys += at + 1;
+            n -= at + 1;
+            n_first -= at + 1;
+        }
+    }
+    if (n <= SHORT) {
+        sort_short(keys, n);
+    }
+}
+
+/* ---- lists ------------------------------------------------------------------------------------------------------------------ */
+
+void topk_cut(topk_list *list)
+{
+    if (list->n <= list->capacity) {
+        return;
+    }
+    select_first(list->keys, list->n, list->capacity);
+    list->n = list->capacity;
+    list->bound = 0;
+    for (int64_t i = 0; i < list->n; i++) {
+        list->bound = list->keys[i] > list->bound ? list->keys[i] : list->bound;
     }
 }
 
 static inline void add(topk_list *list, uint64_t key)
 {
-    if (list->n == list->capacity) {
-        if (key < list->keys[0]) {
-            sink(list->keys, list->n, 0, key);
-        }
-        return;
-    }
-    list->keys[list->n++] = key;
-    if (list->n == list->capacity) {
-        make_heap(list->keys, list->n);
+    list->keys[list->n] = key;
+    list->n += key < list->bound;
+    if (list->n == 2 * list->capacity) {
+        topk_cut(list);
     }
 }
 
@@ -51,10 +130,6 @@ void topk_add_keys(topk_list *list, const uint64_t *keys, int64_t n)
 
 void topk_sort(topk_list *list)
 {
-    make_heap(list->keys, list->n);
-    for (int64_t i = list->n - 1; i > 0; i--) {
-        uint64_t best = list->keys[i];
-        list->keys[i] = list->keys[0];
-        sink(list->keys, i, 0, best);
-    }
+    topk_cut(list);
+    sort(list->keys, list->n);
 }

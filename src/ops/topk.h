@@ -24,10 +24,13 @@ static inline int32_t topk_row(uint64_t key)
     return (int32_t)(uint32_t)key;
 }
 
-/* The best keys so far, at most `capacity` >= 1 of them, in the caller's memory. Once full, a heap with the worst key first. */
+/* The best keys so far, in the caller's memory of 2 * capacity keys, capacity >= 1. A key that comes is added if it is better than
+ * `bound`; when the memory is full, the best `capacity` keys are kept and the bound falls to the worst of them. So a stream of n
+ * keys takes time of the order of n, whatever the capacity. */
 typedef struct topk_list {
     uint64_t *keys;
     int64_t n, capacity;
+    uint64_t bound; /* UINT64_MAX at first */
 } topk_list;
 
 /* Adds rows row0, row0 + 1, ... with these scores. */
@@ -35,7 +38,10 @@ void topk_add_scores(topk_list *list, const float *scores, int64_t n, int32_t ro
 
 void topk_add_keys(topk_list *list, const uint64_t *keys, int64_t n);
 
-/* Puts the best key first. Nothing can be added after it. */
+/* Keeps the best `capacity` keys, in no order. */
+void topk_cut(topk_list *list);
+
+/* Keeps the best `capacity` keys, the best first. */
 void topk_sort(topk_list *list);
 
 #endif

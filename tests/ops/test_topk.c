@@ -45,11 +45,11 @@ static void sort_all(const float *scores, int64_t n, int64_t k, int32_t *rows)
 /* The best k of n scores dealt in tiles to so many lists of k, which are then merged. */
 static int64_t choose(const float *scores, int64_t n, int64_t k, int64_t tile, int64_t parts, int32_t *rows)
 {
-    uint64_t *keys = calloc((size_t)((parts + 1) * k), sizeof *keys);
+    uint64_t *keys = calloc((size_t)((parts + 1) * 2 * k), sizeof *keys);
     assert_non_null(keys);
-    topk_list chosen = {keys + parts * k, 0, k};
+    topk_list chosen = {keys + parts * 2 * k, 0, k, UINT64_MAX};
     for (int64_t part = 0; part < parts; part++) {
-        topk_list list = {keys + part * k, 0, k};
+        topk_list list = {keys + part * 2 * k, 0, k, UINT64_MAX};
         for (int64_t begin = part * tile; begin < n; begin += parts * tile) {
             topk_add_scores(&list, scores + begin, begin + tile < n ? tile : n - begin, (int32_t)begin);
         }
