@@ -70,7 +70,7 @@ int64_t op_win_bias_cols(int64_t window, int64_t T, int64_t attn_tile);
 /* SPEC 5.4: min(padded, W+KT), padded = W + min(KT, prefill_max_compressed) in whole blocks. */
 int64_t op_prefill_max_len(const dsv4_config *config);
 
-/* Adds the stage attn.keys (one block: checks the lists, refuses the step or writes all codes; a refused step has no keys) and
+/* Adds the stages attn.keys (checks the lists; a block that refuses leaves its tokens without keys), attn.keys_verdict and
  * returns the codes, I32 [T, slots]. */
 op_matrix op_key_lists_add(const op_context *c, const op_key_lists *a);
 

@@ -4,9 +4,10 @@
  *           c through compressed_table. In a prefill chunk (one request, S = T) an index that names a token from n_tokens on, or a
  *           compressed row beyond the table, is no key.
  * SHAPES    raw i32[T,width]  ring_table, compressed_table i32[requests,pages]  ->  codes i32[T,slots], attend.h
- * STAGES    attn.keys  [all]  raw, lens, n_tokens, tables, win_bias -> codes, verdict   blocks: 1
+ * STAGES    attn.keys          [2]    raw, lens, n_tokens, tables, win_bias -> codes, what each block refuses
+ *           attn.keys_verdict  [all]  what the blocks refuse -> verdict                 blocks: 1
  * REFUSED   an index that names no row, a page table that does not lead to one, an HCA slot that holds another ring row, a win_bias
- *           of another set. Then all codes are -1. */
+ *           of another set. Then the codes of that block's tokens are -1, and the first refusal is the verdict. */
 #include "ops/attend.h"
 
 #include <stdio.h>
@@ -15,12 +16,12 @@
 #include "ops/tile.h"
 #include "ops/verdict.h"
 
-enum { NO_KEY = -1, REFUSED = -2 };
+enum { NO_KEY = -1, REFUSED = -2, BLOCK_TOKENS = 2 };
 
 typedef struct key_lists {
     op_key_lists a;
     op_verdict verdict;
-    op_matrix codes;
+    op_matrix codes, refusals; /* refusals: a dsv4_error per block */
     int64_t W, tile;
 } key_lists;
 
@@ -44,6 +45,7 @@ int64_t op_prefill_max_len(const dsv4_config *config)
 
 typedef struct entry {
     int64_t t, slot, index;
+    dsv4_error *refusal;
 } entry;
 
 /* A paged cache and the table that leads to its rows. */
@@ -54,7 +56,7 @@ typedef struct paged {
 
 static int64_t refuse_index(const key_lists *k, const entry *e, const char *expected)
 {
-    dsv4_fail(k->verdict.own, DSV4_E_VALUE, "%s: cmp_sparse_indices: token %lld, slot %lld: got %lld, expected %s", k->verdict.op,
+    dsv4_fail(e->refusal, DSV4_E_VALUE, "%s: cmp_sparse_indices: token %lld, slot %lld: got %lld, expected %s", k->verdict.op,
               (long long)e->t, (long long)e->slot, (long long)e->index, expected);
     return REFUSED;
 }
@@ -76,7 +78,7 @@ static int64_t paged_row(const key_lists *k, const paged *p, const entry *e, int
     int64_t b = e->t / k->a.tokens_per_request, column = row / k->a.page, n_pages = p->cache->rows / k->a.page;
     int64_t page = op_matrix_int(p->table, b, column);
     if (page < 0 || page >= n_pages) {
-        dsv4_fail(k->verdict.own, DSV4_E_VALUE,
+        dsv4_fail(e->refusal, DSV4_E_VALUE,
                   "%s: %s: request %lld, entry %lld: got page %lld, expected 0 to %lld: slot %lld of token %lld names a row of it",
                   k->verdict.op, p->table_name, (long long)b, (long long)column, (long long)page, (long long)n_pages - 1,
                   (long long)e->slot, (long long)e->t);
@@ -131,11 +133,11 @@ static int64_t slot_of(const key_lists *k, const entry *e, int64_t n_codes)
 }
 
 /* False if the list is refused. codes are -1 on entry. */
-static bool fill_list(const key_lists *k, int64_t t, int64_t len, int64_t n_tokens, int32_t *codes)
+static bool fill_list(const key_lists *k, int64_t t, int64_t len, int64_t n_tokens, int32_t *codes, dsv4_error *refusal)
 {
     int64_t n_codes = 0;
     for (int64_t slot = 0; slot < len; slot++) {
-        const entry e = {t, slot, op_matrix_int(&k->a.raw, t, slot)};
+        const entry e = {t, slot, op_matrix_int(&k->a.raw, t, slot), refusal};
         bool displaced = k->a.form == OP_LIST_HCA && slot < k->W && e.index != -1 && e.index != slot;
         int64_t code = displaced ? refuse_index(k, &e, "-1 or the slot's own ring row") : resolve(k, &e, n_tokens);
         if (code == REFUSED) {
@@ -149,7 +151,7 @@ static bool fill_list(const key_lists *k, int64_t t, int64_t len, int64_t n_toke
 }
 
 /* Whether a token's row of win_bias says the same as its codes. */
-static bool check_bias(const key_lists *k, int64_t t, const int32_t *codes)
+static bool check_bias(const key_lists *k, int64_t t, const int32_t *codes, dsv4_error *refusal)
 {
     int64_t S = k->a.tokens_per_request, overlay = whole_tiles(k->W, k->tile), first = overlay + t / S * S;
     const float *bias = (const float *)k->a.win_bias.data + t * k->a.win_bias.ld;
@@ -157,9 +159,8 @@ static bool check_bias(const key_lists *k, int64_t t, const int32_t *codes)
         bool own = col >= first && col < first + S;
         bool is_key = own ? codes[overlay + col - first] != NO_KEY : col < k->W && codes[col] != NO_KEY;
         if (!(is_key ? bias[col] == 0.0f : bias[col] <= -1e20f)) {
-            dsv4_fail(k->verdict.own, DSV4_E_VALUE,
-                      "%s: win_bias: token %lld, column %lld: got %g, expected %s by cmp_sparse_indices", k->verdict.op,
-                      (long long)t, (long long)col, (double)bias[col], is_key ? "0" : "-1e20");
+            dsv4_fail(refusal, DSV4_E_VALUE, "%s: win_bias: token %lld, column %lld: got %g, expected %s by cmp_sparse_indices",
+                      k->verdict.op, (long long)t, (long long)col, (double)bias[col], is_key ? "0" : "-1e20");
             return false;
         }
     }
@@ -179,53 +180,85 @@ static int64_t list_length(const key_lists *k, int64_t t)
 }
 
 /* Valid tokens; REFUSED if the count is none. */
-static int64_t count_tokens(const key_lists *k)
+static int64_t count_tokens(const key_lists *k, dsv4_error *refusal)
 {
     int64_t T = k->a.raw.rows, n = k->a.n_tokens.data != NULL ? op_matrix_int(&k->a.n_tokens, 0, 0) : T;
     if (n < 0 || n > T) {
-        dsv4_fail(k->verdict.own, DSV4_E_VALUE, "%s: num_tokens: got %lld, expected 0 to T=%lld", k->verdict.op, (long long)n,
+        dsv4_fail(refusal, DSV4_E_VALUE, "%s: num_tokens: got %lld, expected 0 to T=%lld", k->verdict.op, (long long)n,
                   (long long)T);
         return REFUSED;
     }
     return n;
 }
 
-static void clear_codes(const key_lists *k)
+static tile_range tokens_of(const key_lists *k, int64_t block)
 {
-    memset(k->codes.data, 0xff, (size_t)(k->codes.rows * k->codes.cols) * sizeof(int32_t));
+    return tile_at(block, BLOCK_TOKENS, k->a.raw.rows);
+}
+
+static void clear_codes(const key_lists *k, tile_range t)
+{
+    memset((int32_t *)k->codes.data + t.begin * k->codes.ld, 0xff, (size_t)((t.end - t.begin) * k->codes.ld) * sizeof(int32_t));
 }
 
 static void run_keys(const void *arg, int64_t block, void *scratch)
 {
     const key_lists *k = arg;
-    (void)block;
     (void)scratch;
-    *k->verdict.own = (dsv4_error){.status = DSV4_OK};
-    clear_codes(k);
-    int64_t n_tokens = count_tokens(k);
+    dsv4_error *refusal = (dsv4_error *)k->refusals.data + block;
+    tile_range tokens = tokens_of(k, block);
+    *refusal = (dsv4_error){.status = DSV4_OK};
+    clear_codes(k, tokens);
+    int64_t n_tokens = count_tokens(k, refusal);
     bool ok = n_tokens != REFUSED;
-    for (int64_t t = 0; ok && t < n_tokens; t++) {
+    for (int64_t t = tokens.begin; ok && t < tile_min(tokens.end, n_tokens); t++) {
         int32_t *codes = (int32_t *)k->codes.data + t * k->codes.ld;
-        ok = fill_list(k, t, list_length(k, t), n_tokens, codes) && (k->a.win_bias.data == NULL || check_bias(k, t, codes));
+        ok = fill_list(k, t, list_length(k, t), n_tokens, codes, refusal) &&
+             (k->a.win_bias.data == NULL || check_bias(k, t, codes, refusal));
     }
     if (!ok) {
-        clear_codes(k);
+        clear_codes(k, tokens);
     }
 }
 
 static void describe_keys(const void *arg, int64_t block, dsv4_describe *d)
 {
     const key_lists *k = arg;
-    (void)block;
-    op_matrix_reads(d, &k->a.raw);
-    op_matrix_reads(d, &k->a.win_bias);
+    tile_range t = tokens_of(k, block);
+    dsv4_reads(d, k->a.raw.view, t.begin, t.end, 0, k->a.raw.cols);
+    if (k->a.win_bias.data != NULL) {
+        dsv4_reads(d, k->a.win_bias.view, t.begin, t.end, 0, k->a.win_bias.cols);
+    }
     op_matrix_reads(d, &k->a.lens);
     op_matrix_reads(d, &k->a.n_tokens);
     op_matrix_reads(d, &k->a.ring_table);
     op_matrix_reads(d, &k->a.compressed_table);
-    op_matrix_writes(d, &k->codes);
+    dsv4_writes(d, k->codes.view, t.begin, t.end, 0, k->codes.cols);
+    dsv4_writes(d, k->refusals.view, block, block + 1, 0, k->refusals.cols);
+    dsv4_costs(d, (dsv4_work){.vector_ops = 8.0 * (double)((t.end - t.begin) * k->a.raw.cols)});
+}
+
+/* The first refusal, if any, is the verdict. */
+static void run_verdict(const void *arg, int64_t block, void *scratch)
+{
+    const key_lists *k = arg;
+    const dsv4_error *refusals = k->refusals.data;
+    int64_t i = 0;
+    (void)block;
+    (void)scratch;
+    while (i < k->refusals.rows - 1 && refusals[i].status == DSV4_OK) {
+        i++;
+    }
+    *k->verdict.own = refusals[i];
+}
+
+static void describe_verdict(const void *arg, int64_t block, dsv4_describe *d)
+{
+    const key_lists *k = arg;
+    (void)block;
+    op_matrix_reads(d, &k->refusals);
     op_verdict_writes(d, &k->verdict);
-    dsv4_costs(d, (dsv4_work){.vector_ops = 8.0 * (double)(k->a.raw.rows * k->a.raw.cols)});
+    dsv4_costs(d, (dsv4_work){.vector_ops = (double)k->refusals.rows});
 }
 
 /* ---- graph -------------------------------------------------------------------------------------------------------------- */
@@ -255,6 +288,12 @@ static bool codes_fit(const op_context *c, const op_key_lists *a)
     return rows <= INT32_MAX;
 }
 
+/* A dsv4_error per row, as bytes. */
+static op_matrix new_refusals(const op_context *c, int64_t n)
+{
+    return op_matrix_new(c, "attn.refusals", n, (int64_t)sizeof(dsv4_error), DSV4_I8);
+}
+
 op_matrix op_key_lists_add(const op_context *c, const op_key_lists *a)
 {
     key_lists *k = dsv4_graph_memory(c->g, sizeof *k);
@@ -263,6 +302,8 @@ op_matrix op_key_lists_add(const op_context *c, const op_key_lists *a)
     }
     *k = (key_lists){.a = *a, .W = c->config->sliding_window, .tile = c->config->attn_tile, .verdict = op_verdict_new(c)};
     k->codes = op_matrix_new(c, "attn.codes", a->raw.rows, count_slots(k), DSV4_I32);
-    dsv4_graph_stage(c->g, &(dsv4_stage_desc){"attn.keys", 1, run_keys, describe_keys, k, 0, DSV4_VECTOR});
+    k->refusals = new_refusals(c, tile_count(a->raw.rows, BLOCK_TOKENS));
+    dsv4_graph_stage(c->g, &(dsv4_stage_desc){"attn.keys", k->refusals.rows, run_keys, describe_keys, k, 0, DSV4_VECTOR});
+    dsv4_graph_stage(c->g, &(dsv4_stage_desc){"attn.keys_verdict", 1, run_verdict, describe_verdict, k, 0, DSV4_VECTOR});
     return k->codes;
 }

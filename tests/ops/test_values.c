@@ -119,7 +119,8 @@ static void test_equal_rows(void **state)
 
 /* ---- denormals ---------------------------------------------------------------------------------------------------------- */
 
-/* Squares vanish, inv is 1/sqrt(eps): the result is exact, unless some worker flushes denormals. */
+/* Of RMS norm the squares vanish, inv is 1/sqrt(eps): the result is exact, unless some worker flushes denormals. In a product of
+ * BF16 values denormals count as zeros (kernels.h), and nowhere behind it. */
 static void test_denormal_rows(void **state)
 {
     const dsv4_op *rms = find_op("rmsnorm"), *qkv = find_op("qkv_proj_rope");
@@ -141,9 +142,8 @@ static void test_denormal_rows(void **state)
         assert_true(dsv4_tensor_get(&x_normed, i) != 0);
     }
     sealed projected = run_rows(qkv, &config, &qkv_in, 0, 0, qkv_options, pool);
-    assert_golden_bits(&projected, &config);
-    const dsv4_tensor kv = get_tensor(&projected.io, "kv");
-    assert_true(dsv4_tensor_get(&kv, 0) != 0);
+    assert_all_zero(get_tensor(&projected.io, "qr"));
+    assert_all_zero(get_tensor(&projected.io, "kv"));
 
     sealed_deinit(&projected);
     sealed_deinit(&normed);
