@@ -1,4 +1,4 @@
-/* kernels/avx2/tile.h - activations in the order of the products: eight full rows are transposed, other groups copied lane by lane.
+/* kernels/avx2/tile.h - activations in the order of the products: rows are transposed eight lanes at a time.
  * A lane is 32 bits: two BF16 or four INT8 values of one row. */
 #ifndef KERNELS_AVX2_TILE_H
 #define KERNELS_AVX2_TILE_H
@@ -7,7 +7,7 @@
 
 #include "kernels/avx2/transpose.h"
 
-/* Stores a lane of each of eight rows, or one lane, at their place in the group. */
+/* Stores eight lanes, or one, behind each other. */
 typedef void tile_store_fn(__m256i lanes, char *dst);
 typedef void tile_store_one_fn(uint32_t lane, char *dst);
 
@@ -27,20 +27,50 @@ UK_INLINE void tile_lanes(int64_t rows, int64_t group_rows, int64_t first, int64
     }
 }
 
+/* Whole lanes of several rows, eight at a time; returns how many were done. Eight rows are stored even where the group has room for
+ * fewer: the next store, or tile_lanes, puts right what lies behind it, so the last ones are left to that. */
+UK_INLINE int64_t tile_eights(int64_t rows, int64_t group_rows, int64_t n_lanes, const char *x, int64_t ld, int64_t lane_bytes,
+                              tile_store_fn *store, char *dst)
+{
+    static const char absent[32];
+    int64_t l = 0, spare = group_rows < UK_ROWS ? UK_ROWS : 0;
+    for (; l + 8 + spare <= n_lanes; l += 8) {
+        const char *row[UK_ROWS];
+        __m256i lanes[8];
+        UK_UNROLL
+        for (int i = 0; i < UK_ROWS; i++) {
+            row[i] = i < rows ? x + i * ld + 4 * l : absent;
+        }
+        avx2_transpose(row, lanes);
+        UK_UNROLL
+        for (int j = 0; j < 8; j++) {
+            store(lanes[j], dst + (l + j) * group_rows * lane_bytes);
+        }
+    }
+    return l;
+}
+
+/* Whole lanes of a single row. */
+UK_INLINE int64_t tile_row(int64_t n_lanes, const char *x, int64_t lane_bytes, tile_store_fn *store, char *dst)
+{
+    int64_t l = 0;
+    for (; l + 8 <= n_lanes; l += 8) {
+        store(_mm256_loadu_si256((const __m256i *)(x + 4 * l)), dst + l * lane_bytes);
+    }
+    return l;
+}
+
 /* A group: rows of row_bytes bytes, ld bytes apart; a lane takes lane_bytes in dst. */
 UK_INLINE void tile_group(int64_t rows, int64_t group_rows, const char *x, int64_t ld, int64_t row_bytes, int64_t lane_bytes,
                           tile_store_fn *store, tile_store_one_fn *store_one, char *dst)
 {
-    int64_t n_lanes = (row_bytes + 3) / 4, l = 0;
-    for (; rows == UK_ROWS && 4 * (l + 8) <= row_bytes; l += 8) {
-        __m256i lanes[8];
-        avx2_transpose(x + 4 * l, ld, lanes);
-        UK_UNROLL
-        for (int j = 0; j < 8; j++) {
-            store(lanes[j], dst + (l + j) * UK_ROWS * lane_bytes);
-        }
+    int64_t n_whole = row_bytes / 4, done;
+    if (group_rows == 1) {
+        done = tile_row(n_whole, x, lane_bytes, store, dst);
+    } else {
+        done = tile_eights(rows, group_rows, n_whole, x, ld, lane_bytes, store, dst);
     }
-    tile_lanes(rows, group_rows, l, n_lanes, x, ld, row_bytes, lane_bytes, store_one, dst);
+    tile_lanes(rows, group_rows, done, (row_bytes + 3) / 4, x, ld, row_bytes, lane_bytes, store_one, dst);
 }
 
 /* ---- INT8: as UINT8, 128 added --------------------------------------------------------------------------------------------- */

@@ -6,13 +6,13 @@
 
 #include "kernels/rows.h"
 
-/* column[j] = lane j of each of the eight rows of x, which lie ld bytes apart. */
-static inline void avx2_transpose(const char *x, int64_t ld, __m256i column[8])
+/* column[j] = lane j of each of the eight rows, of 32 bytes each. */
+UK_INLINE void avx2_transpose(const char *const x[8], __m256i column[8])
 {
     __m256 row[8], pair[8], four[8];
     UK_UNROLL
     for (int i = 0; i < 8; i++) {
-        row[i] = _mm256_castsi256_ps(_mm256_loadu_si256((const __m256i *)(x + i * ld)));
+        row[i] = _mm256_castsi256_ps(_mm256_loadu_si256((const __m256i *)x[i]));
     }
     UK_UNROLL
     for (int i = 0; i < 8; i += 2) {
