@@ -78,6 +78,7 @@ typedef struct uk_acts {
  *             factors of the last product rounded before it; acc has rows of ld elements. max of a NaN, or -0, and 0 is +0.
  * exp         y[i] = EXP(x[i]); NaN where x is; y may be x
  * add_scaled  y[i] = y[i] + a*x[i], the product rounded
+ * weigh_rows  y[i] = bf(x[0][i]*a[0] + x[1][i]*a[1] + ...), r < n_rows ascending, n_rows >= 1; products and sums are rounded
  * blend       y[i] = a*y[i] + b*x[i], each product rounded
  * add_dequant y[i] = y[i] + (float)acc[i]*scale, the product rounded
  * scale_cols  y[i] = x[i]*col_scale[i]; y may be x
@@ -111,6 +112,7 @@ typedef struct uk_acts {
        const float *w, float *y))                                                                                      \
     X(exp, void, (int64_t n, const float *x, float *y))                                                                \
     X(add_scaled, void, (int64_t n, float a, const float *x, float *y))                                                \
+    X(weigh_rows, void, (int64_t n, int64_t n_rows, const uint16_t *const *x, const float *a, uint16_t *y)) \
     X(blend, void, (int64_t n, float a, float b, const float *x, float *y))                                            \
     X(add_dequant, void, (int64_t n, const int32_t *acc, float scale, float *y))                                       \
     X(scale_cols, void, (int64_t n, const float *x, const float *col_scale, float *y))                                 \

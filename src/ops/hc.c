@@ -183,35 +183,51 @@ static void describe_mix(const void *arg, int64_t block, dsv4_describe *d)
     dsv4_costs(d, (dsv4_work){.vector_ops = 2 * (double)o->M * op_part_elements(&part)});
 }
 
-/* The row of one chunk: sum += x_k * pre_k, k ascending; in pairs: each pair is summed by itself first. */
-static void mix_chunk(const streams *o, int64_t t, tile_range col, float *sum, float *x)
+static const uint16_t *stream_at(const op_matrix *many, int64_t t, int64_t k, int64_t D, int64_t col)
+{
+    return (const uint16_t *)many->data + t * many->ld + k * D + col;
+}
+
+/* One chunk of a row as a sum of pairs: each pair of streams is summed by itself first. scratch: two chunks and a stream. */
+static void mix_in_pairs(const streams *o, int64_t t, tile_range col, float *scratch)
 {
     int64_t width = col.end - col.begin;
     const float *pre = (const float *)o->pre.data + t * o->pre.ld;
-    float *pair = x + OP_SUM_CHUNK;
+    float *sum = scratch, *pair = sum + OP_SUM_CHUNK, *x = pair + OP_SUM_CHUNK;
     for (int64_t k = 0; k < o->M; k++) {
-        o->uk->widen_bf16(width, (const uint16_t *)o->many.data + t * o->many.ld + k * o->row.cols + col.begin, x);
-        if (k == 0 || (o->in_pairs && k % 2 == 0)) {
+        o->uk->widen_bf16(width, stream_at(&o->many, t, k, o->row.cols, col.begin), x);
+        if (k % 2 == 0) {
             o->uk->scale(width, x, pre[k], k == 0 ? sum : pair);
         } else {
-            o->uk->add_scaled(width, pre[k], x, o->in_pairs && k > 1 ? pair : sum);
+            o->uk->add_scaled(width, pre[k], x, k > 1 ? pair : sum);
         }
-        if (o->in_pairs && k > 1 && (k % 2 == 1 || k == o->M - 1)) {
+        if (k > 1 && (k % 2 == 1 || k == o->M - 1)) {
             o->uk->add(width, pair, sum);
         }
     }
+    o->uk->narrow_bf16(width, sum, (uint16_t *)o->row.data + t * o->row.ld + col.begin);
+}
+
+/* Columns of a row as a sum over ascending streams. rows: [M]. */
+static void mix_ascending(const streams *o, int64_t t, tile_range col, const uint16_t **rows)
+{
+    for (int64_t k = 0; k < o->M; k++) {
+        rows[k] = stream_at(&o->many, t, k, o->row.cols, col.begin);
+    }
+    o->uk->weigh_rows(col.end - col.begin, o->M, rows, (const float *)o->pre.data + t * o->pre.ld,
+                      (uint16_t *)o->row.data + t * o->row.ld + col.begin);
 }
 
 static void run_mix(const void *arg, int64_t block, void *scratch)
 {
     const streams *o = arg;
     op_part part = op_part_at(&o->grid, block);
-    float *sum = scratch, *x = sum + OP_SUM_CHUNK;
     for (int64_t t = part.t.begin; t < part.t.end; t++) {
-        for (int64_t chunk = part.chunk.begin; chunk < part.chunk.end; chunk++) {
-            tile_range col = tile_at(chunk, OP_SUM_CHUNK, o->row.cols);
-            mix_chunk(o, t, col, sum, x);
-            o->uk->narrow_bf16(col.end - col.begin, sum, (uint16_t *)o->row.data + t * o->row.ld + col.begin);
+        for (int64_t chunk = part.chunk.begin; o->in_pairs && chunk < part.chunk.end; chunk++) {
+            mix_in_pairs(o, t, tile_at(chunk, OP_SUM_CHUNK, o->row.cols), scratch);
+        }
+        if (!o->in_pairs) {
+            mix_ascending(o, t, part.col, scratch);
         }
     }
 }
@@ -231,32 +247,26 @@ static void describe_post(const void *arg, int64_t block, dsv4_describe *d)
     dsv4_costs(d, (dsv4_work){.vector_ops = 2.0 * (double)(o->M * (o->M + 1)) * op_part_elements(&part)});
 }
 
-/* One chunk of all streams. widened: the block's output and the M residual streams, OP_SUM_CHUNK apart. */
-static void spread_chunk(const streams *o, int64_t t, tile_range col, float *sum, float *widened)
-{
-    int64_t width = col.end - col.begin;
-    const float *post = (const float *)o->post.data + t * o->post.ld, *comb = (const float *)o->comb.data + t * o->comb.ld;
-    o->uk->widen_bf16(width, (const uint16_t *)o->row.data + t * o->row.ld + col.begin, widened);
-    for (int64_t k = 0; k < o->M; k++) {
-        o->uk->widen_bf16(width, (const uint16_t *)o->residual.data + t * o->residual.ld + k * o->row.cols + col.begin,
-                          widened + (k + 1) * OP_SUM_CHUNK);
-    }
-    for (int64_t j = 0; j < o->M; j++) {
-        o->uk->scale(width, widened, post[j], sum);
-        for (int64_t k = 0; k < o->M; k++) {
-            o->uk->add_scaled(width, comb[k * o->M + j], widened + (k + 1) * OP_SUM_CHUNK, sum);
-        }
-        o->uk->narrow_bf16(width, sum, (uint16_t *)o->many.data + t * o->many.ld + j * o->row.cols + col.begin);
-    }
-}
-
+/* Stream j of a token is post_j times the block's output, then each residual stream k by comb_kj, ascending. */
 static void run_post(const void *arg, int64_t block, void *scratch)
 {
     const streams *o = arg;
     op_part part = op_part_at(&o->grid, block);
+    const uint16_t **rows = scratch;
+    float *factors = (float *)(rows + o->M + 1);
     for (int64_t t = part.t.begin; t < part.t.end; t++) {
-        for (int64_t chunk = part.chunk.begin; chunk < part.chunk.end; chunk++) {
-            spread_chunk(o, t, tile_at(chunk, OP_SUM_CHUNK, o->row.cols), scratch, (float *)scratch + OP_SUM_CHUNK);
+        const float *post = (const float *)o->post.data + t * o->post.ld, *comb = (const float *)o->comb.data + t * o->comb.ld;
+        rows[0] = stream_at(&o->row, t, 0, o->row.cols, part.col.begin);
+        for (int64_t k = 0; k < o->M; k++) {
+            rows[k + 1] = stream_at(&o->residual, t, k, o->row.cols, part.col.begin);
+        }
+        for (int64_t j = 0; j < o->M; j++) {
+            factors[0] = post[j];
+            for (int64_t k = 0; k < o->M; k++) {
+                factors[k + 1] = comb[k * o->M + j];
+            }
+            o->uk->weigh_rows(part.col.end - part.col.begin, o->M + 1, rows, factors,
+                              (uint16_t *)o->many.data + t * o->many.ld + j * o->row.cols + part.col.begin);
         }
     }
 }
@@ -307,9 +317,9 @@ void op_hc_pre_add(const op_context *c, const op_hc_pre_args *a)
                    .grid = {a->x.rows, a->x_mixed.cols, a->t_tile, a->d_parts},
                    .M = g->M,
                    .in_pairs = a->post.data == NULL};
-    size_t chunk_bytes = OP_SUM_CHUNK * sizeof(float);
+    size_t mix_bytes = o->in_pairs ? 3 * OP_SUM_CHUNK * sizeof(float) : (size_t)o->M * sizeof(uint16_t *);
     dsv4_graph_stage(
-        c->g, &(dsv4_stage_desc){"hc.mix", op_part_blocks(&o->grid), run_mix, describe_mix, o, 3 * chunk_bytes, DSV4_VECTOR});
+        c->g, &(dsv4_stage_desc){"hc.mix", op_part_blocks(&o->grid), run_mix, describe_mix, o, mix_bytes, DSV4_VECTOR});
 }
 
 void op_hc_post_add(const op_context *c, const op_hc_post_args *a)
@@ -326,7 +336,7 @@ void op_hc_post_add(const op_context *c, const op_hc_post_args *a)
                    .residual = a->residual,
                    .grid = {a->x.rows, a->x.cols, a->t_tile, a->d_parts},
                    .M = c->dims.of[OP_M]};
-    size_t scratch_bytes = (size_t)(o->M + 2) * OP_SUM_CHUNK * sizeof(float);
+    size_t scratch_bytes = (size_t)(o->M + 1) * (sizeof(uint16_t *) + sizeof(float));
     dsv4_graph_stage(
         c->g, &(dsv4_stage_desc){"hc.post", op_part_blocks(&o->grid), run_post, describe_post, o, scratch_bytes, DSV4_VECTOR});
 }

@@ -153,16 +153,33 @@ void uk_avx2_widen_bf16(int64_t n, const uint16_t *x, float *y)
     }
 }
 
+/* bf of each lane to y[0 .. min(n, 8)). */
+static inline void store_bf16(uint16_t *y, __m256 v, int64_t n)
+{
+    __m256i wide = avx2_round_bf16(v);
+    __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(wide), _mm256_extracti128_si256(wide, 1));
+    if (n >= AVX2_STEP) {
+        _mm_storeu_si128((__m128i *)y, words);
+    } else {
+        memcpy(y, &words, (size_t)n * sizeof *y);
+    }
+}
+
 void uk_avx2_narrow_bf16(int64_t n, const float *x, uint16_t *y)
 {
     for (int64_t i = 0; i < n; i += AVX2_STEP) {
-        __m256i wide = avx2_round_bf16(avx2_load_f32(x + i, n - i));
-        __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(wide), _mm256_extracti128_si256(wide, 1));
-        if (n - i >= AVX2_STEP) {
-            _mm_storeu_si128((__m128i *)(y + i), words);
-        } else {
-            memcpy(y + i, &words, (size_t)(n - i) * sizeof *y);
+        store_bf16(y + i, avx2_load_f32(x + i, n - i), n - i);
+    }
+}
+
+void uk_avx2_weigh_rows(int64_t n, int64_t n_rows, const uint16_t *const *x, const float *a, uint16_t *y)
+{
+    for (int64_t i = 0; i < n; i += AVX2_STEP) {
+        __m256 sum = _mm256_mul_ps(load_bf16(x[0] + i, n - i), _mm256_set1_ps(a[0]));
+        for (int64_t r = 1; r < n_rows; r++) {
+            sum = _mm256_add_ps(sum, _mm256_mul_ps(load_bf16(x[r] + i, n - i), _mm256_set1_ps(a[r])));
         }
+        store_bf16(y + i, sum, n - i);
     }
 }
 

@@ -82,6 +82,18 @@ void uk_avx512_add_scaled(int64_t n, float a, const float *x, float *y)
     }
 }
 
+void uk_avx512_weigh_rows(int64_t n, int64_t n_rows, const uint16_t *const *x, const float *a, uint16_t *y)
+{
+    for (int64_t i = 0; i < n; i += AVX512_STEP) {
+        __mmask16 mask = avx512_lanes(n - i);
+        __m512 sum = _mm512_mul_ps(load_bf16(mask, x[0] + i), _mm512_set1_ps(a[0]));
+        for (int64_t r = 1; r < n_rows; r++) {
+            sum = _mm512_add_ps(sum, _mm512_mul_ps(load_bf16(mask, x[r] + i), _mm512_set1_ps(a[r])));
+        }
+        _mm256_mask_storeu_epi16(y + i, mask, _mm512_cvtepi32_epi16(avx512_round_bf16(sum)));
+    }
+}
+
 void uk_avx512_blend(int64_t n, float a, float b, const float *x, float *y)
 {
     for (int64_t i = 0; i < n; i += AVX512_STEP) {

@@ -110,6 +110,17 @@ void uk_scalar_add_scaled(int64_t n, float a, const float *x, float *y)
     }
 }
 
+void uk_scalar_weigh_rows(int64_t n, int64_t n_rows, const uint16_t *const *x, const float *a, uint16_t *y)
+{
+    for (int64_t i = 0; i < n; i++) {
+        float sum = num_f32_from_bf16(x[0][i]) * a[0];
+        for (int64_t r = 1; r < n_rows; r++) {
+            sum += num_f32_from_bf16(x[r][i]) * a[r];
+        }
+        y[i] = num_bf16_from_f32(sum);
+    }
+}
+
 void uk_scalar_blend(int64_t n, float a, float b, const float *x, float *y)
 {
     for (int64_t i = 0; i < n; i++) {
