@@ -329,7 +329,7 @@ static void add_input(const layer *l)
                                        .x_mixed = x_mixed,
                                        .post = l->post,
                                        .comb = l->comb,
-                                       .tiles = {tile[ATTENTION_T_TILE], UK_PANEL, tile[ATTENTION_K_SPLIT]},
+                                       .tiles = {tile[ATTENTION_T_TILE], UK_PANEL, tile[ATTENTION_HC_SPLIT]},
                                        .t_tile = tile[ATTENTION_NORM_T_TILE],
                                        .d_parts = tile[ATTENTION_D_PARTS]});
     op_rmsnorm_add(c, &(op_rmsnorm_args){.x = x_mixed,

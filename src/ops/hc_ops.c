@@ -20,7 +20,7 @@ enum { T_TILE, K_SPLIT, MIX_T_TILE, D_PARTS };
 
 static const op_tile pre_tiles[] = {
     {"t_tile", "rows of a product block", 128, 128, 1, NULL, NULL},
-    {"k_split", "blocks that share the sums over a stream's values", 8, 1, 1, NULL, "D"},
+    {"k_split", "blocks that share the sums over a stream's values", 8, 8, 1, NULL, "D"},
     {"mix_t_tile", "rows of a mixing block", 4, 16, 1, NULL, NULL},
     {"d_parts", "parts of a row that are mixed by different blocks", 2, 2, 1, NULL, "D"},
 };

@@ -72,8 +72,8 @@ enum { T_TILE, N_TILE, INNER_N_TILE, INNER_K_SPLIT, SCORE_T_TILE, KEY_TILE, KEY_
 static const op_tile tiles[] = {
     {"t_tile", "rows of a product block", 128, 128, 1, NULL, NULL},
     {"n_tile", "columns of a q_proj block", 256, 256, UK_PANEL, NULL, NULL},
-    {"inner_n_tile", "columns of a product block of the compressor", 64, 64, UK_PANEL, NULL, NULL},
-    {"inner_k_split", "blocks that share the compressor's sum over D", 4, 1, 1, NULL, "D"},
+    {"inner_n_tile", "columns of a product block of the compressor", 32, 32, UK_PANEL, NULL, NULL},
+    {"inner_k_split", "blocks that share the compressor's sum over D", 1, 1, 1, NULL, "D"},
     {"score_t_tile", "tokens of a score block", 8, 16, 1, NULL, NULL},
     {"key_tile", "cache rows scored at a time", 64, 64, 1, NULL, NULL},
     {"key_parts", "score blocks that share a request's rows", 8, 4, 1, NULL, NULL},
