@@ -1,4 +1,4 @@
-/* kernels/table.c - which rows the build has, which the machine runs, and the choice of one. */
+/* kernels/table.c - which rows the build has, and the choice of one. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +8,7 @@
 
 static const uk_table *const rows[] = {
 #ifdef DSV4_X86
-    &uk_row_avx512bf16, &uk_row_avx512, &uk_row_avx2,
+    &uk_row_avx512bf16, &uk_row_avx512, &uk_row_avx2vnni, &uk_row_avx2,
 #endif
     &uk_row_scalar,     NULL,
 };
@@ -16,58 +16,6 @@ static const uk_table *const rows[] = {
 const uk_table *const *uk_all(void)
 {
     return rows;
-}
-
-#ifdef DSV4_X86
-/* __builtin_cpu_supports takes a literal and includes the operating system's part (saved registers). */
-#define RETURN_IF_MISSING(feature)        \
-    if (!__builtin_cpu_supports(feature)) \
-    return feature
-
-static const char *missing_for_avx2(void)
-{
-    RETURN_IF_MISSING("avx2");
-    RETURN_IF_MISSING("fma");
-    return NULL;
-}
-
-static const char *missing_for_avx512(void)
-{
-    RETURN_IF_MISSING("avx512f");
-    RETURN_IF_MISSING("avx512bw");
-    RETURN_IF_MISSING("avx512dq");
-    RETURN_IF_MISSING("avx512vl");
-    RETURN_IF_MISSING("avx512vnni");
-    return missing_for_avx2();
-}
-
-static const char *missing_for_avx512bf16(void)
-{
-    RETURN_IF_MISSING("avx512bf16");
-    return missing_for_avx512();
-}
-#endif
-
-const char *uk_missing_feature(const uk_table *table)
-{
-#ifdef DSV4_X86
-    if (table == &uk_row_avx512bf16) {
-        return missing_for_avx512bf16();
-    }
-    if (table == &uk_row_avx512) {
-        return missing_for_avx512();
-    }
-    if (table == &uk_row_avx2) {
-        return missing_for_avx2();
-    }
-#endif
-    (void)table;
-    return NULL;
-}
-
-bool uk_is_supported(const uk_table *table)
-{
-    return !uk_missing_feature(table);
 }
 
 static dsv4_status fail_not_found(const char *source, const char *isa, dsv4_error *err)
