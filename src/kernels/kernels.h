@@ -155,8 +155,9 @@ const char *uk_missing_feature(const uk_table *table);
 /* True if this machine runs that row. */
 bool uk_is_supported(const uk_table *table);
 
-/* The row named isa. For NULL the one that the environment variable DSV4_ISA names, or the best one that this machine runs where
- * that is unset or empty. DSV4_E_NOT_FOUND names the rows there are, DSV4_E_UNSUPPORTED says what the machine lacks. */
+/* The row named isa. For NULL the one that the environment variable DSV4_ISA names; where that is unset or empty, the best one that
+ * this machine runs, the same for the whole process: of avx512bf16 and avx512 the one that a measurement of less than a millisecond
+ * at the first call finds faster, as that differs between processors. Any thread. DSV4_E_NOT_FOUND names the rows there are, DSV4_E_UNSUPPORTED says what the machine lacks. */
 DSV4_MUST_CHECK dsv4_status uk_find(const char *isa, const uk_table **out, dsv4_error *err);
 
 #endif
