@@ -93,42 +93,41 @@ typedef struct uk_acts {
  * dequant_i32 y[i] = ((float)acc[i]*row_scale)*col_scale[i]
  * widen_bf16  y[i] = x[i], exact
  * narrow_bf16 y[i] = bf(x[i]), ties to even; a NaN keeps its sign and upper payload and becomes quiet
- * bias_i8     y[i] = x[i] + 128
  * rotate      y[2j] = x[2j]*c[j] - x[2j+1]*s[j], y[2j+1] = x[2j]*s[j] + x[2j+1]*c[j], j < n_pairs; in place; c, s FP32 */
-/* Products of BF16 values, and all the others. */
+/* Products of BF16 values, of INT8 values, and all the others. */
 #define UK_BF16_KERNELS(X)                                                                                       \
     X(tile_bf16, void, (int64_t rows, int64_t group_rows, int64_t k, const uint16_t *x, int64_t ldx, void *dst)) \
     X(gemm_bf16, void, (uk_acts a, int64_t k, const uint16_t *panel, float *c, int64_t ldc))
-#define UK_OTHER_KERNELS(X)                                                                                            \
-    X(tile_i8, void, (int64_t rows, int64_t group_rows, int64_t k, const int8_t *x, int64_t ldx, void *dst))           \
-    X(gemm_i8, void, (uk_acts a, int64_t k4, const int8_t *panel, const int32_t *correction, int32_t *c, int64_t ldc)) \
-    X(gemm_f32, void, (int m, int64_t k, const float *a, int64_t lda, const float *panel, float *c, int64_t ldc))      \
-    X(gemm_rows, void,                                                                                                 \
-      (int m, int64_t k, int64_t n, const float *a, int64_t lda, const uint16_t *const *rows, float *c, int64_t ldc))  \
-    X(softmax, void, (int64_t n_rows, int64_t n_cols, float scale, float *s, int64_t ld, float *m, float *l))          \
-    X(pool, void, (int64_t n, int64_t n_rows, const float *const *k, const float *const *s, float *y))                 \
-    X(index_score, void,                                                                                               \
-      (int64_t n_keys, int64_t n_heads, const int32_t *acc, int64_t ld, const float *q_scale, const float *k_scale,    \
-       const float *w, float *y))                                                                                      \
-    X(exp, void, (int64_t n, const float *x, float *y))                                                                \
-    X(add_scaled, void, (int64_t n, float a, const float *x, float *y))                                                \
-    X(weigh_rows, void, (int64_t n, int64_t n_rows, const uint16_t *const *x, const float *a, uint16_t *y)) \
-    X(blend, void, (int64_t n, float a, float b, const float *x, float *y))                                            \
-    X(add_dequant, void, (int64_t n, const int32_t *acc, float scale, float *y))                                       \
-    X(scale_cols, void, (int64_t n, const float *x, const float *col_scale, float *y))                                 \
-    X(sum_squares, float, (int64_t n, const float *x))                                                                 \
-    X(amax, float, (int64_t n, const float *x))                                                                        \
-    X(scale_gamma, float, (int64_t n, const float *x, float inv, const uint16_t *gamma, float *y))                     \
-    X(scale, void, (int64_t n, const float *x, float inv, float *y))                                                   \
-    X(sum_parts, void, (int64_t n, int64_t n_parts, const float *x, int64_t stride, float *y))                         \
-    X(add, void, (int64_t n, const float *x, float *y))                                                                \
-    X(quantize_i8, void, (int64_t n, const float *x, float sq, int8_t *q))                                             \
-    X(dequant_i32, void, (int64_t n, const int32_t *acc, float row_scale, const float *col_scale, float *y))           \
-    X(widen_bf16, void, (int64_t n, const uint16_t *x, float *y))                                                      \
-    X(narrow_bf16, void, (int64_t n, const float *x, uint16_t *y))                                                     \
-    X(bias_i8, void, (int64_t n, const int8_t *x, uint8_t *y))                                                         \
+#define UK_I8_KERNELS(X) \
+    X(gemm_i8, void, (uk_acts a, int64_t k4, const int8_t *panel, const int32_t *correction, int32_t *c, int64_t ldc))
+#define UK_OTHER_KERNELS(X)                                                                                           \
+    X(tile_i8, void, (int64_t rows, int64_t group_rows, int64_t k, const int8_t *x, int64_t ldx, void *dst))          \
+    X(gemm_f32, void, (int m, int64_t k, const float *a, int64_t lda, const float *panel, float *c, int64_t ldc))     \
+    X(gemm_rows, void,                                                                                                \
+      (int m, int64_t k, int64_t n, const float *a, int64_t lda, const uint16_t *const *rows, float *c, int64_t ldc)) \
+    X(softmax, void, (int64_t n_rows, int64_t n_cols, float scale, float *s, int64_t ld, float *m, float *l))         \
+    X(pool, void, (int64_t n, int64_t n_rows, const float *const *k, const float *const *s, float *y))                \
+    X(index_score, void,                                                                                              \
+      (int64_t n_keys, int64_t n_heads, const int32_t *acc, int64_t ld, const float *q_scale, const float *k_scale,   \
+       const float *w, float *y))                                                                                     \
+    X(exp, void, (int64_t n, const float *x, float *y))                                                               \
+    X(add_scaled, void, (int64_t n, float a, const float *x, float *y))                                               \
+    X(weigh_rows, void, (int64_t n, int64_t n_rows, const uint16_t *const *x, const float *a, uint16_t *y))           \
+    X(blend, void, (int64_t n, float a, float b, const float *x, float *y))                                           \
+    X(add_dequant, void, (int64_t n, const int32_t *acc, float scale, float *y))                                      \
+    X(scale_cols, void, (int64_t n, const float *x, const float *col_scale, float *y))                                \
+    X(sum_squares, float, (int64_t n, const float *x))                                                                \
+    X(amax, float, (int64_t n, const float *x))                                                                       \
+    X(scale_gamma, float, (int64_t n, const float *x, float inv, const uint16_t *gamma, float *y))                    \
+    X(scale, void, (int64_t n, const float *x, float inv, float *y))                                                  \
+    X(sum_parts, void, (int64_t n, int64_t n_parts, const float *x, int64_t stride, float *y))                        \
+    X(add, void, (int64_t n, const float *x, float *y))                                                               \
+    X(quantize_i8, void, (int64_t n, const float *x, float sq, int8_t *q))                                            \
+    X(dequant_i32, void, (int64_t n, const int32_t *acc, float row_scale, const float *col_scale, float *y))          \
+    X(widen_bf16, void, (int64_t n, const uint16_t *x, float *y))                                                     \
+    X(narrow_bf16, void, (int64_t n, const float *x, uint16_t *y))                                                    \
     X(rotate, void, (int64_t n_pairs, const float *c, const float *s, float *x))
-#define UK_KERNELS(X) UK_BF16_KERNELS(X) UK_OTHER_KERNELS(X)
+#define UK_KERNELS(X) UK_BF16_KERNELS(X) UK_I8_KERNELS(X) UK_OTHER_KERNELS(X)
 
 typedef struct uk_table {
     const char *isa;   /* "scalar", "avx2", ... */
@@ -158,8 +157,9 @@ const char *uk_missing_feature(const uk_table *table);
 /* True if this machine runs that row. */
 bool uk_is_supported(const uk_table *table);
 
-/* The row named isa. For NULL the one that the environment variable DSV4_ISA names, or the best one that this machine runs where
- * that is unset or empty. DSV4_E_NOT_FOUND names the rows there are, DSV4_E_UNSUPPORTED says what the machine lacks. */
+/* The row named isa. For NULL the one that the environment variable DSV4_ISA names; where that is unset or empty, the best one that
+ * this machine runs, the same for the whole process: of avx512bf16 and avx512 the one that a measurement of less than a millisecond
+ * at the first call finds faster, as that differs between processors. Any thread. DSV4_E_NOT_FOUND names the rows there are, DSV4_E_UNSUPPORTED says what the machine lacks. */
 DSV4_MUST_CHECK dsv4_status uk_find(const char *isa, const uk_table **out, dsv4_error *err);
 
 #endif

@@ -36,7 +36,7 @@ size_t uk_pack_bf16_bytes(int64_t k, int64_t n)
     if (k < 1 || n < 1) {
         return 0;
     }
-    return panels_bytes(n, ceil_div(k, PAIR) * PAIR, UK_PANEL * sizeof(uint16_t), 0);
+    return panels_bytes(n, ceil_div(k, PAIR), PAIR * UK_PANEL * sizeof(uint16_t), 0);
 }
 
 size_t uk_pack_f32_bytes(int64_t k, int64_t n)

@@ -6,6 +6,7 @@
 
 extern const uk_table uk_row_scalar;
 extern const uk_table uk_row_avx2;
+extern const uk_table uk_row_avx2vnni;
 extern const uk_table uk_row_avx512;
 extern const uk_table uk_row_avx512bf16;
 

@@ -197,7 +197,7 @@ prints '^  PASS x_out +[0-9]+ of 16384 over '
 bad nowhere 'input position_ids is missing'
 
 # ---- the reference's vectors, with every instruction set
-for isa in scalar avx2 avx512; do
+for isa in scalar avx2 avx2vnni avx512 avx512bf16; do
     export DSV4_ISA=$isa
     run check "$vectors"/*.safetensors
     if [ $status = 2 ] && grep -q "DSV4_ISA '$isa': " err; then

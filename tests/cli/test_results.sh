@@ -13,8 +13,8 @@ has_json out decode mode
 has_json out correct compat
 has_json out group act_scale
 has_json out null start_pos
-has_json out qkv.qr_proj stages 0 name
-has_json out 69632 stages 0 read_bytes # 8 rows of 256 and a matrix of 256 by 128, BF16
+has_json out qkv.qr_proj stages 1 name
+has_json out 81920 stages 1 read_bytes # 4 blocks: 8 rows of 256 each, and together a matrix of 256 by 128, BF16
 has_json out true pass
 has_json out kv outputs 1 name
 has_json out true outputs 1 pass

@@ -10,7 +10,7 @@
 #include "kernels/kernels.h"
 #include "kernels/values.h"
 
-enum { N_SHORT = 71, N_LONG = 5, MAX_LENGTH = 1000, MAX_K = 512, LDC = UK_PANEL + 5, CAPACITY = 64 * 1024 };
+enum { N_SHORT = 71, N_LONG = 5, MAX_LENGTH = 1000, MAX_K = 512, LONG_K = 2300, LDC = UK_PANEL + 5, CAPACITY = 512 * 1024 };
 enum { RETURNED = -1 /* element index that stands for the returned value */ };
 enum { N_INPUTS = 4, N_OUTPUTS = 3 };
 
@@ -129,6 +129,15 @@ static inline void expect_same_f32(outputs o, const test_case *t)
     const float *want = o.want, *got = o.got;
     for (size_t i = 0; i < o.bytes / sizeof *got; i++) {
         expect_same_value(got[i], want[i], (int64_t)i, t);
+    }
+    expect_intact(o, t);
+}
+
+static inline void expect_same_bf16(outputs o, const test_case *t)
+{
+    const uint16_t *want = o.want, *got = o.got;
+    for (size_t i = 0; i < o.bytes / sizeof *got; i++) {
+        expect_same_value(num_f32_from_bf16(got[i]), num_f32_from_bf16(want[i]), (int64_t)i, t);
     }
     expect_intact(o, t);
 }

@@ -371,7 +371,7 @@ static void test_tile_limits_are_accepted(void **state)
     c.options.n_sets = sizeof sets / sizeof *sets;
     require_ok(dsv4_op_build(c.op, &c.config, &c.options, &c.io, g, &err), &err);
     require_ok(dsv4_graph_seal(g, DSV4_DEPS_BLOCK, &err), &err);
-    assert_int_equal(dsv4_graph_get_info(g).n_blocks, 1 + 3 + 3 + 3 * 3 + 1 + (576 + 255) / 256 + 1 + 1);
+    assert_int_equal(dsv4_graph_get_info(g).n_blocks, 1 + 3 + 3 + 3 * 3 + 1 + (576 + 511) / 512 + 1 + 1);
     dsv4_graph_destroy(g);
     dsv4_tensor_list_deinit(&c.io);
 }

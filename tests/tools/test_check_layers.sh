@@ -103,6 +103,7 @@ exit(2); */
 int f(void) { return snprintf(0, 0, "%s", text) + my_printf(1); }
 END
 accepts src/kernels/avx512/a.c <<<$'#include <immintrin.h>\n#include "kernels/avx512/tile.h"'
+accepts src/kernels/features.c <<<'#include <cpuid.h>'
 accepts src/rt/ticks.h <<<'#include <x86intrin.h>'
 accepts src/rt/a.c <<<'#include <pthread.h>'
 accepts src/base/progress.c <<<'fprintf(stderr, "x");'
