@@ -23,9 +23,14 @@ UK_INLINE void add_step(const int m, const char *a, __m512i left, __m512i right,
     add_products(m, x, _mm512_slli_epi32(left, 16), _mm512_slli_epi32(right, 16), sums_left, sums_right);
 }
 
-#include "kernels/avx512/gemm_bf16.h"
+#include "kernels/avx512/gemm_fp8.h"
 
 void uk_avx512_gemm_bf16(uk_acts a, int64_t k, const uint16_t *panel, float *c, int64_t ldc)
 {
     gemm_bf16(a, k, panel, c, ldc);
+}
+
+void uk_avx512_gemm_fp8(uk_acts a, int64_t k, const uint8_t *panel, const float *scales, float *c, int64_t ldc)
+{
+    gemm_fp8(a, k, panel, scales, c, ldc);
 }
