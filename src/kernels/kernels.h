@@ -33,7 +33,7 @@
  *   FP8   panel p, step r, 64 bytes: byte 16q+8h+2c+i is row 2r+i of column 16h+4q+c; K padded with zeros to a multiple of 2
  *   FP4   panel p, block r of 64 rows, 17 lines of 64 bytes: byte 32g+c of line 0 is the scale of rows 64r+32g .. +31 of column c;
  *         byte 4c+i of line 1+s is row 64r+4s+i, its low nibble of column c, its high one of column 16+c. K padded with zeros to a
- *         multiple of 64
+ *         multiple of 64; scales of padding are 127, since that of 0 is a denormal and slow
  *
  * LAYOUT of activations (uk_acts): groups of UK_ROWS rows; all rows of a group advance together through k, so that one short stretch
  * of memory serves a step. Made by tile_bf16 and tile_i8; what lies within is private to a row of the table. */

@@ -5,7 +5,7 @@
 
 #include "base/numbers.h"
 
-enum { LINE = 64, HALF_PANEL = UK_PANEL / 2, SCALE_BLOCK = 128 };
+enum { LINE = 64, HALF_PANEL = UK_PANEL / 2, SCALE_BLOCK = 128, SCALE_ONE = 127 };
 
 static int64_t ceil_div(int64_t a, int64_t b)
 {
@@ -63,7 +63,7 @@ static void pack_group_fp4(const uint8_t *w, const uint8_t *e8m0, const uk_packe
     uint8_t *block = (uint8_t *)out->panels + p * out->panel_bytes + group / 2 * UK_BLOCK_BYTES_FP4;
     uint8_t *scales = block + group % 2 * UK_PANEL, *lines = block + LINE + group % 2 * (UK_BLOCK_BYTES_FP4 - LINE) / 2;
     for (int64_t c = 0; c < UK_PANEL; c++) {
-        scales[c] = first + c < out->n ? e8m0[(first + c) * n_groups + group] : 0;
+        scales[c] = first + c < out->n ? e8m0[(first + c) * n_groups + group] : SCALE_ONE;
     }
     for (int64_t c = 0; c < HALF_PANEL; c++) {
         const uint8_t *columns[2] = {NULL, NULL};
@@ -82,7 +82,9 @@ uk_packed uk_pack_fp4(const uint8_t *w, const uint8_t *e8m0, int64_t k, int64_t 
     uk_packed out = {k, n, ceil_div(n, UK_PANEL), ceil_div(k, UK_BLOCK_FP4) * UK_BLOCK_BYTES_FP4, memory, NULL};
     for (int64_t p = 0; p < out.n_panels; p++) {
         if (k % UK_BLOCK_FP4 != 0) {
-            memset((char *)memory + (p + 1) * out.panel_bytes - UK_BLOCK_BYTES_FP4, 0, UK_BLOCK_BYTES_FP4);
+            char *last = (char *)memory + (p + 1) * out.panel_bytes - UK_BLOCK_BYTES_FP4;
+            memset(last, SCALE_ONE, LINE);
+            memset(last + LINE, 0, UK_BLOCK_BYTES_FP4 - LINE);
         }
         for (int64_t group = 0; group < k / UK_GROUP_FP4; group++) {
             pack_group_fp4(w, e8m0, &out, p, group);
