@@ -1,23 +1,8 @@
-/* kernels/avx512/gemm_fp8.h - gemm_fp8 around the function add_step of gemm_bf16.h: E4M3 weights become BF16 in registers. The first
- * group of a panel does that and keeps them for the groups behind it, a chunk at a time. */
+/* kernels/avx512/gemm_fp8.h - gemm_fp8 around add_step of gemm_bf16.h and an UK_INLINE function widen_e4m3 with its e4m3_table, which
+ * the including file defines before. The first group of a panel widens a chunk in registers and keeps it for the groups behind it. */
 #include "kernels/avx512/gemm_bf16.h"
 
 enum { FP8_STEP_BYTES = STEP_BYTES / 2, CHUNK_BYTES = UK_CHUNK * UK_PANEL * (int)sizeof(uint16_t) };
-
-/* BF16 of E4M3 bytes, each twice in its 16 bits: the exponent moves by 127 - 7, save that of denormals and NaN, which are looked up. */
-UK_INLINE __m512i bf16_of_doubled(__m512i bytes)
-{
-    const __m512i special = _mm512_zextsi256_si512(
-        _mm256_setr_epi16(0, 0x3b00, 0x3b80, 0x3bc0, 0x3c00, 0x3c20, 0x3c40, 0x3c60, 0, 0, 0, 0, 0, 0, 0, 0));
-    const __m512i table = _mm512_mask_set1_epi16(special, 1u << 31, 0x7fc0);
-    __m512i size = _mm512_and_si512(_mm512_srli_epi16(bytes, 4), _mm512_set1_epi16(0x07f0));
-    __m512i value = _mm512_add_epi16(size, _mm512_set1_epi16((127 - 7) << 7));
-    __mmask32 is_special =
-        _mm512_cmpge_epu16_mask(_mm512_sub_epi16(size, _mm512_set1_epi16(0x0080)), _mm512_set1_epi16(0x07f0 - 0x0080));
-    value = _mm512_mask_permutexvar_epi16(value, is_special, bytes, table);
-    enum { A_OR_B_AND_C = 0xf8 };
-    return _mm512_ternarylogic_epi32(value, bytes, _mm512_set1_epi16((short)0x8000), A_OR_B_AND_C);
-}
 
 /* c += scale * the sums of a chunk, of which the panel is FP8 or has become BF16. keep: where FP8 becomes BF16, or NULL. */
 UK_INLINE void add_scaled_chunk(const int m, const bool is_bf16, const group_chunk *s, char *keep, float scale, float *c,
@@ -28,6 +13,7 @@ UK_INLINE void add_scaled_chunk(const int m, const bool is_bf16, const group_chu
     for (int i = 0; i < m; i++) {
         left[i] = right[i] = _mm512_setzero_ps();
     }
+    const e4m3_table table = e4m3_table_make();
     const char *a = s->a, *panel = s->panel;
     int64_t a_step = s->a_step, ahead = s->ahead;
     for (int64_t step = s->n_steps; step > 0; step--, a += a_step) {
@@ -39,8 +25,7 @@ UK_INLINE void add_scaled_chunk(const int m, const bool is_bf16, const group_chu
         } else {
             request(panel, ahead);
             __m512i bytes = _mm512_load_si512(panel);
-            w_left = bf16_of_doubled(_mm512_unpacklo_epi8(bytes, bytes));
-            w_right = bf16_of_doubled(_mm512_unpackhi_epi8(bytes, bytes));
+            widen_e4m3(&table, bytes, &w_left, &w_right);
             panel += FP8_STEP_BYTES;
         }
         if (keep != NULL) {
