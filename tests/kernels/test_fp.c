@@ -14,7 +14,7 @@
 #include "kernels/pack_fp.h"
 #include "kernels/values.h"
 
-enum { CAPACITY = 256 * 1024, MAX_ROWS = 19 };
+enum { CAPACITY = 256 * 1024, MAX_ROWS = 33 };
 
 static guarded weight_memory, scale_memory, packed_memory, acts_memory;
 
@@ -282,7 +282,7 @@ static void for_each_row(void (*check)(const uk_table *uk))
 static void check_fp4_products(const uk_table *uk)
 {
     static const int64_t depths[] = {32, 96, 576}, rows[] = {1, 5, 8, 19};
-    int8_t x[MAX_ROWS * 576];
+    static int8_t x[MAX_ROWS * 2112];
     uint64_t random = 3;
     for (size_t i = 0; i < sizeof x; i++) {
         x[i] = draw_i8(&random);
@@ -293,6 +293,8 @@ static void check_fp4_products(const uk_table *uk)
             expect_fp4_products(uk, &m, rows[r], x);
         }
     }
+    checkpoint m = draw_fp4(2112, 37, 110, 30); /* longer than a slice of many groups */
+    expect_fp4_products(uk, &m, MAX_ROWS, x);
 }
 
 static void fp4_products_are_those_of_doubles(void **state)
