@@ -41,6 +41,7 @@ static const char *missing_for_avx512(void)
 static const char *missing_for_avx512bf16(void)
 {
     RETURN_IF_MISSING("avx512bf16");
+    RETURN_IF_MISSING("avx512vbmi");
     return missing_for_avx512();
 }
 #endif

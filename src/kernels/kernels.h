@@ -30,6 +30,10 @@
  *   BF16  panel p, step r: value 2c is row 2r of column c, value 2c+1 row 2r+1; K padded with zeros to a multiple of 2
  *   INT8  panel p, step r: byte 4c+i is row 4r+i of column c; K padded with zeros to a multiple of 4
  *   F32   panel p, row k: 32 values, value c is column c
+ *   FP8   panel p, step r, 64 bytes: byte 16q+8h+2c+i is row 2r+i of column 16h+4q+c; K padded with zeros to a multiple of 2
+ *   FP4   panel p, block r of 64 rows, 17 lines of 64 bytes: byte 32g+c of line 0 is the scale of rows 64r+32g .. +31 of column c;
+ *         byte 4c+i of line 1+s is row 64r+4s+i, its low nibble of column c, its high one of column 16+c. K padded with zeros to a
+ *         multiple of 64; scales of padding are 127, since that of 0 is a denormal and slow
  *
  * LAYOUT of activations (uk_acts): groups of UK_ROWS rows; all rows of a group advance together through k, so that one short stretch
  * of memory serves a step. Made by tile_bf16 and tile_i8; what lies within is private to a row of the table. */
@@ -43,6 +47,7 @@
 #include "dsv4/status.h"
 
 enum { UK_PANEL = 32, UK_ROWS = 8, UK_CHUNK = 128, UK_MAX_K_I8 = 65536 };
+enum { UK_GROUP_FP4 = 32 /* rows of a scale */, UK_BLOCK_FP4 = 64 /* rows */, UK_BLOCK_BYTES_FP4 = 17 * 64 };
 
 /* Activations as the products take them; borrowed. */
 typedef struct uk_acts {
@@ -58,10 +63,18 @@ typedef struct uk_acts {
  *             filled up with zeros. dst has uk_acts_bytes_bf16 bytes.
  * tile_i8     packs one group of INT8 values, each plus 128 as UINT8; missing rows and k up to a multiple of 4 are filled up. dst has
  *             uk_acts_bytes_i8 bytes.
+ * tile_fp4    packs one group of INT8 values for gemm_fp4; missing rows and k up to a multiple of UK_BLOCK_FP4 are filled up. dst has
+ *             uk_acts_bytes_fp4 bytes.
  * gemm_bf16   c[i][j] = paired sum over k of a[i][k] * w[k][j], i < a.rows, j < 32. ldc counts elements.
  *             Fast where k <= 512: that much of a panel stays near for all groups.
  * gemm_i8     c[i][j] = correction[j] + sum over k < 4*k4 of (a[i][k] + 128) * w[k][j] in INT32, i < a.rows, j < 32; correction[j] =
  *             -128 * sum_k w[k][j], made by the packer. |sum| < 2^31 for 4*k4 <= UK_MAX_K_I8.
+ * gemm_fp8    c[i][j] = sum over the chunks b of UK_CHUNK rows, ascending, of scales[b] * d[b], one fma each from 0.0f; d[b] = paired
+ *             sum over the chunk of a[i][k] * w[k][j], w E4M3, exact in BF16. i < a.rows, j < 32; a is that of gemm_bf16. DENORMALS
+ *             holds for scales[b] and d[b] too: a scale of 2^-127 counts as zero.
+ * gemm_fp4    c[i][j] = sum over the groups g of 32 rows, ascending, of (float)d[g] * 2^(e[g][j] - 128), one fma each from 0.0f;
+ *             d[g] = sum over the group of a[i][k] * 2w[k][j] in INT32, w E2M1. e = 255 is a NaN. i < a.rows, j < 32; there are
+ *             2*k64 groups.
  * gemm_f32    c[i][j] = sum over k of a[i][k] * w[k][j], i < m, j < 32. k is cut into chunks of UK_CHUNK:
  *             in each, one accumulator from 0.0f, one fma a step in ascending order; then their sums are added in ascending order.
  *             1 <= m <= UK_ROWS; lda and ldc count elements.
@@ -97,11 +110,14 @@ typedef struct uk_acts {
 /* Products of BF16 values, of INT8 values, and all the others. */
 #define UK_BF16_KERNELS(X)                                                                                       \
     X(tile_bf16, void, (int64_t rows, int64_t group_rows, int64_t k, const uint16_t *x, int64_t ldx, void *dst)) \
-    X(gemm_bf16, void, (uk_acts a, int64_t k, const uint16_t *panel, float *c, int64_t ldc))
+    X(gemm_bf16, void, (uk_acts a, int64_t k, const uint16_t *panel, float *c, int64_t ldc))                     \
+    X(gemm_fp8, void, (uk_acts a, int64_t k, const uint8_t *panel, const float *scales, float *c, int64_t ldc))
 #define UK_I8_KERNELS(X) \
     X(gemm_i8, void, (uk_acts a, int64_t k4, const int8_t *panel, const int32_t *correction, int32_t *c, int64_t ldc))
 #define UK_OTHER_KERNELS(X)                                                                                           \
     X(tile_i8, void, (int64_t rows, int64_t group_rows, int64_t k, const int8_t *x, int64_t ldx, void *dst))          \
+    X(tile_fp4, void, (int64_t rows, int64_t group_rows, int64_t k, const int8_t *x, int64_t ldx, void *dst))         \
+    X(gemm_fp4, void, (uk_acts a, int64_t k64, const uint8_t *panel, float *c, int64_t ldc))                          \
     X(gemm_f32, void, (int m, int64_t k, const float *a, int64_t lda, const float *panel, float *c, int64_t ldc))     \
     X(gemm_rows, void,                                                                                                \
       (int m, int64_t k, int64_t n, const float *a, int64_t lda, const uint16_t *const *rows, float *c, int64_t ldc)) \
@@ -146,6 +162,12 @@ static inline int64_t uk_acts_bytes_bf16(const uk_table *uk, int64_t group_rows,
 static inline int64_t uk_acts_bytes_i8(int64_t group_rows, int64_t k)
 {
     return (k + 3) / 4 * 4 * group_rows;
+}
+/* A range of k that begins at a multiple of UK_BLOCK_FP4 lies as many bytes behind the beginning as that many k take. */
+static inline int64_t uk_acts_bytes_fp4(int64_t group_rows, int64_t k)
+{
+    int64_t group_bytes = UK_GROUP_FP4 + (int64_t)sizeof(int32_t);
+    return (k + UK_BLOCK_FP4 - 1) / UK_BLOCK_FP4 * (UK_BLOCK_FP4 / UK_GROUP_FP4) * group_bytes * group_rows;
 }
 
 /* The rows of the build, best first; NULL-terminated. A row is listed even if this machine cannot run it. */

@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "kernels/check_attention.h"
+#include "kernels/check_fp.h"
 #include "kernels/check_gemm.h"
 #include "kernels/check_tile.h"
 

@@ -1,6 +1,7 @@
 /* kernels/avx512/gemm_bf16.c - BF16 products by FP32 FMA: a 32-bit lane holds two k of a column, so a shift and a mask widen the
  * weights of a step in registers. Activations are widened ahead. */
 #include "kernels/avx512/avx512.h"
+#include "kernels/avx512/e4m3.h"
 
 enum { ACT_BYTES = sizeof(float) };
 
@@ -23,9 +24,29 @@ UK_INLINE void add_step(const int m, const char *a, __m512i left, __m512i right,
     add_products(m, x, _mm512_slli_epi32(left, 16), _mm512_slli_epi32(right, 16), sums_left, sums_right);
 }
 
-#include "kernels/avx512/gemm_bf16.h"
+typedef struct e4m3_table {
+    __m512i special;
+} e4m3_table;
+
+UK_INLINE e4m3_table e4m3_table_make(void)
+{
+    return (e4m3_table){e4m3_special()};
+}
+
+UK_INLINE void widen_e4m3(const e4m3_table *t, __m512i bytes, __m512i *left, __m512i *right)
+{
+    *left = e4m3_widen_doubled(t->special, _mm512_unpacklo_epi8(bytes, bytes));
+    *right = e4m3_widen_doubled(t->special, _mm512_unpackhi_epi8(bytes, bytes));
+}
+
+#include "kernels/avx512/gemm_fp8.h"
 
 void uk_avx512_gemm_bf16(uk_acts a, int64_t k, const uint16_t *panel, float *c, int64_t ldc)
 {
     gemm_bf16(a, k, panel, c, ldc);
+}
+
+void uk_avx512_gemm_fp8(uk_acts a, int64_t k, const uint8_t *panel, const float *scales, float *c, int64_t ldc)
+{
+    gemm_fp8(a, k, panel, scales, c, ldc);
 }

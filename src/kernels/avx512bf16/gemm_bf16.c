@@ -1,6 +1,7 @@
 /* kernels/avx512bf16/gemm_bf16.c - BF16 products with vdpbf16ps: a 32-bit lane holds two k of a column, and the instruction adds both
  * products, k+1 first, as the paired sum of kernels.h does. */
 #include "kernels/avx512bf16/avx512bf16.h"
+#include "kernels/avx512bf16/e4m3.h"
 
 #include <string.h>
 
@@ -23,9 +24,14 @@ UK_INLINE void add_step(const int m, const char *a, __m512i left, __m512i right,
     }
 }
 
-#include "kernels/avx512/gemm_bf16.h"
+#include "kernels/avx512/gemm_fp8.h"
 
 void uk_avx512bf16_gemm_bf16(uk_acts a, int64_t k, const uint16_t *panel, float *c, int64_t ldc)
 {
     gemm_bf16(a, k, panel, c, ldc);
+}
+
+void uk_avx512bf16_gemm_fp8(uk_acts a, int64_t k, const uint8_t *panel, const float *scales, float *c, int64_t ldc)
+{
+    gemm_fp8(a, k, panel, scales, c, ldc);
 }

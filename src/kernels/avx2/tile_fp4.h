@@ -1,0 +1,41 @@
+/* kernels/avx2/tile_fp4.h - activations of gemm_fp4: for every 32 k a lane of sums, then eight lanes of four values, of each row. */
+#ifndef KERNELS_AVX2_TILE_FP4_H
+#define KERNELS_AVX2_TILE_FP4_H
+
+#include "kernels/avx2/tile.h"
+
+enum { FP4_GROUP_LANES = UK_FP4_STEPS + 1 };
+
+/* -12 times the sum of n values. */
+UK_INLINE int32_t tile_fp4_correction(const int8_t *x, int64_t n)
+{
+    int32_t sum = 0;
+    for (int64_t v = 0; v < n; v++) {
+        sum += x[v];
+    }
+    return -UK_FP4_BIAS * sum;
+}
+
+UK_INLINE void tile_fp4(int64_t rows, int64_t group_rows, int64_t k, const int8_t *x, int64_t ldx, char *dst)
+{
+    int64_t lane_step = (int64_t)sizeof(int32_t) * group_rows, bytes = FP4_GROUP_LANES * lane_step;
+    int64_t end = (k + UK_BLOCK_FP4 - 1) / UK_BLOCK_FP4 * UK_BLOCK_FP4;
+    for (int64_t first = 0; first < end; first += UK_GROUP_FP4, dst += bytes) {
+        int64_t n = k - first < UK_GROUP_FP4 ? k - first : UK_GROUP_FP4;
+        if (rows < group_rows || n < UK_GROUP_FP4) {
+            memset(dst, 0, (size_t)bytes);
+        }
+        if (n <= 0) {
+            continue;
+        }
+        for (int64_t i = 0; i < rows; i++) {
+            const int8_t *row = x + i * ldx + first;
+            int32_t sum = n == UK_GROUP_FP4 ? tile_fp4_correction(row, UK_GROUP_FP4) : tile_fp4_correction(row, n);
+            memcpy(dst + 4 * i, &sum, sizeof sum);
+        }
+        tile_group(rows, group_rows, (const char *)x + first, ldx, n, sizeof(int32_t), tile_store_as_is, tile_store_one_as_is,
+                   dst + lane_step);
+    }
+}
+
+#endif
