@@ -119,7 +119,8 @@ static uk_packed pack(const uk_table *uk, uk_source w, void *memory)
     return out;
 }
 
-uk_packed uk_pack_bf16(const uk_table *uk, const uint16_t *w, int64_t k, int64_t n, int64_t stride_k, int64_t stride_n, void *memory)
+uk_packed uk_pack_bf16(const uk_table *uk, const uint16_t *w, int64_t k, int64_t n, int64_t stride_k, int64_t stride_n,
+                       void *memory)
 {
     return pack(uk, (uk_source){w, sizeof *w, k, n, stride_k, stride_n}, memory);
 }

@@ -57,7 +57,6 @@ op_weight op_weight_pack(const op_context *c, const char *name, op_weight_source
         p.n_workers = dsv4_pool_n_threads(c->pool);
         rt_pool_run_all(c->pool, pack_share, &p);
     }
-    dsv4_view view =
-        dsv4_graph_view(c->g, name, memory, p.packed.n_panels, p.packed.panel_bytes, 1, (size_t)p.packed.panel_bytes);
+    dsv4_view view = dsv4_graph_view(c->g, name, memory, p.packed.n_panels, p.packed.panel_bytes, 1, (size_t)p.packed.panel_bytes);
     return (op_weight){p.packed, w.dtype, view};
 }
