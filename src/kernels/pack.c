@@ -7,7 +7,7 @@
 #include <string.h>
 
 enum { PAIR = 2, GROUP = 4 /* consecutive k of one column: BF16, INT8 */ };
-enum { PIECE_BYTES = 16 * 1024, PIECE_ROWS = 64 }; /* where k is contiguous, and elsewhere; multiples of GROUP rows */
+enum { PIECE_BYTES = 16 * 1024, PIECE_ROWS = 16 }; /* where k is contiguous, and elsewhere; multiples of GROUP rows */
 
 static int64_t min_i64(int64_t a, int64_t b)
 {
@@ -53,30 +53,36 @@ size_t uk_pack_i8_bytes(int64_t k, int64_t n)
 
 /* ---- pieces -------------------------------------------------------------------------------------------------------------- */
 
-/* Subtracts 128 times the column sums of packed rows: a product with zeros, which are stored as 128. */
-static void correct(const uk_table *uk, const int8_t *rows, int64_t n_rows, int32_t *correction)
+/* Subtracts 128 times the column sums of n_steps packed steps: a product with zeros, which are stored as 128. */
+static void correct(const uk_table *uk, const int8_t *steps, int64_t n_steps, int32_t *correction)
 {
     static const int32_t none[UK_PANEL];
-    enum { MOST_ROWS = PIECE_BYTES / UK_PANEL };
-    uint8_t zeros[MOST_ROWS];
+    uint8_t zeros[PIECE_BYTES / UK_PANEL];
     int32_t sums[UK_PANEL];
-    memset(zeros, 128, sizeof zeros);
-    uk->gemm_i8((uk_acts){zeros, 1, 1, sizeof zeros}, ceil_div(n_rows, GROUP), rows, none, sums, UK_PANEL);
+    memset(zeros, 128, (size_t)(n_steps * GROUP));
+    uk->gemm_i8((uk_acts){zeros, 1, 1, n_steps * GROUP}, n_steps, steps, none, sums, UK_PANEL);
     for (int c = 0; c < UK_PANEL; c++) {
         correction[c] -= sums[c];
     }
 }
 
-/* Packs n_rows rows of panel p from row k on, or those that w still has. */
+/* Packs n_rows rows of panel p from row k on, or those that w still has. What a correction is made of is packed nearby first: to read
+ * it back from the panel would be to wait until the panel has come from memory. */
 static void pack_piece(const uk_table *uk, const uk_source *w, int64_t k, int64_t n_rows, int64_t p, const uk_packed *out)
 {
     const char *data = (const char *)w->data + (k * w->stride_k + p * UK_PANEL * w->stride_n) * w->elem_bytes;
-    char *rows = (char *)out->panels + p * out->panel_bytes + k * UK_PANEL * w->elem_bytes;
-    n_rows = min_i64(n_rows, w->k - k);
-    uk->pack((uk_source){data, w->elem_bytes, n_rows, min_i64(UK_PANEL, w->n - p * UK_PANEL), w->stride_k, w->stride_n}, rows);
-    if (out->correction != NULL) {
-        correct(uk, (const int8_t *)rows, n_rows, out->correction + p * UK_PANEL);
+    char *panel = (char *)out->panels + p * out->panel_bytes + k * UK_PANEL * w->elem_bytes;
+    uk_source piece = {data,        w->elem_bytes, min_i64(n_rows, w->k - k), min_i64(UK_PANEL, w->n - p * UK_PANEL),
+                       w->stride_k, w->stride_n};
+    if (out->correction == NULL) {
+        uk->pack(piece, panel);
+        return;
     }
+    _Alignas(64) char steps[PIECE_BYTES];
+    int64_t n_steps = ceil_div(piece.k, GROUP);
+    uk->pack(piece, steps);
+    correct(uk, (const int8_t *)steps, n_steps, out->correction + p * UK_PANEL);
+    memcpy(panel, steps, (size_t)(n_steps * GROUP * UK_PANEL));
 }
 
 void uk_pack_panels(const uk_table *uk, const uk_source *w, int64_t begin, int64_t end, const uk_packed *out)
