@@ -39,7 +39,7 @@ static int run(const cli_command *self, int argc, char **argv)
 const cli_command cli_bench = {
     "bench",
     "rt|context|pack [options]",
-    "measure: rt is the runtime against OpenMP, context an attention layer at growing contexts, pack the packing of weights",
+    "measure: rt is the runtime against OpenMP, context a layer at growing contexts, pack weights",
     NULL,
     NULL,
     run};
