@@ -36,10 +36,9 @@ static int run(const cli_command *self, int argc, char **argv)
     return code;
 }
 
-const cli_command cli_bench = {
-    "bench",
-    "rt|context|pack [options]",
-    "measure: rt is the runtime against OpenMP, context a layer at growing contexts, pack weights",
-    NULL,
-    NULL,
-    run};
+const cli_command cli_bench = {"bench",
+                               "rt|context|pack [options]",
+                               "measure: rt is the runtime against OpenMP, context a layer at growing contexts, pack weights",
+                               NULL,
+                               NULL,
+                               run};

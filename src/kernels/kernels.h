@@ -123,7 +123,7 @@ typedef void uk_pack_fn(uk_source w, void *panel);
        const float *w, float *y))                                                                                      \
     X(exp, void, (int64_t n, const float *x, float *y))                                                                \
     X(add_scaled, void, (int64_t n, float a, const float *x, float *y))                                                \
-    X(weigh_rows, void, (int64_t n, int64_t n_rows, const uint16_t *const *x, const float *a, uint16_t *y)) \
+    X(weigh_rows, void, (int64_t n, int64_t n_rows, const uint16_t *const *x, const float *a, uint16_t *y))            \
     X(blend, void, (int64_t n, float a, float b, const float *x, float *y))                                            \
     X(add_dequant, void, (int64_t n, const int32_t *acc, float scale, float *y))                                       \
     X(scale_cols, void, (int64_t n, const float *x, const float *col_scale, float *y))                                 \

@@ -12,8 +12,13 @@ UK_INLINE void pack_columns(const uk_source *w, const int64_t elem_bytes, char *
     const int64_t ld = w->stride_n * elem_bytes, n_vector = w->n / 8 * 8, l_vector = w->k * elem_bytes / 32 * 8;
     for (int64_t l = 0; l < l_vector; l += 8) {
         for (int64_t c = 0; c < n_vector; c += 8) {
+            const char *columns[8];
             __m256i lanes[8];
-            avx2_transpose((const char *)w->data + c * ld + 4 * l, ld, lanes);
+            UK_UNROLL
+            for (int i = 0; i < 8; i++) {
+                columns[i] = (const char *)w->data + (c + i) * ld + 4 * l;
+            }
+            avx2_transpose(columns, lanes);
             UK_UNROLL
             for (int j = 0; j < 8; j++) {
                 _mm256_store_si256((__m256i *)(panel + (l + j) * STEP_BYTES + 4 * c), lanes[j]);
