@@ -318,8 +318,8 @@ void op_hc_pre_add(const op_context *c, const op_hc_pre_args *a)
                    .M = g->M,
                    .in_pairs = a->post.data == NULL};
     size_t mix_bytes = o->in_pairs ? 3 * OP_SUM_CHUNK * sizeof(float) : (size_t)o->M * sizeof(uint16_t *);
-    dsv4_graph_stage(c->g,
-                     &(dsv4_stage_desc){"hc.mix", op_part_blocks(&o->grid), run_mix, describe_mix, o, mix_bytes, DSV4_VECTOR});
+    dsv4_graph_stage(
+        c->g, &(dsv4_stage_desc){"hc.mix", op_part_blocks(&o->grid), run_mix, describe_mix, o, mix_bytes, DSV4_VECTOR});
 }
 
 void op_hc_post_add(const op_context *c, const op_hc_post_args *a)
