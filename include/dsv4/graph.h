@@ -82,7 +82,8 @@ void dsv4_graph_destroy(dsv4_graph *g);
 /* The builder functions below keep the first error in the graph instead of returning it (the seal reports it), so that a builder
  * reads like the schedule. After an error they return id 0 or NULL and do nothing. */
 
-/* Memory that lives as long as the graph, zeroed and 64-byte aligned. NULL without memory. */
+/* Memory that lives as long as the graph, zeroed and 64-byte aligned; where it is large, the thread that first touches a page has it
+ * near its core. NULL without memory. */
 void *dsv4_graph_memory(dsv4_graph *g, size_t n_bytes);
 
 /* A view of caller's memory: rows x cols elements of elem_bytes (1..64), rows row_bytes apart (>= cols * elem_bytes unless
@@ -173,7 +174,8 @@ DSV4_MUST_CHECK dsv4_status dsv4_pool_create(int n_threads, dsv4_pool **out, dsv
 void dsv4_pool_destroy(dsv4_pool *pool);
 int dsv4_pool_n_threads(const dsv4_pool *pool);
 
-/* Everything a replay needs, allocated once: counters, ready sets, scratch, trace buffers. Graph and pool must outlive it. */
+/* Everything a replay needs, allocated once: counters, ready sets, scratch, trace buffers. Graph and pool must outlive it. For the
+ * thread that owns the pool. */
 DSV4_MUST_CHECK dsv4_status dsv4_exec_create(const dsv4_graph *g, dsv4_pool *pool, bool trace, dsv4_exec **out, dsv4_error *err);
 void dsv4_exec_destroy(dsv4_exec *exec);
 

@@ -26,6 +26,9 @@ typedef struct dsv4_op_options {
     const char *isa;         /* microkernel row; NULL: the DSV4_ISA environment variable, else the best of the machine */
     const char *const *sets; /* tiles by name: "n_tile=256" */
     size_t n_sets;
+    dsv4_pool
+        *pool; /* of the calling thread, used during the build only: each worker packs the weights that it would stream when the
+                      * graph is replayed on this pool. NULL: the calling thread packs all */
 } dsv4_op_options;
 
 /* All operators, in a fixed order; NULL behind the last. */

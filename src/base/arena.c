@@ -14,13 +14,23 @@ struct arena_chunk {
     _Alignas(ALIGNMENT) unsigned char data[];
 };
 
+/* Chunks larger than the usual one are mappings. */
 static arena_chunk *chunk_create(size_t size)
 {
-    arena_chunk *c = memory_zeroed_array(1, sizeof *c + size);
+    arena_chunk *c = size > CHUNK_BYTES ? memory_map(sizeof *c + size) : memory_zeroed_array(1, sizeof *c + size);
     if (c) {
         c->size = size;
     }
     return c;
+}
+
+static void chunk_destroy(arena_chunk *c)
+{
+    if (c->size > CHUNK_BYTES) {
+        memory_unmap(c, sizeof *c + c->size);
+    } else {
+        free(c);
+    }
 }
 
 /* A block larger than the usual chunk gets a chunk of its own behind the newest, whose free space stays in use. */
@@ -69,7 +79,7 @@ void arena_deinit(arena *a)
 {
     for (arena_chunk *c = a->newest; c;) {
         arena_chunk *next = c->next;
-        free(c);
+        chunk_destroy(c);
         c = next;
     }
     *a = (arena){0};

@@ -4,7 +4,8 @@
  *   | next | used | size | aaa bb..| ->| next | used | size | cccccc..| -> NULL
  *   +------------------------------+   +------------------------------+
  *
- * Every block is zeroed and 64-byte aligned. Not for several threads at once. */
+ * Every block is zeroed and 64-byte aligned. A block above 64 KiB is a mapping of its own, backed with memory only as it is touched
+ * (memory.h). Not for several threads at once. */
 #ifndef BASE_ARENA_H
 #define BASE_ARENA_H
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 enum { ALIGNMENT = 64, HUGE_PAGE = 2 << 20, LARGE = 4 << 20 };
 
@@ -36,4 +37,37 @@ void *memory_zeroed_array(size_t n, size_t item_bytes)
 {
     void *block = memory_array(n, item_bytes);
     return block == NULL ? NULL : memset(block, 0, n * item_bytes);
+}
+
+static size_t whole_pages(size_t n_bytes)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    return (n_bytes + page - 1) / page * page;
+}
+
+void *memory_map(size_t n_bytes)
+{
+    if (n_bytes > SIZE_MAX / 2) {
+        return NULL;
+    }
+    size_t slack = n_bytes < LARGE ? 0 : HUGE_PAGE, size = whole_pages(n_bytes);
+    char *start = mmap(NULL, size + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (start == MAP_FAILED) {
+        return NULL;
+    }
+    if (slack > 0) { /* begins with a huge page */
+        size_t front = (HUGE_PAGE - (uintptr_t)start % HUGE_PAGE) % HUGE_PAGE;
+        if (front > 0) {
+            munmap(start, front);
+        }
+        start += front;
+        munmap(start + size, slack - front);
+        memory_prefer_huge(start, size);
+    }
+    return start;
+}
+
+void memory_unmap(void *start, size_t n_bytes)
+{
+    munmap(start, whole_pages(n_bytes));
 }

@@ -1,4 +1,4 @@
-/* base/memory.h - arrays from the heap, with huge pages for large ones.
+/* base/memory.h - arrays from the heap and mappings, with huge pages for large ones.
  *
  * A block of 4 MiB or more asks the system for huge pages before it is touched: fewer page faults while it is filled, fewer address
  * translations while it is streamed. Where the system gives none, nothing changes. */
@@ -11,6 +11,11 @@
  * memory or if the product overflows. */
 void *memory_array(size_t n, size_t item_bytes);
 void *memory_zeroed_array(size_t n, size_t item_bytes);
+
+/* n_bytes >= 1 of zeros that no page of memory backs yet: the thread that first touches a page has it near its core. Page-aligned;
+ * release with memory_unmap and the same n_bytes. NULL without memory. */
+void *memory_map(size_t n_bytes);
+void memory_unmap(void *start, size_t n_bytes);
 
 /* Asks for huge pages under [start, start + n_bytes) if that is large. For memory that is not yet touched. */
 void memory_prefer_huge(void *start, size_t n_bytes);

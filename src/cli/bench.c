@@ -6,7 +6,7 @@
 static const struct {
     const char *name;
     const cli_command *command;
-} suites[] = {{"rt", &bench_rt}, {"context", &bench_context}};
+} suites[] = {{"rt", &bench_rt}, {"context", &bench_context}, {"pack", &bench_pack}};
 
 enum { N_SUITES = sizeof suites / sizeof *suites };
 
@@ -29,7 +29,7 @@ static int run(const cli_command *self, int argc, char **argv)
     }
     int first = 0, code = cli_parse(self, argc, argv, NULL, &first);
     if (code < 0) {
-        dsv4_fail(&err, DSV4_E_USAGE, "bench: got %s%s%s, expected rt or context in front of all options",
+        dsv4_fail(&err, DSV4_E_USAGE, "bench: got %s%s%s, expected rt, context or pack in front of all options",
                   first < argc ? "\"" : "no suite", first < argc ? argv[first] : "", first < argc ? "\"" : "");
         code = cli_fail(&err);
     }
@@ -37,8 +37,8 @@ static int run(const cli_command *self, int argc, char **argv)
 }
 
 const cli_command cli_bench = {"bench",
-                               "rt|context [options]",
-                               "measure: rt is the runtime against OpenMP, context an attention layer at growing contexts",
+                               "rt|context|pack [options]",
+                               "measure: rt is the runtime against OpenMP, context a layer at growing contexts, pack weights",
                                NULL,
                                NULL,
                                run};

@@ -24,8 +24,8 @@ DSV4_MUST_CHECK dsv4_status bench_operator(const dsv4_op *op, const dsv4_config 
                                            const dsv4_tensor_list *pristine, dsv4_tensor_list *io, int rounds, json_t *results,
                                            dsv4_error *err);
 
-/* The suites, commands of their own: `dsv4 bench rt`, `dsv4 bench context`. */
-extern const cli_command bench_rt, bench_context;
+/* The suites, commands of their own: `dsv4 bench rt`, `dsv4 bench context`, `dsv4 bench pack`. */
+extern const cli_command bench_rt, bench_context, bench_pack;
 
 /* Ends a suite: writes results where --json says, or says what went wrong. Takes over the reference; returns the exit code. */
 int bench_finish(json_t *results, dsv4_status status, dsv4_error *err);

@@ -142,13 +142,17 @@ dsv4_status launch_open(launch *l, const dsv4_op *op, const dsv4_config *config,
     if (l->graph == NULL) {
         return dsv4_fail(err, DSV4_E_NO_MEMORY, "%s: no memory for a graph", op->name);
     }
-    dsv4_status status = dsv4_op_build(op, config, &op_options, io, l->graph, err);
+    dsv4_status status = DSV4_OK;
+    l->pool = l->shared_pool;
+    if (l->pool == NULL) {
+        status = dsv4_pool_create((int)options->n_threads, &l->pool, err);
+    }
+    op_options.pool = l->pool;
+    if (status == DSV4_OK) {
+        status = dsv4_op_build(op, config, &op_options, io, l->graph, err);
+    }
     if (status == DSV4_OK) {
         status = dsv4_graph_seal(l->graph, options->deps, err);
-    }
-    l->pool = l->shared_pool;
-    if (status == DSV4_OK && l->pool == NULL) {
-        status = dsv4_pool_create((int)options->n_threads, &l->pool, err);
     }
     if (status == DSV4_OK) {
         status = dsv4_exec_create(l->graph, l->pool, true, &l->exec, err);

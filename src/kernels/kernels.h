@@ -57,6 +57,17 @@ typedef struct uk_acts {
     int64_t group_bytes; /* from group to group */
 } uk_acts;
 
+/* A weight, or a part of one, as it lies in memory; borrowed. Element (k, n) is the one of index k*stride_k + n*stride_n. */
+typedef struct uk_source {
+    const void *data;
+    int64_t elem_bytes; /* 1 INT8, 2 BF16, 4 F32 */
+    int64_t k, n, stride_k, stride_n;
+} uk_source;
+
+/* Packs w, w.n <= UK_PANEL, as a whole panel, 32-byte aligned: 128 bytes for each 4 / elem_bytes rows, padded with zeros. Fast where
+ * one of the strides is 1. */
+typedef void uk_pack_fn(uk_source w, void *panel);
+
 /* name, result type, parameters: feeds the table, the declarations and the tests.
  *
  * tile_bf16   packs one group: dst = rows x[i][0..k), i < rows <= group_rows, of BF16 values, ldx apart; missing rows and an odd k are
@@ -151,6 +162,7 @@ typedef struct uk_table {
 #define UK_MEMBER(name, result, parameters) result(*name) parameters;
     UK_KERNELS(UK_MEMBER)
 #undef UK_MEMBER
+    uk_pack_fn *pack;
 } uk_table;
 
 /* Bytes of one group of activations; a range of k that begins at a multiple of 2 (INT8: 4) lies k * group_rows * the bytes of a value

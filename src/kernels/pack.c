@@ -1,14 +1,13 @@
-/* kernels/pack.c - packing of weights by tiles, TILE_ROWS rows of one panel: gathered densely, then stored in panel order.
+/* kernels/pack.c - packing of weights piece by piece: some rows of one panel.
  *
- * Tiles follow the direction in which the weights are contiguous, so that a cache line shared by two tiles is still near for the
- * second. 16 rows are few enough to stay in a cache set of that many ways when they lie a power of two apart. */
+ * Pieces follow the direction in which the weights are contiguous. Where that is k, a panel is finished before the next. Where it is
+ * n, the panels take turns: a cache line that two of them share is still near for the second. */
 #include "kernels/pack.h"
 
 #include <string.h>
 
-#include "kernels/rows.h"
-
-enum { TILE_ROWS = 16, PAIR = 2, GROUP = 4 /* consecutive k of one column: BF16, INT8 */ };
+enum { PAIR = 2, GROUP = 4 /* consecutive k of one column: BF16, INT8 */ };
+enum { PIECE_BYTES = 16 * 1024, PIECE_ROWS = 16 }; /* where k is contiguous, and elsewhere; multiples of GROUP rows */
 
 static int64_t min_i64(int64_t a, int64_t b)
 {
@@ -52,125 +51,92 @@ size_t uk_pack_i8_bytes(int64_t k, int64_t n)
     return panels_bytes(n, ceil_div(k, GROUP) * GROUP, UK_PANEL, UK_PANEL * sizeof(int32_t));
 }
 
-/* ---- tiles --------------------------------------------------------------------------------------------------------------- */
+/* ---- pieces -------------------------------------------------------------------------------------------------------------- */
 
-typedef struct matrix {
-    const void *w;
-    int64_t k, n, stride_k, stride_n;
-} matrix;
-
-/* Stores the tile at row `row` of panel p. */
-typedef void pack_tile_fn(const matrix *m, int64_t row, int64_t p, const uk_packed *out);
-
-/* Copies to tile[TILE_ROWS][UK_PANEL] the rows from row on and the columns of panel p; what lies outside the matrix is zero.
- * Inlined for each element size, so that the inner copies are single moves. */
-UK_INLINE void gather(const matrix *m, int64_t row, int64_t p, const int64_t elem, char *tile)
+/* Subtracts 128 times the column sums of n_steps packed steps: a product with zeros, which are stored as 128. */
+static void correct(const uk_table *uk, const int8_t *steps, int64_t n_steps, int32_t *correction)
 {
-    const char *w = (const char *)m->w + (row * m->stride_k + p * UK_PANEL * m->stride_n) * elem;
-    int64_t rows = min_i64(TILE_ROWS, m->k - row), columns = min_i64(UK_PANEL, m->n - p * UK_PANEL);
-    if (rows < TILE_ROWS || columns < UK_PANEL) {
-        memset(tile, 0, (size_t)(TILE_ROWS * UK_PANEL * elem));
-    }
-    if (m->stride_n == 1) {
-        for (int64_t r = 0; r < rows; r++) {
-            memcpy(tile + r * UK_PANEL * elem, w + r * m->stride_k * elem, (size_t)(columns * elem));
-        }
-        return;
-    }
-    for (int64_t c = 0; c < columns; c++) {
-        for (int64_t r = 0; r < rows; r++) {
-            memcpy(tile + (r * UK_PANEL + c) * elem, w + (r * m->stride_k + c * m->stride_n) * elem, (size_t)elem);
-        }
+    static const int32_t none[UK_PANEL];
+    uint8_t zeros[PIECE_BYTES / UK_PANEL];
+    int32_t sums[UK_PANEL];
+    memset(zeros, 128, (size_t)(n_steps * GROUP));
+    uk->gemm_i8((uk_acts){zeros, 1, 1, n_steps * GROUP}, n_steps, steps, none, sums, UK_PANEL);
+    for (int c = 0; c < UK_PANEL; c++) {
+        correction[c] -= sums[c];
     }
 }
 
-static void pack_tiles(const matrix *m, const uk_packed *out, pack_tile_fn *pack_tile)
+/* Packs n_rows rows of panel p from row k on, or those that w still has. What a correction is made of is packed nearby first: to read
+ * it back from the panel would be to wait until the panel has come from memory. */
+static void pack_piece(const uk_table *uk, const uk_source *w, int64_t k, int64_t n_rows, int64_t p, const uk_packed *out)
 {
-    if (m->stride_k == 1) {
-        for (int64_t p = 0; p < out->n_panels; p++) {
-            for (int64_t row = 0; row < m->k; row += TILE_ROWS) {
-                pack_tile(m, row, p, out);
+    const char *data = (const char *)w->data + (k * w->stride_k + p * UK_PANEL * w->stride_n) * w->elem_bytes;
+    char *panel = (char *)out->panels + p * out->panel_bytes + k * UK_PANEL * w->elem_bytes;
+    uk_source piece = {data,        w->elem_bytes, min_i64(n_rows, w->k - k), min_i64(UK_PANEL, w->n - p * UK_PANEL),
+                       w->stride_k, w->stride_n};
+    if (out->correction == NULL) {
+        uk->pack(piece, panel);
+        return;
+    }
+    _Alignas(64) char steps[PIECE_BYTES];
+    int64_t n_steps = ceil_div(piece.k, GROUP);
+    uk->pack(piece, steps);
+    correct(uk, (const int8_t *)steps, n_steps, out->correction + p * UK_PANEL);
+    memcpy(panel, steps, (size_t)(n_steps * GROUP * UK_PANEL));
+}
+
+void uk_pack_panels(const uk_table *uk, const uk_source *w, int64_t begin, int64_t end, const uk_packed *out)
+{
+    if (out->correction != NULL && begin < end) {
+        memset(out->correction + begin * UK_PANEL, 0, (size_t)(end - begin) * UK_PANEL * sizeof *out->correction);
+    }
+    const int64_t n_rows = w->stride_k == 1 ? PIECE_BYTES / UK_PANEL / w->elem_bytes : PIECE_ROWS;
+    if (w->stride_k == 1) {
+        for (int64_t p = begin; p < end; p++) {
+            for (int64_t k = 0; k < w->k; k += n_rows) {
+                pack_piece(uk, w, k, n_rows, p, out);
             }
         }
         return;
     }
-    for (int64_t row = 0; row < m->k; row += TILE_ROWS) {
-        for (int64_t p = 0; p < out->n_panels; p++) {
-            pack_tile(m, row, p, out);
+    for (int64_t k = 0; k < w->k; k += n_rows) {
+        for (int64_t p = begin; p < end; p++) {
+            pack_piece(uk, w, k, n_rows, p, out);
         }
     }
 }
 
-/* ---- BF16 ---------------------------------------------------------------------------------------------------------------- */
+/* ---- whole weights ------------------------------------------------------------------------------------------------------- */
 
-static void pack_tile_bf16(const matrix *m, int64_t row, int64_t p, const uk_packed *packed)
+uk_packed uk_packed_in(const uk_source *w, void *memory)
 {
-    uint16_t tile[TILE_ROWS][UK_PANEL];
-    gather(m, row, p, sizeof **tile, (char *)tile);
-    uint16_t *out = (uint16_t *)((char *)packed->panels + p * packed->panel_bytes) + row * UK_PANEL;
-    int64_t end = min_i64(TILE_ROWS, ceil_div(m->k, PAIR) * PAIR - row);
-    for (int64_t r = 0; r < end; r += PAIR, out += PAIR * UK_PANEL) {
-        for (int c = 0; c < UK_PANEL; c++) {
-            out[2 * c] = tile[r][c];
-            out[2 * c + 1] = tile[r + 1][c];
-        }
+    int64_t steps = ceil_div(w->k * w->elem_bytes, sizeof(uint32_t));
+    uk_packed out = {w->k, w->n, ceil_div(w->n, UK_PANEL), steps * UK_PANEL * (int64_t)sizeof(uint32_t), memory, NULL};
+    if (w->elem_bytes == sizeof(int8_t)) {
+        out.correction = (int32_t *)((char *)memory + out.n_panels * out.panel_bytes);
     }
-}
-
-uk_packed uk_pack_bf16(const uint16_t *w, int64_t k, int64_t n, int64_t stride_k, int64_t stride_n, void *memory)
-{
-    const matrix m = {w, k, n, stride_k, stride_n};
-    uk_packed out = {k, n, ceil_div(n, UK_PANEL), ceil_div(k, PAIR) * PAIR * UK_PANEL * (int64_t)sizeof *w, memory, NULL};
-    pack_tiles(&m, &out, pack_tile_bf16);
     return out;
 }
 
-/* ---- F32 ----------------------------------------------------------------------------------------------------------------- */
-
-static void pack_tile_f32(const matrix *m, int64_t row, int64_t p, const uk_packed *packed)
+static uk_packed pack(const uk_table *uk, uk_source w, void *memory)
 {
-    float tile[TILE_ROWS][UK_PANEL];
-    gather(m, row, p, sizeof **tile, (char *)tile);
-    memcpy((float *)packed->panels + (p * m->k + row) * UK_PANEL, tile, (size_t)min_i64(TILE_ROWS, m->k - row) * sizeof *tile);
-}
-
-uk_packed uk_pack_f32(const float *w, int64_t k, int64_t n, int64_t stride_k, int64_t stride_n, void *memory)
-{
-    const matrix m = {w, k, n, stride_k, stride_n};
-    uk_packed out = {k, n, ceil_div(n, UK_PANEL), k * UK_PANEL * (int64_t)sizeof *w, memory, NULL};
-    pack_tiles(&m, &out, pack_tile_f32);
+    uk_packed out = uk_packed_in(&w, memory);
+    uk_pack_panels(uk, &w, 0, out.n_panels, &out);
     return out;
 }
 
-/* ---- INT8 ---------------------------------------------------------------------------------------------------------------- */
-
-static void pack_tile_i8(const matrix *m, int64_t row, int64_t p, const uk_packed *packed)
+uk_packed uk_pack_bf16(const uk_table *uk, const uint16_t *w, int64_t k, int64_t n, int64_t stride_k, int64_t stride_n,
+                       void *memory)
 {
-    int8_t tile[TILE_ROWS][UK_PANEL];
-    gather(m, row, p, sizeof **tile, (char *)tile);
-    int8_t *out = (int8_t *)packed->panels + p * packed->panel_bytes + row * UK_PANEL;
-    int32_t *correction = packed->correction + p * UK_PANEL;
-    int64_t end = min_i64(TILE_ROWS, ceil_div(m->k, GROUP) * GROUP - row);
-    for (int64_t r = 0; r < end; r += GROUP, out += GROUP * UK_PANEL) {
-        for (int c = 0; c < UK_PANEL; c++) {
-            for (int g = 0; g < GROUP; g++) {
-                out[c * GROUP + g] = tile[r + g][c];
-            }
-        }
-    }
-    for (int64_t r = 0; r < end; r++) {
-        for (int c = 0; c < UK_PANEL; c++) {
-            correction[c] -= 128 * tile[r][c];
-        }
-    }
+    return pack(uk, (uk_source){w, sizeof *w, k, n, stride_k, stride_n}, memory);
 }
 
-uk_packed uk_pack_i8(const int8_t *w, int64_t k, int64_t n, int64_t stride_k, int64_t stride_n, void *memory)
+uk_packed uk_pack_f32(const uk_table *uk, const float *w, int64_t k, int64_t n, int64_t stride_k, int64_t stride_n, void *memory)
 {
-    const matrix m = {w, k, n, stride_k, stride_n};
-    uk_packed out = {k, n, ceil_div(n, UK_PANEL), ceil_div(k, GROUP) * GROUP * UK_PANEL, memory, NULL};
-    out.correction = (int32_t *)((char *)memory + out.n_panels * out.panel_bytes);
-    memset(out.correction, 0, (size_t)out.n_panels * UK_PANEL * sizeof *out.correction);
-    pack_tiles(&m, &out, pack_tile_i8);
-    return out;
+    return pack(uk, (uk_source){w, sizeof *w, k, n, stride_k, stride_n}, memory);
+}
+
+uk_packed uk_pack_i8(const uk_table *uk, const int8_t *w, int64_t k, int64_t n, int64_t stride_k, int64_t stride_n, void *memory)
+{
+    return pack(uk, (uk_source){w, sizeof *w, k, n, stride_k, stride_n}, memory);
 }

@@ -19,11 +19,18 @@ size_t uk_pack_bf16_bytes(int64_t k, int64_t n);
 size_t uk_pack_f32_bytes(int64_t k, int64_t n);
 size_t uk_pack_i8_bytes(int64_t k, int64_t n);
 
-/* Packs w, element (k, n) at w[k*stride_k + n*stride_n], into memory of that many bytes, 64-byte aligned. Fast where one of the
- * strides is 1. */
-uk_packed uk_pack_bf16(const uint16_t *w, int64_t k, int64_t n, int64_t stride_k, int64_t stride_n, void *memory);
-uk_packed uk_pack_f32(const float *w, int64_t k, int64_t n, int64_t stride_k, int64_t stride_n, void *memory);
-uk_packed uk_pack_i8(const int8_t *w, int64_t k, int64_t n, int64_t stride_k, int64_t stride_n, void *memory);
+/* The packed form of w in memory of that many bytes, 64-byte aligned. Writes nothing. */
+uk_packed uk_packed_in(const uk_source *w, void *memory);
+
+/* Packs the panels [begin, end) of w, and their corrections, into out, which uk_packed_in made of w. Threads may pack different panels
+ * at once. Fast where one of the strides is 1. */
+void uk_pack_panels(const uk_table *uk, const uk_source *w, int64_t begin, int64_t end, const uk_packed *out);
+
+/* Both at once: packs w, element (k, n) at w[k*stride_k + n*stride_n], into memory. */
+uk_packed uk_pack_bf16(const uk_table *uk, const uint16_t *w, int64_t k, int64_t n, int64_t stride_k, int64_t stride_n,
+                       void *memory);
+uk_packed uk_pack_f32(const uk_table *uk, const float *w, int64_t k, int64_t n, int64_t stride_k, int64_t stride_n, void *memory);
+uk_packed uk_pack_i8(const uk_table *uk, const int8_t *w, int64_t k, int64_t n, int64_t stride_k, int64_t stride_n, void *memory);
 
 /* Panel p from input row k on; k is a multiple of 2 (BF16) or 4 (INT8). */
 static inline const uint16_t *uk_panel_bf16(const uk_packed *w, int64_t panel, int64_t k)

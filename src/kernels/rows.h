@@ -10,6 +10,8 @@ extern const uk_table uk_row_avx2vnni;
 extern const uk_table uk_row_avx512;
 extern const uk_table uk_row_avx512bf16;
 
+extern uk_pack_fn uk_scalar_pack, uk_avx2_pack;
+
 /* EXP of kernels.h: its bounds, log2(e), ln(2) in two parts and the terms of the polynomial, highest power first. */
 #define UK_EXP_MIN (-87.0f)
 #define UK_EXP_MAX 0x1.61814cp+6f

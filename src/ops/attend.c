@@ -197,7 +197,7 @@ static void score_keys(const attention *o, const workspace *w, const uk_packed *
 static uk_packed pack_heads(const attention *o, const workspace *w, const attend_tile *tile)
 {
     const uint16_t *q = row_of(&o->a.q, tile->t) + tile->head * o->hd;
-    return uk_pack_bf16(q, o->hd, o->a.tiles.head_group, 1, o->hd, w->panels);
+    return uk_pack_bf16(o->uk, q, o->hd, o->a.tiles.head_group, 1, o->hd, w->panels);
 }
 
 /* out = attention over one key block; false, and out untouched, if it has no key. The first block with keys packs q. */

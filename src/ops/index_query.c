@@ -75,7 +75,8 @@ static void run_quant(const void *arg, int64_t t, void *scratch)
         o->uk->quantize_i8(o->ID, row, multiplier, q + h * o->ID);
         scale[h] = 1.0f / multiplier;
     }
-    ((uk_packed *)o->q_packed.data)[t] = uk_pack_i8(q, o->ID, o->IH, 1, o->ID, (int8_t *)o->q_panels.data + t * o->q_panels.ld);
+    ((uk_packed *)o->q_packed.data)[t] =
+        uk_pack_i8(o->uk, q, o->ID, o->IH, 1, o->ID, (int8_t *)o->q_panels.data + t * o->q_panels.ld);
 }
 
 /* ---- graph ------------------------------------------------------------------------------------------------------------------- */

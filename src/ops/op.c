@@ -151,6 +151,7 @@ dsv4_status dsv4_op_build(const dsv4_op *op, const dsv4_config *config, const ds
                     .numerics = options->numerics,
                     .dims = op_dims_of_config(config),
                     .mode = options->mode,
+                    .pool = options->pool,
                     .g = g};
     dsv4_status status = op_bind(op, io, &c.dims, err);
     if (status == DSV4_OK) {

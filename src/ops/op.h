@@ -121,6 +121,7 @@ typedef struct op_context {
     int64_t tile[OP_MAX_TILES];
     dsv4_tensor tensor[OP_MAX_TENSORS];
     const uk_table *uk;
+    dsv4_pool *pool; /* its workers pack the weights; NULL: the calling thread does */
     dsv4_graph *g;
 } op_context;
 

@@ -2,54 +2,6 @@
 
 #include "ops/chunk.h"
 
-/* ---- operands ---------------------------------------------------------------------------------------------------------- */
-
-op_weight_source op_weight_of(const dsv4_tensor *w)
-{
-    return (op_weight_source){w->data, w->dtype, w->shape[0], w->shape[1], w->shape[1], 1};
-}
-
-op_weight_source op_weight_of_transposed(const dsv4_tensor *w)
-{
-    return (op_weight_source){w->data, w->dtype, w->shape[1], w->shape[0], 1, w->shape[1]};
-}
-
-static size_t packed_bytes(const op_weight_source *w)
-{
-    switch (w->dtype) {
-    case DSV4_BF16:
-        return uk_pack_bf16_bytes(w->k, w->n);
-    case DSV4_F32:
-        return uk_pack_f32_bytes(w->k, w->n);
-    default:
-        return uk_pack_i8_bytes(w->k, w->n);
-    }
-}
-
-static uk_packed pack(const op_weight_source *w, void *memory)
-{
-    switch (w->dtype) {
-    case DSV4_BF16:
-        return uk_pack_bf16(w->data, w->k, w->n, w->stride_k, w->stride_n, memory);
-    case DSV4_F32:
-        return uk_pack_f32(w->data, w->k, w->n, w->stride_k, w->stride_n, memory);
-    default:
-        return uk_pack_i8(w->data, w->k, w->n, w->stride_k, w->stride_n, memory);
-    }
-}
-
-op_weight op_weight_pack(const op_context *c, const char *name, op_weight_source w)
-{
-    void *memory = dsv4_graph_memory(c->g, packed_bytes(&w));
-    if (memory == NULL) {
-        return (op_weight){0};
-    }
-    op_weight packed = {pack(&w, memory), w.dtype, 0};
-    packed.view = dsv4_graph_view(c->g, name, memory, packed.packed.n_panels, packed.packed.panel_bytes, 1,
-                                  (size_t)packed.packed.panel_bytes);
-    return packed;
-}
-
 /* ---- the grid of blocks ------------------------------------------------------------------------------------------------ */
 
 typedef struct project {

@@ -9,29 +9,8 @@
 #ifndef OPS_PROJECT_H
 #define OPS_PROJECT_H
 
-#include "kernels/pack.h"
 #include "ops/acts.h"
-
-/* A packed weight and its view: row p is panel p, columns are bytes. */
-typedef struct op_weight {
-    uk_packed packed;
-    dsv4_dtype dtype;
-    dsv4_view view;
-} op_weight;
-
-/* A weight of k inputs and n outputs as it lies in memory: element (k, n) is data[k*stride_k + n*stride_n]. */
-typedef struct op_weight_source {
-    const void *data;
-    dsv4_dtype dtype; /* BF16, F32 or I8 */
-    int64_t k, n, stride_k, stride_n;
-} op_weight_source;
-
-/* Sources of a tensor [K, N], and of one [N, K]. */
-op_weight_source op_weight_of(const dsv4_tensor *w);
-op_weight_source op_weight_of_transposed(const dsv4_tensor *w);
-
-/* Packs into memory of the graph. */
-op_weight op_weight_pack(const op_context *c, const char *name, op_weight_source w);
+#include "ops/weight.h"
 
 /* The result of a product of n_rows rows: partial p of row t is row p*n_rows + t of sums, columns padded to whole panels. Row t is
  * the sum of its partials in double, in ascending p, rounded once. */

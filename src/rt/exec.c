@@ -1,6 +1,7 @@
 #include "rt/exec.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/memory.h"
@@ -242,14 +243,25 @@ static bool add_root(rt_worker *w, int32_t task)
 
 static bool init_worker(dsv4_exec *x, rt_worker *w)
 {
-    w->scratch = memory_zeroed_array(x->g->scratch_bytes, 1); /* zeroed: backed with memory before the first replay */
+    w->scratch = memory_array(x->g->scratch_bytes, 1);
     if (w->scratch == NULL || !rt_ready_init(&w->ready, x->n_runnable)) {
         return false;
     }
     if (x->trace) {
-        w->records = memory_zeroed_array((size_t)x->n_runnable + 1, sizeof *w->records);
+        w->records = memory_array((size_t)x->n_runnable + 1, sizeof *w->records);
     }
     return !x->trace || w->records != NULL;
+}
+
+/* Backs the worker's own memory before the first replay, near its core. */
+static void touch_own(void *context, int worker)
+{
+    dsv4_exec *x = context;
+    rt_worker *w = &x->workers[worker];
+    memset(w->scratch, 0, x->g->scratch_bytes);
+    if (x->trace) {
+        memset(w->records, 0, ((size_t)x->n_runnable + 1) * sizeof *w->records);
+    }
 }
 
 static bool init_exec(dsv4_exec *x)
@@ -296,6 +308,7 @@ dsv4_status dsv4_exec_create(const dsv4_graph *g, dsv4_pool *pool, bool trace, d
         dsv4_exec_destroy(x);
         return dsv4_fail(err, DSV4_E_NO_MEMORY, "graph %s: no memory to replay %lld blocks", g->name, (long long)g->n_blocks);
     }
+    rt_pool_run_all(pool, touch_own, x);
     *out = x;
     return DSV4_OK;
 }

@@ -126,6 +126,38 @@ void rt_pool_run(dsv4_pool *pool, rt_job_fn *job, void *context)
     }
 }
 
+/* A job that stays open until every worker has done its part. */
+typedef struct parts {
+    dsv4_pool *pool;
+    rt_job_fn *job;
+    void *context;
+    _Atomic int left;
+} parts;
+
+static bool all_parts_done(void *context)
+{
+    parts *p = context;
+    return atomic_load(&p->left) == 0;
+}
+
+static void run_part(void *context, int worker)
+{
+    parts *p = context;
+    p->job(p->context, worker);
+    if (atomic_fetch_sub(&p->left, 1) == 1) {
+        rt_pool_wake(p->pool, p->pool->n_threads);
+    }
+    while (worker == 0 && !all_parts_done(p)) {
+        rt_pool_wait(p->pool, all_parts_done, all_parts_done, p);
+    }
+}
+
+void rt_pool_run_all(dsv4_pool *pool, rt_job_fn *job, void *context)
+{
+    parts p = {.pool = pool, .job = job, .context = context, .left = pool->n_threads};
+    rt_pool_run(pool, run_part, &p);
+}
+
 /* ---- threads and cores --------------------------------------------------------------------------------------------------- */
 
 /* The affinity of a thread as it was before pools pinned it; the last of them gives it back. */

@@ -21,6 +21,9 @@ typedef bool rt_until_fn(void *context);
  * job must return on every worker once its work is done. */
 void rt_pool_run(dsv4_pool *pool, rt_job_fn *job, void *context);
 
+/* Runs job(context, w) once on each worker w; returns when all have returned. */
+void rt_pool_run_all(dsv4_pool *pool, rt_job_fn *job, void *context);
+
 /* Returns soon after until(context) is true; may return earlier. Spins on hint, which is called often and may be false too long,
  * and sleeps only while until is false. Both must read atomics only. */
 void rt_pool_wait(dsv4_pool *pool, rt_until_fn *hint, rt_until_fn *until, void *context);

@@ -8,6 +8,7 @@
 
 #include "kernels/guarded.h"
 #include "kernels/pack.h"
+#include "kernels/rows.h"
 #include "kernels/values.h"
 
 enum { CAPACITY = 256 * 1024 };
@@ -81,7 +82,7 @@ static void check_bf16(const layout *l)
         w[i] = draw_bf16(&random, ANY_BITS);
     }
     void *memory = guarded_place(&packed_memory, bytes, 0);
-    uk_packed p = uk_pack_bf16(w, l->k, l->n, l->stride_k, l->stride_n, memory);
+    uk_packed p = uk_pack_bf16(&uk_row_scalar, w, l->k, l->n, l->stride_k, l->stride_n, memory);
     expect_shape(&p, l, memory);
     assert_null(p.correction);
     for (int64_t column = 0; column < 32 * p.n_panels; column++) {
@@ -102,7 +103,7 @@ static void check_f32(const layout *l)
         w[i] = draw_f32(&random, ANY_BITS);
     }
     void *memory = guarded_place(&packed_memory, bytes, 0);
-    uk_packed p = uk_pack_f32(w, l->k, l->n, l->stride_k, l->stride_n, memory);
+    uk_packed p = uk_pack_f32(&uk_row_scalar, w, l->k, l->n, l->stride_k, l->stride_n, memory);
     expect_shape(&p, l, memory);
     assert_null(p.correction);
     for (int64_t column = 0; column < 32 * p.n_panels; column++) {
@@ -123,7 +124,7 @@ static void check_i8(const layout *l)
         w[i] = draw_i8(&random);
     }
     void *memory = guarded_place(&packed_memory, bytes, 0);
-    uk_packed p = uk_pack_i8(w, l->k, l->n, l->stride_k, l->stride_n, memory);
+    uk_packed p = uk_pack_i8(&uk_row_scalar, w, l->k, l->n, l->stride_k, l->stride_n, memory);
     expect_shape(&p, l, memory);
     for (int64_t column = 0; column < 32 * p.n_panels; column++) {
         int32_t correction = 0;
@@ -172,7 +173,7 @@ static void i8_correction_cancels_the_bias(void **state)
         w[i] = draw_i8(&random);
     }
     void *memory = guarded_place(&packed_memory, uk_pack_i8_bytes(K, N), 0);
-    uk_packed p = uk_pack_i8(w, K, N, N, 1, memory);
+    uk_packed p = uk_pack_i8(kernels, w, K, N, N, 1, memory);
     assert_int_equal(uk_acts_bytes_i8(1, K), sizeof acts);
     kernels->tile_i8(1, 1, K, x, K, acts);
     for (int64_t panel = 0; panel < p.n_panels; panel++) {

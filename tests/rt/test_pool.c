@@ -125,6 +125,30 @@ static void test_pool_keeps_to_the_callers_processors(void **state)
     assert_int_equal(sched_setaffinity(0, sizeof before, &before), 0);
 }
 
+static void count_run(void *context, int worker)
+{
+    int *n_runs = context;
+    n_runs[worker]++;
+}
+
+/* Also workers that sleep: each does its part before the call returns. */
+static void test_every_worker_runs_once(void **state)
+{
+    (void)state;
+    enum { N_RUNS = 200 };
+    for (int n = 1; n <= 4; n++) {
+        dsv4_pool *pool = create_pool(n);
+        int n_runs[4] = {0};
+        for (int run = 1; run <= N_RUNS; run++) {
+            rt_pool_run_all(pool, count_run, n_runs);
+            for (int w = 0; w < 4; w++) {
+                assert_int_equal(n_runs[w], w < n ? run : 0);
+            }
+        }
+        dsv4_pool_destroy(pool);
+    }
+}
+
 /* More threads than cores run anywhere, also when another pool has pinned the caller. */
 static void test_many_threads_are_not_pinned(void **state)
 {
@@ -151,7 +175,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bad_thread_counts_are_refused),  cmocka_unit_test(test_affinity_is_restored),
         cmocka_unit_test(test_pools_do_not_narrow_each_other), cmocka_unit_test(test_pool_keeps_to_the_callers_processors),
-        cmocka_unit_test(test_many_threads_are_not_pinned),
+        cmocka_unit_test(test_many_threads_are_not_pinned),    cmocka_unit_test(test_every_worker_runs_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,30 @@
+/* ops/weight.h - weights in the order in which the products stream them. */
+#ifndef OPS_WEIGHT_H
+#define OPS_WEIGHT_H
+
+#include "kernels/pack.h"
+#include "ops/op.h"
+
+/* A packed weight and its view: row p is panel p, columns are bytes. */
+typedef struct op_weight {
+    uk_packed packed;
+    dsv4_dtype dtype;
+    dsv4_view view;
+} op_weight;
+
+/* A weight of k inputs and n outputs as it lies in memory: element (k, n) is data[k*stride_k + n*stride_n]. */
+typedef struct op_weight_source {
+    const void *data;
+    dsv4_dtype dtype; /* BF16, F32 or I8 */
+    int64_t k, n, stride_k, stride_n;
+} op_weight_source;
+
+/* Sources of a tensor [K, N], and of one [N, K]. */
+op_weight_source op_weight_of(const dsv4_tensor *w);
+op_weight_source op_weight_of_transposed(const dsv4_tensor *w);
+
+/* Packs into memory of the graph, on the workers of c->pool: each packs the panels that it will stream, so that they lie in memory
+ * near its core. */
+op_weight op_weight_pack(const op_context *c, const char *name, op_weight_source w);
+
+#endif
