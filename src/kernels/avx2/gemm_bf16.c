@@ -5,9 +5,9 @@
 
 enum { EIGHTHS = UK_PANEL / 8, STEP_VALUES = 2 * UK_PANEL, CHUNK_STEPS = UK_CHUNK / 2 };
 
-/* One chunk of up to 64 steps; add: to the sums that c holds. */
-UK_INLINE void gemm_chunk(const int m, int64_t n_steps, const float *a, int64_t a_step, const uint16_t *panel, float *c,
-                          int64_t ldc, bool add)
+/* One chunk of up to 64 steps; rows and steps of a lie so many values apart; add: to the sums that c holds. */
+UK_INLINE void gemm_chunk(const int m, int64_t n_steps, const float *a, const int64_t a_row, int64_t a_step, const uint16_t *panel,
+                          float *c, int64_t ldc, bool add)
 {
     const __m256i high_half = _mm256_set1_epi32((int)0xffff0000);
     __m256 sums[2][EIGHTHS];
@@ -23,8 +23,8 @@ UK_INLINE void gemm_chunk(const int m, int64_t n_steps, const float *a, int64_t 
             __m256 w_even = _mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16));
             UK_UNROLL
             for (int i = 0; i < m; i++) {
-                sums[i][e] = _mm256_fmadd_ps(_mm256_set1_ps(a[2 * i + 1]), w_odd, sums[i][e]);
-                sums[i][e] = _mm256_fmadd_ps(_mm256_set1_ps(a[2 * i]), w_even, sums[i][e]);
+                sums[i][e] = _mm256_fmadd_ps(_mm256_set1_ps(a[i * a_row + 1]), w_odd, sums[i][e]);
+                sums[i][e] = _mm256_fmadd_ps(_mm256_set1_ps(a[i * a_row]), w_even, sums[i][e]);
             }
         }
     }
@@ -42,7 +42,7 @@ UK_INLINE void gemm_pass(const int m, int64_t n_steps, const float *a, int64_t a
     int64_t step = 0;
     do {
         int64_t n = n_steps - step < CHUNK_STEPS ? n_steps - step : CHUNK_STEPS;
-        gemm_chunk(m, n, a + step * a_step, a_step, panel + step * STEP_VALUES, c, ldc, step > 0);
+        gemm_chunk(m, n, a + step * a_step, 2, a_step, panel + step * STEP_VALUES, c, ldc, step > 0);
         step += n;
     } while (step < n_steps);
 }
@@ -57,6 +57,49 @@ void uk_avx2_gemm_bf16(uk_acts a, int64_t k, const uint16_t *panel, float *c, in
         } else {
             gemm_pass(1, (k + 1) / 2, x, 2 * a.group_rows, panel, c + i * ldc, ldc);
         }
+    }
+    _mm_setcsr(mode);
+}
+
+/* ---- keys: pairs of gathered rows, a chunk of which is widened for all panels -------------------------------------------------- */
+
+/* Values [first, first + n) of m keys, an odd n filled up with a zero. */
+static void widen_keys(int64_t m, const uint16_t *const *keys, int64_t first, int64_t n, float *near)
+{
+    for (int64_t i = 0; i < m; i++, near += UK_CHUNK) {
+        uk_avx2_widen_bf16(n, keys[i] + first, near);
+        if (n % 2 != 0) {
+            near[n] = 0.0f;
+        }
+    }
+}
+
+UK_INLINE void gemm_few_keys(const int m, int64_t k, const uint16_t *const *keys, int64_t n_panels, const uint16_t *panels,
+                             float *c, int64_t ldc)
+{
+    float near[2 * UK_CHUNK];
+    int64_t first = 0;
+    do {
+        int64_t values = k - first < UK_CHUNK ? k - first : UK_CHUNK;
+        widen_keys(m, keys, first, values, near);
+        for (int64_t p = 0; p < n_panels; p++) {
+            const uint16_t *panel = panels + (p * ((k + 1) / 2) + first / 2) * STEP_VALUES;
+            gemm_chunk(m, (values + 1) / 2, near, UK_CHUNK, 2, panel, c + p * UK_PANEL, ldc, first > 0);
+        }
+        first += UK_CHUNK;
+    } while (first < k);
+}
+
+void uk_avx2_gemm_keys(int64_t n, int64_t k, const uint16_t *const *keys, int64_t n_panels, const uint16_t *panels, float *c,
+                       int64_t ldc)
+{
+    uint32_t mode = avx2_flush_denormals();
+    int64_t i = 0;
+    for (; i + 1 < n; i += 2) {
+        gemm_few_keys(2, k, keys + i, n_panels, panels, c + i * ldc, ldc);
+    }
+    if (i < n) {
+        gemm_few_keys(1, k, keys + i, n_panels, panels, c + i * ldc, ldc);
     }
     _mm_setcsr(mode);
 }
