@@ -18,7 +18,11 @@ UK_INLINE void add_step(const int m, const char *a, const int64_t row_bytes, __m
 
 UK_INLINE void take_values(int64_t n, const uint16_t *x, char *values)
 {
-    memcpy(values, x, (size_t)n * sizeof *x);
+    if (n == UK_CHUNK) {
+        memcpy(values, x, UK_CHUNK * sizeof *x);
+    } else {
+        memcpy(values, x, (size_t)n * sizeof *x);
+    }
 }
 
 #include "kernels/avx512/gemm_bf16.h"
