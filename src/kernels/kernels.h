@@ -94,7 +94,6 @@ typedef struct uk_acts {
  * dequant_i32 y[i] = ((float)acc[i]*row_scale)*col_scale[i]
  * widen_bf16  y[i] = x[i], exact
  * narrow_bf16 y[i] = bf(x[i]), ties to even; a NaN keeps its sign and upper payload and becomes quiet
- * bias_i8     y[i] = x[i] + 128
  * rotate      y[2j] = x[2j]*c[j] - x[2j+1]*s[j], y[2j+1] = x[2j]*s[j] + x[2j+1]*c[j], j < n_pairs; in place; c, s FP32 */
 /* Products of BF16 values, and all the others. */
 #define UK_BF16_KERNELS(X)                                                                                                  \
@@ -127,7 +126,6 @@ typedef struct uk_acts {
     X(dequant_i32, void, (int64_t n, const int32_t *acc, float row_scale, const float *col_scale, float *y))           \
     X(widen_bf16, void, (int64_t n, const uint16_t *x, float *y))                                                      \
     X(narrow_bf16, void, (int64_t n, const float *x, uint16_t *y))                                                     \
-    X(bias_i8, void, (int64_t n, const int8_t *x, uint8_t *y))                                                         \
     X(rotate, void, (int64_t n_pairs, const float *c, const float *s, float *x))
 #define UK_KERNELS(X) UK_BF16_KERNELS(X) UK_OTHER_KERNELS(X)
 

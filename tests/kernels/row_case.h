@@ -10,7 +10,7 @@
 #include "kernels/kernels.h"
 #include "kernels/values.h"
 
-enum { N_SHORT = 71, N_LONG = 5, MAX_LENGTH = 1000, MAX_K = 512, LDC = UK_PANEL + 5, CAPACITY = 64 * 1024 };
+enum { N_SHORT = 71, N_LONG = 5, MAX_LENGTH = 1000, MAX_K = 512, LONG_K = 2300, LDC = UK_PANEL + 5, CAPACITY = 512 * 1024 };
 enum { RETURNED = -1 /* element index that stands for the returned value */ };
 enum { N_INPUTS = 4, N_OUTPUTS = 3 };
 

@@ -11,196 +11,7 @@
 
 #include "kernels/scalar_row.h"
 
-enum { N = 777, M = 8, K = 64 };
-
-/* Position of column j in a BF16 panel row: even places hold columns 0..15, odd ones 16..31. */
-static int place_of_column(int j)
-{
-    return j < 16 ? 2 * j : 2 * (j - 16) + 1;
-}
-
-/* |got - start - sum of terms| where every one of the n terms was added with one rounding. */
-static void expect_sum(float got, float start, int n, const double terms[])
-{
-    double exact = (double)start, magnitude = fabs(exact);
-    for (int k = 0; k < n; k++) {
-        exact += terms[k];
-        magnitude += fabs(terms[k]);
-    }
-    assert_true(fabs((double)got - exact) <= (n + 1) * 0x1p-24 * magnitude);
-}
-
-static void gemm_bf16_is_within_the_bound_of_fp32_sums(void **state)
-{
-    (void)state;
-    uint64_t random = 2;
-    static float a[M * K], c[M * UK_PANEL], before[M * UK_PANEL];
-    static uint16_t panel[K * UK_PANEL];
-    fill_f32(a, M * K, ORDINARY, &random);
-    fill_f32(before, M * UK_PANEL, ORDINARY, &random);
-    for (int i = 0; i < K * UK_PANEL; i++) {
-        panel[i] = draw_bf16(&random, ORDINARY);
-    }
-    memcpy(c, before, sizeof c);
-    ref->gemm_bf16(M, K, a, K, panel, c, UK_PANEL, true);
-    for (int i = 0; i < M; i++) {
-        for (int j = 0; j < UK_PANEL; j++) {
-            double terms[K];
-            for (int k = 0; k < K; k++) {
-                terms[k] = (double)a[i * K + k] * (double)num_f32_from_bf16(panel[k * UK_PANEL + place_of_column(j)]);
-            }
-            expect_sum(c[i * UK_PANEL + j], before[i * UK_PANEL + j], K, terms);
-        }
-    }
-}
-
-/* One column: products +2^24, +1, +1, -2^24. In ascending order each 1 is lost to the tie, so the sum is 0. */
-static void gemm_bf16_sums_in_ascending_order(void **state)
-{
-    (void)state;
-    const float a[4] = {0x1p12f, 1.0f, 1.0f, -0x1p12f};
-    const uint16_t bf16_one = 0x3f80, bf16_4096 = 0x4580;
-    uint16_t panel[4 * UK_PANEL] = {0};
-    float c[UK_PANEL];
-    for (int k = 0; k < 4; k++) {
-        panel[k * UK_PANEL + place_of_column(17)] = k == 1 || k == 2 ? bf16_one : bf16_4096;
-    }
-    ref->gemm_bf16(1, 4, a, 4, panel, c, UK_PANEL, false);
-    expect_f32(c[17], 0.0f);
-    expect_f32(c[16], 0.0f);
-    c[17] = -1.0f;
-    ref->gemm_bf16(1, 3, a, 4, panel, c, UK_PANEL, true);
-    expect_f32(c[17], 0x1p24f - 1.0f); /* -1 is added to the finished sum */
-}
-
-/* 2^-75 * 2^-75 = 2^-150 added to 2^-149: fused the tie goes up, with a rounded product it would vanish. */
-static void gemm_bf16_fuses_denormal_products(void **state)
-{
-    (void)state;
-    const float a[2] = {0x1p-75f, 0x1p-75f};
-    const uint16_t bf16_2_to_minus_74 = (127 - 74) << 7, bf16_2_to_minus_75 = (127 - 75) << 7;
-    uint16_t panel[2 * UK_PANEL] = {0};
-    float c[UK_PANEL];
-    panel[0] = bf16_2_to_minus_74;
-    panel[UK_PANEL] = bf16_2_to_minus_75;
-    ref->gemm_bf16(1, 2, a, 2, panel, c, UK_PANEL, false);
-    expect_f32(c[0], 0x1p-148f);
-}
-
-static void gemm_f32_is_within_the_bound_of_fp32_sums(void **state)
-{
-    (void)state;
-    uint64_t random = 12;
-    static float a[M * K], c[M * UK_PANEL], before[M * UK_PANEL], panel[K * UK_PANEL];
-    fill_f32(a, M * K, ORDINARY, &random);
-    fill_f32(before, M * UK_PANEL, ORDINARY, &random);
-    fill_f32(panel, K * UK_PANEL, ORDINARY, &random);
-    for (int add = 0; add < 2; add++) {
-        memcpy(c, before, sizeof c);
-        ref->gemm_f32(M, K, a, K, panel, c, UK_PANEL, add);
-        for (int i = 0; i < M * UK_PANEL; i++) {
-            double terms[K];
-            for (int k = 0; k < K; k++) {
-                terms[k] = (double)a[i / UK_PANEL * K + k] * (double)panel[k * UK_PANEL + i % UK_PANEL];
-            }
-            expect_sum(c[i], add ? before[i] : 0.0f, K, terms);
-        }
-    }
-}
-
-/* Products 2^24, 1, 1, -2^24: in ascending order each 1 is lost to the tie. 2^-75 * 2^-75 added to 2^-149: fused, the tie goes
- * up. */
-static void gemm_f32_and_gemm_rows_fuse_in_ascending_order(void **state)
-{
-    (void)state;
-    const float a[2][4] = {{0x1p12f, 1.0f, 1.0f, -0x1p12f}, {0x1p-75f, 0x1p-75f}};
-    const float w[2][4] = {{0x1p12f, 1.0f, 1.0f, 0x1p12f}, {0x1p-74f, 0x1p-75f}};
-    const float want[2] = {0.0f, 0x1p-148f};
-    for (int i = 0; i < 2; i++) {
-        float panel[4 * UK_PANEL] = {0.0f}, c[UK_PANEL];
-        uint16_t wide[4];
-        const uint16_t *rows[4];
-        for (int k = 0; k < 4; k++) {
-            panel[k * UK_PANEL + 9] = w[i][k];
-            wide[k] = num_bf16_from_f32(w[i][k]);
-            rows[k] = &wide[k];
-        }
-        ref->gemm_f32(1, 4, a[i], 4, panel, c, UK_PANEL, false);
-        expect_f32(c[9], want[i]);
-        expect_f32(c[8], 0.0f);
-        ref->gemm_rows(1, 4, 1, a[i], 1, rows, c, 1);
-        expect_f32(c[0], want[i]);
-    }
-}
-
-static void gemm_rows_is_within_the_bound_of_fp32_sums(void **state)
-{
-    (void)state;
-    enum { WIDTH = 37, LDA = M + 2 };
-    uint64_t random = 13;
-    static float a[K * LDA], c[M * WIDTH];
-    static uint16_t values[K * WIDTH];
-    const uint16_t *rows[K];
-    fill_f32(a, K * LDA, ORDINARY, &random);
-    for (int i = 0; i < K * WIDTH; i++) {
-        values[i] = draw_bf16(&random, ORDINARY);
-    }
-    for (int k = 0; k < K; k++) {
-        rows[k] = values + (k * 27 + 5) % K * WIDTH;
-    }
-    ref->gemm_rows(M, K, WIDTH, a, LDA, rows, c, WIDTH);
-    for (int i = 0; i < M * WIDTH; i++) {
-        double terms[K];
-        for (int k = 0; k < K; k++) {
-            terms[k] = (double)a[k * LDA + i / WIDTH] * (double)num_f32_from_bf16(rows[k][i % WIDTH]);
-        }
-        expect_sum(c[i], 0.0f, K, terms);
-    }
-}
-
-static void gemm_i8_is_exact(void **state)
-{
-    (void)state;
-    uint64_t random = 3;
-    static uint8_t a[M * K];
-    static int8_t panel[K * UK_PANEL];
-    int32_t correction[UK_PANEL], c[M * UK_PANEL];
-    for (int i = 0; i < M * K; i++) {
-        a[i] = (uint8_t)draw_u64(&random);
-    }
-    for (int i = 0; i < K * UK_PANEL; i++) {
-        panel[i] = draw_i8(&random);
-    }
-    for (int j = 0; j < UK_PANEL; j++) {
-        correction[j] = (int32_t)(draw_u64(&random) % 100000) - 50000;
-    }
-    ref->gemm_i8(M, K / 4, a, K, panel, correction, c, UK_PANEL);
-    for (int i = 0; i < M; i++) {
-        for (int j = 0; j < UK_PANEL; j++) {
-            int64_t exact = correction[j];
-            for (int k = 0; k < K; k++) {
-                exact += (int64_t)a[i * K + k] * panel[k / 4 * 4 * UK_PANEL + 4 * j + k % 4];
-            }
-            assert_int_equal(c[i * UK_PANEL + j], exact);
-        }
-    }
-}
-
-/* All extremes at the largest K: 65536 * (-128) * (-128) = 2^30, with the correction that the packer would make. */
-static void gemm_i8_holds_the_largest_sum(void **state)
-{
-    (void)state;
-    static uint8_t a[UK_MAX_K_I8];
-    static int8_t panel[UK_MAX_K_I8 * UK_PANEL];
-    int32_t correction[UK_PANEL], c[UK_PANEL];
-    memset(a, 0, sizeof a);
-    memset(panel, -128, sizeof panel);
-    for (int j = 0; j < UK_PANEL; j++) {
-        correction[j] = 128 * 128 * UK_MAX_K_I8;
-    }
-    ref->gemm_i8(1, UK_MAX_K_I8 / 4, a, UK_MAX_K_I8, panel, correction, c, UK_PANEL);
-    assert_int_equal(c[31], 1 << 30);
-}
+enum { N = 777 };
 
 /* Squares 2^24, 1 in lane 0 and 1, 1 in lane 1: the first 1 is lost, the others meet first. A running sum would lose all. */
 static void sum_squares_sums_by_lane(void **state)
@@ -279,6 +90,43 @@ static void add_rounds_once(void **state)
     ref->add(N, x, y);
     for (int i = 0; i < N; i++) {
         expect_f32(y[i], sum(before[i], x[i]));
+    }
+}
+
+static void sum_parts_adds_in_double_and_rounds_once(void **state)
+{
+    (void)state;
+    enum { STRIDE = 3 };
+    const float x[4 * STRIDE] = {0x1p24f, 0x1p24f, -0.0f, 1.0f, 1.0f, -0.0f, 1.0f, 1.0f, -0.0f, -0x1p24f, 0.0f, -0.0f};
+    float y[STRIDE];
+    ref->sum_parts(STRIDE, 4, x, STRIDE, y);
+    expect_f32(y[0], 2.0f);
+    expect_f32(y[1], 0x1p24f + 2.0f);
+    expect_f32(y[2], 0.0f);
+    ref->sum_parts(1, 2, x, STRIDE, y);
+    expect_f32(y[0], 0x1p24f); /* a tie, to even */
+    ref->sum_parts(2, 2, (const float[]){0x1p-149f, -0x1p-149f, 0x1p-149f, 0x1p-149f}, 2, y);
+    expect_f32(y[0], 0x1p-148f);
+    expect_f32(y[1], 0.0f);
+}
+
+static void sum_parts_takes_any_values(void **state)
+{
+    (void)state;
+    enum { PARTS = 7 };
+    for (int f = 0; f < N_FLAVOURS; f++) {
+        uint64_t random = 14;
+        static float x[PARTS * N];
+        float y[N];
+        fill_f32(x, PARTS * N, (flavour)f, &random);
+        ref->sum_parts(N, PARTS, x, N, y);
+        for (int i = 0; i < N; i++) {
+            double total = 0.0;
+            for (int p = 0; p < PARTS; p++) {
+                total += (double)x[p * N + i];
+            }
+            expect_f32(y[i], (float)total);
+        }
     }
 }
 
@@ -392,20 +240,6 @@ static void narrow_bf16_keeps_infinities_and_nans(void **state)
     }
 }
 
-static void bias_adds_128(void **state)
-{
-    (void)state;
-    int8_t x[256];
-    uint8_t y[256];
-    for (int i = 0; i < 256; i++) {
-        x[i] = (int8_t)(i - 128);
-    }
-    ref->bias_i8(256, x, y);
-    for (int i = 0; i < 256; i++) {
-        assert_int_equal(y[i], i);
-    }
-}
-
 static void rotate_turns_pairs(void **state)
 {
     (void)state;
@@ -426,27 +260,20 @@ static void rotate_turns_pairs(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(gemm_bf16_is_within_the_bound_of_fp32_sums),
-        cmocka_unit_test(gemm_bf16_sums_in_ascending_order),
-        cmocka_unit_test(gemm_bf16_fuses_denormal_products),
-        cmocka_unit_test(gemm_f32_is_within_the_bound_of_fp32_sums),
-        cmocka_unit_test(gemm_f32_and_gemm_rows_fuse_in_ascending_order),
-        cmocka_unit_test(gemm_rows_is_within_the_bound_of_fp32_sums),
-        cmocka_unit_test(gemm_i8_is_exact),
-        cmocka_unit_test(gemm_i8_holds_the_largest_sum),
         cmocka_unit_test(sum_squares_sums_by_lane),
         cmocka_unit_test(sum_squares_halves_the_lanes),
         cmocka_unit_test(sum_squares_is_close_to_the_exact_sum),
         cmocka_unit_test(amax_is_the_largest_magnitude),
         cmocka_unit_test(scaling_rounds_each_product),
         cmocka_unit_test(add_rounds_once),
+        cmocka_unit_test(sum_parts_adds_in_double_and_rounds_once),
+        cmocka_unit_test(sum_parts_takes_any_values),
         cmocka_unit_test(updates_round_each_product_and_the_sum),
         cmocka_unit_test(add_dequant_rounds_conversion_product_and_sum),
         cmocka_unit_test(quantize_rounds_ties_to_even_and_saturates),
         cmocka_unit_test(dequant_rounds_conversion_and_products),
         cmocka_unit_test(bf16_conversions_are_nearest_even),
         cmocka_unit_test(narrow_bf16_keeps_infinities_and_nans),
-        cmocka_unit_test(bias_adds_128),
         cmocka_unit_test(rotate_turns_pairs),
     };
     return cmocka_run_group_tests_name("kernels.ref", tests, find_scalar, NULL);

@@ -10,6 +10,8 @@
 
 #include "kernels/check_attention.h"
 #include "kernels/check_gemm.h"
+#include "kernels/check_keys.h"
+#include "kernels/check_tile.h"
 
 /* ---- one check per kernel ------------------------------------------------------------------------------------------------- */
 
@@ -116,6 +118,18 @@ static void check_scale(const uk_table *row, test_case *t)
     }
 }
 
+static void check_sum_parts(const uk_table *row, test_case *t)
+{
+    while (next_case(t)) {
+        int64_t n_parts = 1 + (int64_t)(t->step % 6), stride = t->n + (int64_t)(t->step % 3);
+        const float *x = input_f32(0, (n_parts - 1) * stride + t->n, t);
+        outputs y = place_outputs(t->n, sizeof(float), t);
+        ref->sum_parts(t->n, n_parts, x, stride, y.want);
+        row->sum_parts(t->n, n_parts, x, stride, y.got);
+        expect_same_f32(y, t);
+    }
+}
+
 static void check_add(const uk_table *row, test_case *t)
 {
     while (next_case(t)) {
@@ -170,17 +184,6 @@ static void check_narrow_bf16(const uk_table *row, test_case *t)
         outputs y = place_outputs(t->n, sizeof(uint16_t), t);
         ref->narrow_bf16(t->n, x, y.want);
         row->narrow_bf16(t->n, x, y.got);
-        expect_same_bytes(y, t);
-    }
-}
-
-static void check_bias_i8(const uk_table *row, test_case *t)
-{
-    while (next_case(t)) {
-        const int8_t *x = input_bytes(0, t->n, t);
-        outputs y = place_outputs(t->n, sizeof(uint8_t), t);
-        ref->bias_i8(t->n, x, y.want);
-        row->bias_i8(t->n, x, y.got);
         expect_same_bytes(y, t);
     }
 }

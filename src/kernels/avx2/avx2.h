@@ -3,6 +3,7 @@
 #define KERNELS_AVX2_AVX2_H
 
 #include <immintrin.h>
+#include <string.h>
 
 #include "kernels/rows.h"
 
@@ -36,6 +37,14 @@ static inline void avx2_store_f32(float *y, __m256 v, int64_t n)
     } else {
         _mm256_maskstore_ps(y, avx2_lanes(n), v);
     }
+}
+
+/* Four bytes, of any alignment, in every lane. */
+UK_INLINE __m256i avx2_broadcast_lane(const char *x)
+{
+    int32_t lane;
+    memcpy(&lane, x, sizeof lane);
+    return _mm256_set1_epi32(lane);
 }
 
 /* Stores the finished sums of eight columns of c. */

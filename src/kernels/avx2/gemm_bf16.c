@@ -1,90 +1,98 @@
 /* kernels/avx2/gemm_bf16.c - BF16 products by FP32 FMA: a 32-bit lane holds two k of a column, so a shift and a mask widen the weights
- * of a step in registers; activations are widened ahead. Two rows of 32 columns take 8 registers for sums; more rows take more
- * passes. Three rows would need all 16 registers, and a sum that leaves its register costs more than a pass. */
-#include "kernels/avx2/avx2.h"
+ * of a step in registers; activations are widened ahead. A slice of a panel is a chunk of the sums. */
+#include <string.h>
 
-enum { EIGHTHS = UK_PANEL / 8, STEP_VALUES = 2 * UK_PANEL, CHUNK_STEPS = UK_CHUNK / 2 };
+#include "kernels/avx2/products.h"
 
-/* One chunk of up to 64 steps; rows and steps of a lie so many values apart; add: to the sums that c holds. */
-UK_INLINE void gemm_chunk(const int m, int64_t n_steps, const float *a, const int64_t a_row, int64_t a_step, const uint16_t *panel,
-                          float *c, int64_t ldc, bool add)
+enum { ROW_BYTES = 2 * sizeof(float) };
+
+/* sums += the products of one k, of which row i of the activations has its value at x[2*i]. */
+UK_INLINE void add_products(const int m, const int n, const float *x, const __m256i *w, __m256 (*sums)[PANEL_VECTORS])
 {
-    const __m256i high_half = _mm256_set1_epi32((int)0xffff0000);
-    __m256 sums[2][EIGHTHS];
     UK_UNROLL
     for (int i = 0; i < m; i++) {
-        sums[i][0] = sums[i][1] = sums[i][2] = sums[i][3] = _mm256_setzero_ps();
-    }
-    for (int64_t step = 0; step < n_steps; step++, panel += STEP_VALUES, a += a_step) {
+        __m256 v = _mm256_set1_ps(x[2 * i]);
         UK_UNROLL
-        for (int e = 0; e < EIGHTHS; e++) {
-            __m256i pairs = _mm256_load_si256((const __m256i *)(panel + 16 * e));
-            __m256 w_odd = _mm256_castsi256_ps(_mm256_and_si256(pairs, high_half));
-            __m256 w_even = _mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16));
-            UK_UNROLL
-            for (int i = 0; i < m; i++) {
-                sums[i][e] = _mm256_fmadd_ps(_mm256_set1_ps(a[i * a_row + 1]), w_odd, sums[i][e]);
-                sums[i][e] = _mm256_fmadd_ps(_mm256_set1_ps(a[i * a_row]), w_even, sums[i][e]);
-            }
-        }
-    }
-    UK_UNROLL
-    for (int i = 0; i < m; i++) {
-        UK_UNROLL
-        for (int e = 0; e < EIGHTHS; e++) {
-            avx2_store_sums(c + i * ldc + 8 * e, sums[i][e], add);
+        for (int e = 0; e < n; e++) {
+            sums[i][e] = _mm256_fmadd_ps(v, _mm256_castsi256_ps(w[e]), sums[i][e]);
         }
     }
 }
 
-UK_INLINE void gemm_pass(const int m, int64_t n_steps, const float *a, int64_t a_step, const uint16_t *panel, float *c, int64_t ldc)
+UK_INLINE void pass(const int m, const int n, const pass_slice *s)
 {
-    int64_t step = 0;
-    do {
-        int64_t n = n_steps - step < CHUNK_STEPS ? n_steps - step : CHUNK_STEPS;
-        gemm_chunk(m, n, a + step * a_step, 2, a_step, panel + step * STEP_VALUES, c, ldc, step > 0);
-        step += n;
-    } while (step < n_steps);
+    const __m256i high_half = _mm256_set1_epi32((int)0xffff0000);
+    __m256 sums[PASS_ROWS][PANEL_VECTORS];
+    UK_UNROLL
+    for (int i = 0; i < m; i++) {
+        UK_UNROLL
+        for (int e = 0; e < n; e++) {
+            sums[i][e] = _mm256_setzero_ps();
+        }
+    }
+    const char *a = s->a, *panel = s->panel, *wanted = s->wanted;
+    int64_t a_step = s->a_step, wanted_step = s->wanted_step;
+    for (int64_t step = s->n_steps; step > 0; step--, panel += STEP_BYTES, wanted += wanted_step, a += a_step) {
+        request_step(n, wanted);
+        __m256i odd[PANEL_VECTORS], even[PANEL_VECTORS];
+        UK_UNROLL
+        for (int e = 0; e < n; e++) {
+            const __m256i *pairs = (const __m256i *)panel + e;
+            odd[e] = _mm256_and_si256(_mm256_load_si256(pairs), high_half);
+            even[e] = _mm256_slli_epi32(_mm256_load_si256(pairs), 16);
+        }
+        add_products(m, n, (const float *)a + 1, odd, sums);
+        add_products(m, n, (const float *)a, even, sums);
+    }
+    UK_UNROLL
+    for (int i = 0; i < m; i++) {
+        UK_UNROLL
+        for (int e = 0; e < n; e++) {
+            avx2_store_sums((float *)(s->c + i * s->c_step) + AVX2_STEP * e, sums[i][e], !s->first);
+        }
+    }
 }
 
 void uk_avx2_gemm_bf16(uk_acts a, int64_t k, const uint16_t *panel, float *c, int64_t ldc)
 {
     uint32_t mode = avx2_flush_denormals();
-    for (int64_t i = 0; i < a.rows; i += 2) {
-        const float *x = (const float *)((const char *)a.data + i / UK_ROWS * a.group_bytes) + 2 * (i % UK_ROWS);
-        if (i + 1 < a.rows) {
-            gemm_pass(2, (k + 1) / 2, x, 2 * a.group_rows, panel, c + i * ldc, ldc);
-        } else {
-            gemm_pass(1, (k + 1) / 2, x, 2 * a.group_rows, panel, c + i * ldc, ldc);
-        }
-    }
+    pass_groups(pass, &a, ROW_BYTES, (k + 1) / 2, panel, c, ldc * (int64_t)sizeof *c);
     _mm_setcsr(mode);
 }
 
-/* ---- keys: pairs of gathered rows, a chunk of which is widened for all panels -------------------------------------------------- */
+/* ---- keys: groups of gathered rows, a chunk of which is packed for all panels --------------------------------------------------- */
 
-/* Values [first, first + n) of m keys, an odd n filled up with a zero. */
-static void widen_keys(int64_t m, const uint16_t *const *keys, int64_t first, int64_t n, float *near)
+/* Values [first, first + n) of m keys as a group of activations. */
+static void tile_keys(int64_t m, const uint16_t *const *keys, int64_t first, int64_t n, float *group)
 {
-    for (int64_t i = 0; i < m; i++, near += UK_CHUNK) {
-        uk_avx2_widen_bf16(n, keys[i] + first, near);
-        if (n % 2 != 0) {
-            near[n] = 0.0f;
-        }
+    uint16_t values[UK_ROWS][UK_CHUNK];
+    for (int64_t i = 0; i < m; i++) {
+        memcpy(values[i], keys[i] + first, (size_t)n * sizeof **values);
     }
+    uk_avx2_tile_bf16(m, UK_ROWS, n, *values, UK_CHUNK, group);
 }
 
-UK_INLINE void gemm_few_keys(const int m, int64_t k, const uint16_t *const *keys, int64_t n_panels, const uint16_t *panels,
-                             float *c, int64_t ldc)
+/* The products of m keys. */
+static void add_keys(int64_t m, int64_t k, const uint16_t *const *keys, int64_t n_requested, int64_t n_panels,
+                     const uint16_t *panels, float *c, int64_t ldc)
 {
-    float near[2 * UK_CHUNK];
-    int64_t first = 0;
+    int64_t first = 0, panel_bytes = (k + 1) / 2 * STEP_BYTES;
     do {
+        float group[UK_ROWS * UK_CHUNK];
         int64_t values = k - first < UK_CHUNK ? k - first : UK_CHUNK;
-        widen_keys(m, keys, first, values, near);
+        tile_keys(m, keys, first, values, group);
+        request_keys(n_requested, keys + m, first, values);
         for (int64_t p = 0; p < n_panels; p++) {
-            const uint16_t *panel = panels + (p * ((k + 1) / 2) + first / 2) * STEP_VALUES;
-            gemm_chunk(m, (values + 1) / 2, near, UK_CHUNK, 2, panel, c + p * UK_PANEL, ldc, first > 0);
+            const char *panel = (const char *)panels + p * panel_bytes + first / 2 * STEP_BYTES;
+            pass_slice s = {.a = (const char *)group,
+                            .panel = panel,
+                            .c = (char *)(c + p * UK_PANEL),
+                            .a_step = UK_ROWS * ROW_BYTES,
+                            .c_step = ldc * (int64_t)sizeof *c,
+                            .n_steps = (values + 1) / 2,
+                            .wanted = panel + SLICE_STEPS * STEP_BYTES,
+                            .first = first == 0};
+            pass_rows(pass, m, ROW_BYTES, s);
         }
         first += UK_CHUNK;
     } while (first < k);
@@ -94,12 +102,9 @@ void uk_avx2_gemm_keys(int64_t n, int64_t k, const uint16_t *const *keys, int64_
                        int64_t ldc)
 {
     uint32_t mode = avx2_flush_denormals();
-    int64_t i = 0;
-    for (; i + 1 < n; i += 2) {
-        gemm_few_keys(2, k, keys + i, n_panels, panels, c + i * ldc, ldc);
-    }
-    if (i < n) {
-        gemm_few_keys(1, k, keys + i, n_panels, panels, c + i * ldc, ldc);
+    for (int64_t i = 0; i < n; i += UK_ROWS) {
+        int64_t m = n - i < UK_ROWS ? n - i : UK_ROWS, next = n - i - m < UK_ROWS ? n - i - m : UK_ROWS;
+        add_keys(m, k, keys + i, next, n_panels, panels, c + i * ldc, ldc);
     }
     _mm_setcsr(mode);
 }

@@ -166,18 +166,6 @@ void uk_avx2_narrow_bf16(int64_t n, const float *x, uint16_t *y)
     }
 }
 
-void uk_avx2_bias_i8(int64_t n, const int8_t *x, uint8_t *y)
-{
-    int64_t i = 0;
-    for (; i + 32 <= n; i += 32) {
-        __m256i v = _mm256_loadu_si256((const __m256i *)(x + i));
-        _mm256_storeu_si256((__m256i *)(y + i), _mm256_xor_si256(v, _mm256_set1_epi8(-128)));
-    }
-    for (; i < n; i++) {
-        y[i] = (uint8_t)(x[i] + 128);
-    }
-}
-
 /* c[0], c[0], c[1], c[1], ... of min(n, 4) values. */
 static inline __m256 load_twice(const float *c, int64_t n)
 {

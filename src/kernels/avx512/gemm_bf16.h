@@ -97,16 +97,6 @@ static inline void take_keys(int64_t m, const uint16_t *const *keys, int64_t fir
     }
 }
 
-/* Requests values [first, first + n) of m keys. */
-static inline void request_keys(int64_t m, const uint16_t *const *keys, int64_t first, int64_t n)
-{
-    for (int64_t i = 0; i < m; i++) {
-        for (int64_t d = first; d < first + n; d += LINE_VALUES) {
-            request(keys[i] + d, 0);
-        }
-    }
-}
-
 static inline void gemm_keys(int64_t n, int64_t k, const uint16_t *const *keys, int64_t n_panels, const uint16_t *panels, float *c,
                              int64_t ldc)
 {

@@ -146,14 +146,6 @@ void uk_avx512_narrow_bf16(int64_t n, const float *x, uint16_t *y)
     }
 }
 
-void uk_avx512_bias_i8(int64_t n, const int8_t *x, uint8_t *y)
-{
-    for (int64_t i = 0; i < n; i += 64) {
-        __mmask64 mask = n - i >= 64 ? ~(__mmask64)0 : ((__mmask64)1 << (n - i)) - 1;
-        _mm512_mask_storeu_epi8(y + i, mask, _mm512_xor_si512(_mm512_maskz_loadu_epi8(mask, x + i), _mm512_set1_epi8(-128)));
-    }
-}
-
 void uk_avx512_rotate(int64_t n_pairs, const float *c, const float *s, float *x)
 {
     const __m512i twice = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);

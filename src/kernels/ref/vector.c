@@ -87,13 +87,6 @@ void uk_scalar_narrow_bf16(int64_t n, const float *x, uint16_t *y)
     }
 }
 
-void uk_scalar_bias_i8(int64_t n, const int8_t *x, uint8_t *y)
-{
-    for (int64_t i = 0; i < n; i++) {
-        y[i] = (uint8_t)(x[i] + 128);
-    }
-}
-
 void uk_scalar_rotate(int64_t n_pairs, const float *c, const float *s, float *x)
 {
     for (int64_t j = 0; j < n_pairs; j++) {
