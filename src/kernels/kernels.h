@@ -17,7 +17,7 @@
  *     c = 0x1.6e879cp-10f, 0x1.11121p-7f, 0x1.555382p-5f, 0x1.555554p-3f, 0.5f; y = fma(p, r*r, r) + 1, t added to the exponent of
  *     y. Between the two bounds, both included, within 2 ulp of e^x.
  *
- *   - DENORMALS: in the products of BF16 values (gemm_bf16, gemm_keys, gemm_values) an operand below FLT_MIN in size counts as a zero
+ *   - DENORMALS: in the products of BF16 values (gemm_bf16, gemm_keys) an operand below FLT_MIN in size counts as a zero
  *     of its sign, and so does the result of every fma and addition (as it would round with any exponent). Elsewhere denormals are
  *     numbers like others.
  *   - PAIRED SUM over k of x[k]*w[k]: k is cut into chunks of UK_CHUNK. In a chunk, from 0.0f, two k at a time:
@@ -89,12 +89,14 @@ typedef void uk_pack_fn(uk_source w, void *panel);
  * gemm_f32    c[i][j] = sum over k of a[i][k] * w[k][j], i < m, j < 32. k is cut into chunks of UK_CHUNK:
  *             in each, one accumulator from 0.0f, one fma a step in ascending order; then their sums are added in ascending order.
  *             1 <= m <= UK_ROWS; lda and ldc count elements.
- * gemm_rows   c[i][j] = sum over k ascending of a[k*lda + i] * rows[k][j], i < m, j < n; rows[k] is a row of n BF16 values in their
- *             natural order, of any alignment. One accumulator from 0.0f, one fma a step. 1 <= m <= UK_ROWS; lda and ldc count
- *             elements.
+ * gemm_keys   c[i][j] = paired sum over d < k of keys[i][d] * w[d][j], i < n, j < 32*n_panels: gathered rows of BF16 values in their
+ *             natural order, of any alignment, against panels that lie one behind the other. ldc counts elements.
+ * panel_keys  packs a panel: row r, r < k, is keys[r][first .. first + n), n <= 32; missing columns and an odd k are filled up with
+ *             zeros.
  * softmax     for each column h < n_cols of s[n_rows][ld]: m[h] = MAX over rows of s*scale; e = EXP(s*scale - m[h]);
- *             l[h] = sum of e over ascending rows, from 0.0f; s becomes bf(e), widened. n_rows >= 1. A NaN in s*scale, an infinite
- *             m[h] too, makes e there and l[h] NaN.
+ *             l[h] = sum of e over ascending rows, from 0.0f. acts = bf(e) as activations: row h is column h, k is the row of s;
+ *             groups of UK_ROWS without a gap; missing rows and an odd k are filled up with zeros. n_rows >= 1. A NaN in s*scale,
+ *             an infinite m[h] too, makes e there and l[h] NaN.
  * pool        y[i] = sum over ascending r of k[r][i] * (e_r / sum of e), e_r = EXP(s[r][i] - MAX over r of s[r][i]), the sum of e
  *             ascending from 0.0f, each product rounded, then added, from 0.0f. An s at or below -FLT_MAX has e = 0 and its k still
  *             takes part; if all have, y[i] = 0 whatever k. n_rows >= 1. A NaN or +infinity in s makes y[i] NaN.
@@ -119,40 +121,41 @@ typedef void uk_pack_fn(uk_source w, void *panel);
  * narrow_bf16 y[i] = bf(x[i]), ties to even; a NaN keeps its sign and upper payload and becomes quiet
  * rotate      y[2j] = x[2j]*c[j] - x[2j+1]*s[j], y[2j+1] = x[2j]*s[j] + x[2j+1]*c[j], j < n_pairs; in place; c, s FP32 */
 /* Products of BF16 values, of INT8 values, and all the others. */
-#define UK_BF16_KERNELS(X)                                                                                       \
-    X(tile_bf16, void, (int64_t rows, int64_t group_rows, int64_t k, const uint16_t *x, int64_t ldx, void *dst)) \
-    X(gemm_bf16, void, (uk_acts a, int64_t k, const uint16_t *panel, float *c, int64_t ldc))                     \
+#define UK_BF16_KERNELS(X)                                                                                                      \
+    X(tile_bf16, void, (int64_t rows, int64_t group_rows, int64_t k, const uint16_t *x, int64_t ldx, void *dst))                \
+    X(gemm_bf16, void, (uk_acts a, int64_t k, const uint16_t *panel, float *c, int64_t ldc))                                    \
+    X(gemm_keys, void,                                                                                                          \
+      (int64_t n, int64_t k, const uint16_t *const *keys, int64_t n_panels, const uint16_t *panels, float *c, int64_t ldc))     \
+    X(softmax, void, (int64_t n_rows, int64_t n_cols, float scale, const float *s, int64_t ld, float *m, float *l, void *acts)) \
     X(gemm_fp8, void, (uk_acts a, int64_t k, const uint8_t *panel, const float *scales, float *c, int64_t ldc))
 #define UK_I8_KERNELS(X) \
     X(gemm_i8, void, (uk_acts a, int64_t k4, const int8_t *panel, const int32_t *correction, int32_t *c, int64_t ldc))
-#define UK_OTHER_KERNELS(X)                                                                                           \
-    X(tile_i8, void, (int64_t rows, int64_t group_rows, int64_t k, const int8_t *x, int64_t ldx, void *dst))          \
-    X(tile_fp4, void, (int64_t rows, int64_t group_rows, int64_t k, const int8_t *x, int64_t ldx, void *dst))         \
-    X(gemm_fp4, void, (uk_acts a, int64_t k64, const uint8_t *panel, float *c, int64_t ldc))                          \
-    X(gemm_f32, void, (int m, int64_t k, const float *a, int64_t lda, const float *panel, float *c, int64_t ldc))     \
-    X(gemm_rows, void,                                                                                                \
-      (int m, int64_t k, int64_t n, const float *a, int64_t lda, const uint16_t *const *rows, float *c, int64_t ldc)) \
-    X(softmax, void, (int64_t n_rows, int64_t n_cols, float scale, float *s, int64_t ld, float *m, float *l))         \
-    X(pool, void, (int64_t n, int64_t n_rows, const float *const *k, const float *const *s, float *y))                \
-    X(index_score, void,                                                                                              \
-      (int64_t n_keys, int64_t n_heads, const int32_t *acc, int64_t ld, const float *q_scale, const float *k_scale,   \
-       const float *w, float *y))                                                                                     \
-    X(exp, void, (int64_t n, const float *x, float *y))                                                               \
-    X(add_scaled, void, (int64_t n, float a, const float *x, float *y))                                               \
-    X(weigh_rows, void, (int64_t n, int64_t n_rows, const uint16_t *const *x, const float *a, uint16_t *y))           \
-    X(blend, void, (int64_t n, float a, float b, const float *x, float *y))                                           \
-    X(add_dequant, void, (int64_t n, const int32_t *acc, float scale, float *y))                                      \
-    X(scale_cols, void, (int64_t n, const float *x, const float *col_scale, float *y))                                \
-    X(sum_squares, float, (int64_t n, const float *x))                                                                \
-    X(amax, float, (int64_t n, const float *x))                                                                       \
-    X(scale_gamma, float, (int64_t n, const float *x, float inv, const uint16_t *gamma, float *y))                    \
-    X(scale, void, (int64_t n, const float *x, float inv, float *y))                                                  \
-    X(sum_parts, void, (int64_t n, int64_t n_parts, const float *x, int64_t stride, float *y))                        \
-    X(add, void, (int64_t n, const float *x, float *y))                                                               \
-    X(quantize_i8, void, (int64_t n, const float *x, float sq, int8_t *q))                                            \
-    X(dequant_i32, void, (int64_t n, const int32_t *acc, float row_scale, const float *col_scale, float *y))          \
-    X(widen_bf16, void, (int64_t n, const uint16_t *x, float *y))                                                     \
-    X(narrow_bf16, void, (int64_t n, const float *x, uint16_t *y))                                                    \
+#define UK_OTHER_KERNELS(X)                                                                                         \
+    X(tile_i8, void, (int64_t rows, int64_t group_rows, int64_t k, const int8_t *x, int64_t ldx, void *dst))        \
+    X(tile_fp4, void, (int64_t rows, int64_t group_rows, int64_t k, const int8_t *x, int64_t ldx, void *dst))       \
+    X(gemm_fp4, void, (uk_acts a, int64_t k64, const uint8_t *panel, float *c, int64_t ldc))                        \
+    X(gemm_f32, void, (int m, int64_t k, const float *a, int64_t lda, const float *panel, float *c, int64_t ldc))   \
+    X(panel_keys, void, (int64_t k, int64_t n, const uint16_t *const *keys, int64_t first, uint16_t *panel))        \
+    X(pool, void, (int64_t n, int64_t n_rows, const float *const *k, const float *const *s, float *y))              \
+    X(index_score, void,                                                                                            \
+      (int64_t n_keys, int64_t n_heads, const int32_t *acc, int64_t ld, const float *q_scale, const float *k_scale, \
+       const float *w, float *y))                                                                                   \
+    X(exp, void, (int64_t n, const float *x, float *y))                                                             \
+    X(add_scaled, void, (int64_t n, float a, const float *x, float *y))                                             \
+    X(weigh_rows, void, (int64_t n, int64_t n_rows, const uint16_t *const *x, const float *a, uint16_t *y))         \
+    X(blend, void, (int64_t n, float a, float b, const float *x, float *y))                                         \
+    X(add_dequant, void, (int64_t n, const int32_t *acc, float scale, float *y))                                    \
+    X(scale_cols, void, (int64_t n, const float *x, const float *col_scale, float *y))                              \
+    X(sum_squares, float, (int64_t n, const float *x))                                                              \
+    X(amax, float, (int64_t n, const float *x))                                                                     \
+    X(scale_gamma, float, (int64_t n, const float *x, float inv, const uint16_t *gamma, float *y))                  \
+    X(scale, void, (int64_t n, const float *x, float inv, float *y))                                                \
+    X(sum_parts, void, (int64_t n, int64_t n_parts, const float *x, int64_t stride, float *y))                      \
+    X(add, void, (int64_t n, const float *x, float *y))                                                             \
+    X(quantize_i8, void, (int64_t n, const float *x, float sq, int8_t *q))                                          \
+    X(dequant_i32, void, (int64_t n, const int32_t *acc, float row_scale, const float *col_scale, float *y))        \
+    X(widen_bf16, void, (int64_t n, const uint16_t *x, float *y))                                                   \
+    X(narrow_bf16, void, (int64_t n, const float *x, uint16_t *y))                                                  \
     X(rotate, void, (int64_t n_pairs, const float *c, const float *s, float *x))
 #define UK_KERNELS(X) UK_BF16_KERNELS(X) UK_I8_KERNELS(X) UK_OTHER_KERNELS(X)
 

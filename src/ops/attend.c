@@ -6,26 +6,25 @@
  *           out = o / (l + exp(sink - m)), 0 without any key; its last R elements rotated back; bf
  *           A block without keys takes no part in the merge: l_i = o_i = 0 and an m_i far below would leave m, l and o alone.
  * SHAPES    q bf16[T,H*hd]  keys i32[T,slots]  ring, overlay, compressed bf16[rows,hd]  sink f32[1,H]  ->  o bf16[T,H*hd]
- *           scratch m, l f32[T*partials,2*H], o_i f32[T*partials,H*hd], where several blocks share a list
+ *           scratch m, l f32[T*partials,2*H], o_i f32[T*partials,H*ld], where several blocks share a list
  * STAGES    attn.core   [1 x head_group x key_blocks]  q, keys, cache rows -> o, or m, l, o_i per key block
  *           attn.merge  [1 x head_group]               m, l, o_i -> o                                     where key_blocks < blocks
  *           A long list is attended to in rounds of both stages, of which each merges its key blocks behind those of the rounds
  *           before: the partials of two rounds are all there are, whatever the context.
  *           Which cache rows are read is known from the codes alone. Ring and compressed cache are read untracked, and ordered by
  *           fences: rows of `fresh` are written before, `ring_reads` is read beside the ring.
- * NUMERICS  f32; scores summed in chunks of 512 (ops/chunk.h); P rounded to bf16 for the second product, l from unrounded e; a
- *           block's keys are summed in list order. key_blocks does not change a bit: blocks are merged one by one, always. */
+ * NUMERICS  f32; both products are paired sums (kernels.h), of the keys of a block in list order; P rounded to bf16 for the second
+ *           one, l from unrounded e. key_blocks does not change a bit: blocks are merged one by one, always. */
 #include "ops/attend.h"
 
 #include <math.h>
 #include <string.h>
 
-#include "ops/chunk.h"
 #include "ops/out_proj.h"
 
 /* Where the parts of a worker's scratch begin. */
 typedef struct layout {
-    size_t panels, keys, scores, rows, run, next, factors, turn, end;
+    size_t panels, rows, scores, weights, values, run, next, factors, turn, end;
 } layout;
 
 enum { ROUND_PARTS = 8, MAX_PARTS = 2 * ROUND_PARTS }; /* blocks that share a list in a round; in the only round */
@@ -36,24 +35,25 @@ typedef struct attention {
     op_matrix o; /* BF16 [T, H*hd] */
     op_matrix stats,
         o_i; /* of key block i of token t in row t*n_partials + i % n_partials: m and l of all heads; no data: n_parts is 1 */
-    op_matrix run_stats, run_o; /* of the rounds so far of token t in row t; no data: there is one round */
-    int64_t T, H, hd, R;
+    op_matrix run_stats, run_o;      /* of the rounds so far of token t in row t; no data: there is one round */
+    int64_t T, H, hd, R, ld;         /* ld: floats of a head of o_i, run_o and in scratch: whole panels */
     int64_t tile, n_blocks, n_parts; /* slots of a key block; key blocks of a list; blocks that share a list */
     int64_t n_rounds, n_partials;    /* of a list; key blocks of a token whose partials are kept */
     float scale;
     layout at;
 } attention;
 
-/* Unnormalised attention of a head group over some keys: m, l [heads], o [heads, hd]. */
+/* Unnormalised attention of a head group over some keys: m, l [heads], o [heads, ld]. */
 typedef struct partial {
     float *m, *l, *o;
 } partial;
 
 typedef struct workspace {
     uint16_t *panels;      /* the group's heads, packed [hd, heads] */
-    float *keys;           /* [UK_ROWS, hd], widened */
-    float *scores;         /* [tile, score_cols] */
     const uint16_t **rows; /* [tile]: the keys of a block */
+    float *scores;         /* [tile, score_cols] */
+    void *weights;         /* bf(e) as activations: heads x keys of a block */
+    uint16_t *values;      /* UK_PANEL columns of the keys of a block, as a panel */
     partial run, next;     /* of the blocks so far; of the block at hand */
     float *factors, *turn; /* [2, heads]; [R] */
 } workspace;
@@ -100,12 +100,13 @@ static size_t reserve(size_t *end, int64_t n, size_t size)
 
 static layout lay_out(const attention *o)
 {
-    int64_t heads = o->a.tiles.head_group, partial_floats = heads * (2 + o->hd);
+    int64_t heads = o->a.tiles.head_group, partial_floats = heads * (2 + o->ld);
     layout at = {0};
     at.panels = reserve(&at.end, score_cols(o) * (o->hd + 1), sizeof(uint16_t));
-    at.keys = reserve(&at.end, UK_ROWS * (o->hd + 1), sizeof(float) + sizeof(uint16_t));
-    at.scores = reserve(&at.end, o->tile * score_cols(o), sizeof(float));
     at.rows = reserve(&at.end, o->tile, sizeof(const uint16_t *));
+    at.scores = reserve(&at.end, o->tile * score_cols(o), sizeof(float));
+    at.weights = reserve(&at.end, tile_count(heads, UK_ROWS) * uk_acts_bytes_bf16(o->uk, UK_ROWS, o->tile), 1);
+    at.values = reserve(&at.end, (o->tile + 1) * UK_PANEL, sizeof(uint16_t));
     at.run = reserve(&at.end, partial_floats, sizeof(float));
     at.next = reserve(&at.end, partial_floats, sizeof(float));
     at.factors = reserve(&at.end, 2 * heads, sizeof(float));
@@ -123,9 +124,10 @@ static workspace workspace_in(const attention *o, void *scratch)
     char *memory = scratch;
     int64_t heads = o->a.tiles.head_group;
     return (workspace){.panels = (uint16_t *)(memory + o->at.panels),
-                       .keys = (float *)(memory + o->at.keys),
-                       .scores = (float *)(memory + o->at.scores),
                        .rows = (const uint16_t **)(memory + o->at.rows),
+                       .scores = (float *)(memory + o->at.scores),
+                       .weights = memory + o->at.weights,
+                       .values = (uint16_t *)(memory + o->at.values),
                        .run = partial_in((float *)(memory + o->at.run), heads),
                        .next = partial_in((float *)(memory + o->at.next), heads),
                        .factors = (float *)(memory + o->at.factors),
@@ -137,14 +139,14 @@ static partial partial_at(const attention *o, int64_t t, int64_t block, int64_t 
 {
     int64_t row = t * o->n_partials + block % o->n_partials;
     float *m = (float *)o->stats.data + row * 2 * o->H + head;
-    return (partial){m, m + o->H, (float *)o->o_i.data + (row * o->H + head) * o->hd};
+    return (partial){m, m + o->H, (float *)o->o_i.data + (row * o->H + head) * o->ld};
 }
 
 /* What attn.merge leaves to the next round; l is 0 without any key so far. */
 static partial run_at(const attention *o, int64_t t, int64_t head)
 {
     float *m = (float *)o->run_stats.data + t * 2 * o->H + head;
-    return (partial){m, m + o->H, (float *)o->run_o.data + (t * o->H + head) * o->hd};
+    return (partial){m, m + o->H, (float *)o->run_o.data + (t * o->H + head) * o->ld};
 }
 
 /* ---- one key block ------------------------------------------------------------------------------------------------------ */
@@ -176,24 +178,6 @@ static int64_t gather_rows(const attention *o, int64_t t, int64_t block, const u
     return n;
 }
 
-/* scores[k][head] = q . kv[k] of n keys. */
-static void score_keys(const attention *o, const workspace *w, const uk_packed *q, int64_t n)
-{
-    int64_t ld = score_cols(o);
-    for (int64_t k = 0; k < n; k += UK_ROWS) {
-        int64_t m = tile_min(n - k, UK_ROWS), bytes = uk_acts_bytes_bf16(o->uk, UK_ROWS, o->hd);
-        uint16_t *rows = (uint16_t *)((char *)w->keys + bytes);
-        for (int64_t i = 0; i < m; i++) {
-            memcpy(rows + i * o->hd, w->rows[k + i], (size_t)o->hd * sizeof *rows);
-        }
-        o->uk->tile_bf16(m, UK_ROWS, o->hd, rows, o->hd, w->keys);
-        for (int64_t panel = 0; panel < q->n_panels; panel++) {
-            o->uk->gemm_bf16((uk_acts){w->keys, m, UK_ROWS, bytes}, o->hd, uk_panel_bf16(q, panel, 0),
-                             w->scores + k * ld + panel * UK_PANEL, ld);
-        }
-    }
-}
-
 static uk_packed pack_heads(const attention *o, const workspace *w, const attend_tile *tile)
 {
     const uint16_t *q = row_of(&o->a.q, tile->t) + tile->head * o->hd;
@@ -209,11 +193,12 @@ static bool attend_block(const attention *o, const workspace *w, uk_packed *q, c
         return false;
     }
     *q = q->n_panels == 0 ? pack_heads(o, w, tile) : *q;
-    score_keys(o, w, q, n);
-    o->uk->softmax(n, heads, o->scale, w->scores, ld, out->m, out->l);
-    for (int64_t h = 0; h < heads; h += UK_ROWS) {
-        int m = (int)tile_min(heads - h, UK_ROWS);
-        o->uk->gemm_rows(m, n, o->hd, w->scores + h, ld, w->rows, out->o + h * o->hd, o->hd);
+    o->uk->gemm_keys(n, o->hd, w->rows, q->n_panels, q->panels, w->scores, ld);
+    o->uk->softmax(n, heads, o->scale, w->scores, ld, out->m, out->l, w->weights);
+    uk_acts weights = {w->weights, heads, UK_ROWS, uk_acts_bytes_bf16(o->uk, UK_ROWS, n)};
+    for (int64_t i = 0; i < o->hd; i += UK_PANEL) {
+        o->uk->panel_keys(n, tile_min(o->hd - i, UK_PANEL), w->rows, i, w->values);
+        o->uk->gemm_bf16(weights, n, w->values, out->o + i, o->ld);
     }
     return true;
 }
@@ -233,7 +218,7 @@ static void merge(const attention *o, const partial *next, const workspace *w)
     o->uk->exp(2 * heads, w->factors, w->factors);
     for (int64_t h = 0; h < heads; h++) {
         run->l[h] = alpha[h] * run->l[h] + beta[h] * next->l[h];
-        o->uk->blend(o->hd, alpha[h], beta[h], next->o + h * o->hd, run->o + h * o->hd);
+        o->uk->blend(o->hd, alpha[h], beta[h], next->o + h * o->ld, run->o + h * o->ld);
     }
 }
 
@@ -265,7 +250,7 @@ static void finish(const attention *o, const workspace *w, const attend_tile *ti
     op_turns_load(o->uk, &o->a.turns, op_turns_row(&o->a.turn_rows, tile->t), o->R, w->turn);
     o->uk->scale(half, w->turn + half, -1.0f, w->turn + half);
     for (int64_t h = 0; h < heads; h++) {
-        float *head = w->run.o + h * o->hd, denominator = w->run.l[h] + w->factors[h];
+        float *head = w->run.o + h * o->ld, denominator = w->run.l[h] + w->factors[h];
         for (int64_t i = 0; i < o->hd; i++) {
             head[i] = head[i] / denominator;
         }
@@ -315,7 +300,7 @@ static void describe_partials(const attention *o, const attend_tile *tile, int m
     int64_t row0 = tile->t * o->n_partials + tile->block.begin % o->n_partials, row1 = row0 + tile->block.end - tile->block.begin;
     dsv4_touch(d, mode, o->stats.view, (dsv4_box){row0, row1, begin, end});
     dsv4_touch(d, mode, o->stats.view, (dsv4_box){row0, row1, o->H + begin, o->H + end});
-    dsv4_touch(d, mode, o->o_i.view, (dsv4_box){row0, row1, begin * o->hd, end * o->hd});
+    dsv4_touch(d, mode, o->o_i.view, (dsv4_box){row0, row1, begin * o->ld, end * o->ld});
 }
 
 static void describe_core(const void *arg, int64_t block, dsv4_describe *d)
@@ -388,7 +373,7 @@ static void describe_merge(const void *arg, int64_t block, dsv4_describe *d)
     if (o->n_rounds > 1) {
         dsv4_touch(d, mode, o->run_stats.view, (dsv4_box){tile.t, tile.t + 1, begin, end});
         dsv4_touch(d, mode, o->run_stats.view, (dsv4_box){tile.t, tile.t + 1, o->H + begin, o->H + end});
-        dsv4_touch(d, mode, o->run_o.view, (dsv4_box){tile.t, tile.t + 1, begin * o->hd, end * o->hd});
+        dsv4_touch(d, mode, o->run_o.view, (dsv4_box){tile.t, tile.t + 1, begin * o->ld, end * o->ld});
     }
     if (r->block.end == o->n_blocks) {
         describe_finish(o, &tile, d);
@@ -415,7 +400,7 @@ static void run_merge(const void *arg, int64_t block, void *scratch)
         } else {
             memcpy(w.run.m, next.m, heads * sizeof *next.m);
             memcpy(w.run.l, next.l, heads * sizeof *next.l);
-            memcpy(w.run.o, next.o, heads * (size_t)o->hd * sizeof *next.o);
+            memcpy(w.run.o, next.o, heads * (size_t)o->ld * sizeof *next.o);
         }
     }
     if (r->block.end == o->n_blocks) {
@@ -433,6 +418,7 @@ static void init(attention *o, const op_context *c, const op_attend *a)
     o->H = c->dims.of[OP_H];
     o->hd = c->dims.of[OP_hd];
     o->R = c->dims.of[OP_R];
+    o->ld = tile_count(o->hd, UK_PANEL) * UK_PANEL;
     o->tile = c->config->attn_tile;
     o->n_blocks = a->keys.cols / o->tile;
     o->n_parts = tile_count(o->n_blocks, a->tiles.key_blocks);
@@ -443,11 +429,11 @@ static void init(attention *o, const op_context *c, const op_attend *a)
     o->o = op_matrix_new(c, "attn.o", o->T, o->H * o->hd, DSV4_BF16);
     if (o->n_parts > 1) {
         o->stats = op_matrix_new(c, "attn.stats", o->T * o->n_partials, 2 * o->H, DSV4_F32);
-        o->o_i = op_matrix_new(c, "attn.o_i", o->T * o->n_partials, o->H * o->hd, DSV4_F32);
+        o->o_i = op_matrix_new(c, "attn.o_i", o->T * o->n_partials, o->H * o->ld, DSV4_F32);
     }
     if (o->n_rounds > 1) {
         o->run_stats = op_matrix_new(c, "attn.run_stats", o->T, 2 * o->H, DSV4_F32);
-        o->run_o = op_matrix_new(c, "attn.run_o", o->T, o->H * o->hd, DSV4_F32);
+        o->run_o = op_matrix_new(c, "attn.run_o", o->T, o->H * o->ld, DSV4_F32);
     }
 }
 

@@ -16,25 +16,49 @@ static inline float draw_score(int64_t column, test_case *t)
     return (t->f == ORDINARY ? 20.0f : 1.0f) * draw_f32(&t->random, t->f);
 }
 
+/* Activations of groups * UK_ROWS rows and k values, in the forms of two rows: equal if all products with a panel of the identity
+ * are. */
+static inline void expect_same_acts(const uk_table *row, int64_t groups, int64_t k, outputs acts, test_case *t)
+{
+    static float want[MAX_K * UK_PANEL], got[MAX_K * UK_PANEL];
+    static uint16_t panel[MAX_K * UK_PANEL] __attribute__((aligned(64)));
+    uk_acts a = {acts.want, groups * UK_ROWS, UK_ROWS, uk_acts_bytes_bf16(ref, UK_ROWS, k)};
+    uk_acts b = {acts.got, groups * UK_ROWS, UK_ROWS, uk_acts_bytes_bf16(row, UK_ROWS, k)};
+    int64_t padded = (k + 1) / 2 * 2;
+    for (int64_t first = 0; first < padded; first += UK_PANEL) {
+        memset(panel, 0, sizeof panel);
+        for (int64_t r = first; r < padded && r < first + UK_PANEL; r++) {
+            panel[(r / 2 * UK_PANEL + r - first) * 2 + r % 2] = num_bf16_from_f32(1.0f);
+        }
+        ref->gemm_bf16(a, padded, panel, want, UK_PANEL);
+        row->gemm_bf16(b, padded, panel, got, UK_PANEL);
+        for (int64_t i = 0; i < a.rows * UK_PANEL; i++) {
+            expect_same_value(got[i], want[i], i, t);
+        }
+    }
+    expect_intact(acts, t);
+}
+
 static inline void check_softmax_shape(const uk_table *row, int64_t n_rows, int64_t n_cols, float scale, test_case *t)
 {
     t->n = n_cols;
-    int64_t ld = n_cols + (int64_t)t->f;
-    outputs s = place_updated((n_rows - 1) * ld + n_cols, t);
-    for (size_t i = 0; i < s.bytes / sizeof(float); i++) {
-        ((float *)s.got)[i] = ((float *)s.want)[i] = draw_score((int64_t)i % ld, t);
+    int64_t ld = n_cols + (int64_t)t->f, n_scores = (n_rows - 1) * ld + n_cols, groups = (n_cols + UK_ROWS - 1) / UK_ROWS;
+    float *s = input_f32(0, n_scores, t);
+    for (int64_t i = 0; i < n_scores; i++) {
+        s[i] = draw_score(i % ld, t);
     }
+    outputs acts = place_outputs(groups * uk_acts_bytes_bf16(row, UK_ROWS, n_rows), 1, t);
     outputs m = place_nth_outputs(1, n_cols, sizeof(float), t), l = place_nth_outputs(2, n_cols, sizeof(float), t);
-    ref->softmax(n_rows, n_cols, scale, s.want, ld, m.want, l.want);
-    row->softmax(n_rows, n_cols, scale, s.got, ld, m.got, l.got);
-    expect_same_f32(s, t);
+    ref->softmax(n_rows, n_cols, scale, s, ld, m.want, l.want, acts.want);
+    row->softmax(n_rows, n_cols, scale, s, ld, m.got, l.got, acts.got);
     expect_same_f32(m, t);
     expect_same_f32(l, t);
+    expect_same_acts(row, groups, n_rows, acts, t);
 }
 
 static inline void check_softmax(const uk_table *row, test_case *t)
 {
-    static const int64_t heights[] = {1, 2, 7, 128}, widths[] = {0, 1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 100};
+    static const int64_t heights[] = {1, 2, 7, 127, 128}, widths[] = {0, 1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 100};
     for (size_t h = 0; h < sizeof heights / sizeof *heights; h++) {
         for (size_t w = 0; w < sizeof widths / sizeof *widths; w++) {
             for (int f = 0; f < N_FLAVOURS; f++) {

@@ -143,46 +143,4 @@ static inline void check_gemm_f32(const uk_table *row, test_case *t)
     for_each_gemm(row, t, check_gemm_f32_shape);
 }
 
-/* k rows of n values in one input, in an order that starts in their midst; row `last` ends at the forbidden page. */
-static inline const uint16_t *const *input_rows(int which, int64_t k, int64_t n, int64_t last, test_case *t)
-{
-    static const uint16_t *rows[MAX_K];
-    int64_t stride = n + 1;
-    const uint16_t *first = input_bf16(which, k > 0 ? (k - 1) * stride + n : 0, t);
-    for (int64_t r = 0; r < k; r++) {
-        rows[r] = first + (k - 1 + last - r) % k * stride;
-    }
-    return rows;
-}
-
-static inline void check_gemm_rows_shape(const uk_table *row, int m, int64_t k, int64_t n, test_case *t)
-{
-    t->n = n;
-    int64_t lda = m + (int64_t)t->f, ldc = n + 3, last = k > 0 ? n % k : 0;
-    const float *a = input_f32(0, k > 0 ? (k - 1) * lda + m : 0, t);
-    const uint16_t *const *rows = input_rows(1, k, n, last, t);
-    outputs c = place_updated((m - 1) * ldc + n, t);
-    ref->gemm_rows(m, k, n, a, lda, rows, c.want, ldc);
-    row->gemm_rows(m, k, n, a, lda, rows, c.got, ldc);
-    expect_same_f32(c, t);
-}
-
-static inline void check_gemm_rows(const uk_table *row, test_case *t)
-{
-    static const int64_t widths[] = {0, 1, 2, 7, 8, 9, 15, 16, 17, 23, 24, 25, 31, 32, 33, 63, 64, 65, 100, 512};
-    for (int m = 1; m <= UK_ROWS; m++) {
-        for (size_t w = 0; w < sizeof widths / sizeof *widths; w++) {
-            for (int f = 0; f < N_FLAVOURS; f++) {
-                t->f = (flavour)f;
-                t->gap = w % 2 ? 0 : 64;
-                for (int d = 0; depths[d] <= 16; d++) {
-                    check_gemm_rows_shape(row, m, depths[d], widths[w], t);
-                }
-            }
-        }
-        t->f = ORDINARY;
-        check_gemm_rows_shape(row, m, 127, 65, t);
-    }
-}
-
 #endif

@@ -11,64 +11,7 @@
 
 #include "kernels/scalar_row.h"
 
-enum { N = 777, M = 8, K = 64 };
-
-/* |got - start - sum of terms| where every one of the n terms was added with one rounding. */
-static void expect_sum(float got, float start, int n, const double terms[])
-{
-    double exact = (double)start, magnitude = fabs(exact);
-    for (int k = 0; k < n; k++) {
-        exact += terms[k];
-        magnitude += fabs(terms[k]);
-    }
-    assert_true(fabs((double)got - exact) <= (n + 1) * 0x1p-24 * magnitude);
-}
-
-/* Products 2^24, 1, 1, -2^24: in ascending order each 1 is lost to the tie. 2^-75 * 2^-75 added to 2^-149: fused, the tie goes
- * up. */
-static void gemm_rows_fuses_in_ascending_order(void **state)
-{
-    (void)state;
-    const float a[2][4] = {{0x1p12f, 1.0f, 1.0f, -0x1p12f}, {0x1p-75f, 0x1p-75f}};
-    const float w[2][4] = {{0x1p12f, 1.0f, 1.0f, 0x1p12f}, {0x1p-74f, 0x1p-75f}};
-    const float want[2] = {0.0f, 0x1p-148f};
-    for (int i = 0; i < 2; i++) {
-        float c;
-        uint16_t wide[4];
-        const uint16_t *rows[4];
-        for (int k = 0; k < 4; k++) {
-            wide[k] = num_bf16_from_f32(w[i][k]);
-            rows[k] = &wide[k];
-        }
-        ref->gemm_rows(1, 4, 1, a[i], 1, rows, &c, 1);
-        expect_f32(c, want[i]);
-    }
-}
-
-static void gemm_rows_is_within_the_bound_of_fp32_sums(void **state)
-{
-    (void)state;
-    enum { WIDTH = 37, LDA = M + 2 };
-    uint64_t random = 13;
-    static float a[K * LDA], c[M * WIDTH];
-    static uint16_t values[K * WIDTH];
-    const uint16_t *rows[K];
-    fill_f32(a, K * LDA, ORDINARY, &random);
-    for (int i = 0; i < K * WIDTH; i++) {
-        values[i] = draw_bf16(&random, ORDINARY);
-    }
-    for (int k = 0; k < K; k++) {
-        rows[k] = values + (k * 27 + 5) % K * WIDTH;
-    }
-    ref->gemm_rows(M, K, WIDTH, a, LDA, rows, c, WIDTH);
-    for (int i = 0; i < M * WIDTH; i++) {
-        double terms[K];
-        for (int k = 0; k < K; k++) {
-            terms[k] = (double)a[k * LDA + i / WIDTH] * (double)num_f32_from_bf16(rows[k][i % WIDTH]);
-        }
-        expect_sum(c[i], 0.0f, K, terms);
-    }
-}
+enum { N = 777 };
 
 /* Squares 2^24, 1 in lane 0 and 1, 1 in lane 1: the first 1 is lost, the others meet first. A running sum would lose all. */
 static void sum_squares_sums_by_lane(void **state)
@@ -332,8 +275,6 @@ static void rotate_turns_pairs(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(gemm_rows_fuses_in_ascending_order),
-        cmocka_unit_test(gemm_rows_is_within_the_bound_of_fp32_sums),
         cmocka_unit_test(sum_squares_sums_by_lane),
         cmocka_unit_test(sum_squares_halves_the_lanes),
         cmocka_unit_test(sum_squares_is_close_to_the_exact_sum),

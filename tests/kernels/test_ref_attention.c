@@ -106,39 +106,61 @@ static void exp_ends_in_zero_infinity_and_nan(void **state)
 
 /* ---- softmax -------------------------------------------------------------------------------------------------------------- */
 
-enum { ROWS = 128, COLS = 5, LD = 7 };
+enum { ROWS = 127, COLS = 9, LD = 11, GROUPS = 2 };
+
+/* Weight of row r and column h, by a product of its pair of rows. */
+static float weight(const uint16_t *acts, int64_t n_rows, int64_t h, int64_t r)
+{
+    int64_t pair = r / 2 * 2, k = n_rows - pair < 2 ? n_rows - pair : 2, group_bytes = uk_acts_bytes_bf16(ref, UK_ROWS, n_rows);
+    uint16_t panel[2 * UK_PANEL] = {0};
+    float c[GROUPS * UK_ROWS * UK_PANEL];
+    panel[r % 2] = num_bf16_from_f32(1.0f);
+    uk_acts a = {(const char *)acts + pair * UK_ROWS * ref->act_bytes, h + 1, UK_ROWS, group_bytes};
+    ref->gemm_bf16(a, k, panel, c, UK_PANEL);
+    return c[h * UK_PANEL];
+}
+
+/* Memory for the weights of up to ROWS rows and COLS columns, full of ones. */
+static uint16_t *fresh_acts(void)
+{
+    static uint16_t acts[GROUPS * UK_ROWS * (ROWS + 1)];
+    memset(acts, 0x3f, sizeof acts);
+    return acts;
+}
 
 static void softmax_is_that_of_the_formula(void **state)
 {
     (void)state;
     const float scale = 0.044194174f;
     uint64_t random = 20;
-    float s[ROWS * LD], before[ROWS * LD], m[COLS], l[COLS];
-    fill_f32(before, ROWS * LD, ORDINARY, &random);
+    uint16_t *acts = fresh_acts();
+    float s[ROWS * LD], m[COLS], l[COLS];
+    fill_f32(s, ROWS * LD, ORDINARY, &random);
     for (int i = 0; i < ROWS * LD; i++) {
-        before[i] = i % 13 == 4 ? -INFINITY : 60.0f * before[i];
+        s[i] = i % 13 == 4 ? -INFINITY : 60.0f * s[i];
     }
-    memcpy(s, before, sizeof s);
-    ref->softmax(ROWS, COLS, scale, s, LD, m, l);
+    ref->softmax(ROWS, COLS, scale, s, LD, m, l, acts);
     for (int h = 0; h < COLS; h++) {
         float max = -INFINITY;
         for (int r = 0; r < ROWS; r++) {
-            max = fmaxf(max, product(before[r * LD + h], scale));
+            max = fmaxf(max, product(s[r * LD + h], scale));
         }
         expect_f32(m[h], max);
         double total = 0.0;
         for (int r = 0; r < ROWS; r++) {
-            double e = exp((double)sum(product(before[r * LD + h], scale), -max));
-            assert_true(fabs((double)s[r * LD + h] - e) <= e * (0x1p-8 + 0x1p-21));
-            assert_int_equal(num_bits_from_f32(s[r * LD + h]) & 0xffff, 0);
+            double e = exp((double)sum(product(s[r * LD + h], scale), -max));
+            assert_true(fabs((double)weight(acts, ROWS, h, r) - e) <= e * (0x1p-8 + 0x1p-21));
             total += e;
         }
         assert_true(fabs((double)l[h] - total) <= total * (ROWS + 4) * 0x1p-24);
     }
-    for (int i = 0; i < ROWS * LD; i++) {
-        if (i % LD >= COLS) {
-            expect_f32(s[i], before[i]);
+    for (int h = COLS; h < GROUPS * UK_ROWS; h++) {
+        for (int r = 0; r < ROWS; r++) {
+            expect_f32(weight(acts, ROWS, h, r), 0.0f);
         }
+    }
+    for (int h = 0; h < GROUPS * UK_ROWS; h++) {
+        expect_f32(weight(acts, ROWS + 1, h % UK_ROWS, ROWS), 0.0f);
     }
 }
 
@@ -146,46 +168,51 @@ static void softmax_is_that_of_the_formula(void **state)
 static void softmax_sums_unrounded_weights(void **state)
 {
     (void)state;
-    float s[3] = {-4.0f, 2.0f, -4.0f}, m, l, e = exp_of(-6.0f);
-    ref->softmax(3, 1, 1.0f, s, 1, &m, &l);
+    const float s[3] = {-4.0f, 2.0f, -4.0f};
+    uint16_t *acts = fresh_acts();
+    float m, l, e = exp_of(-6.0f);
+    ref->softmax(3, 1, 1.0f, s, 1, &m, &l, acts);
     expect_f32(m, 2.0f);
     expect_f32(l, sum(sum(e, 1.0f), e));
-    expect_f32(s[0], 0x1.44p-9f);
-    expect_f32(s[1], 1.0f);
-    expect_f32(s[2], 0x1.44p-9f);
+    expect_f32(weight(acts, 3, 0, 0), 0x1.44p-9f);
+    expect_f32(weight(acts, 3, 0, 1), 1.0f);
+    expect_f32(weight(acts, 3, 0, 2), 0x1.44p-9f);
 }
 
 static void softmax_of_one_row_and_of_finite_masks_is_uniform(void **state)
 {
     (void)state;
+    uint16_t *acts = fresh_acts();
     float s[4] = {-1e20f, -1e20f, -1e20f, -1e20f}, m, l;
-    ref->softmax(4, 1, 0.5f, s, 1, &m, &l);
+    ref->softmax(4, 1, 0.5f, s, 1, &m, &l, acts);
     expect_f32(m, -5e19f);
     expect_f32(l, 4.0f);
-    expect_f32(s[3], 1.0f);
+    expect_f32(weight(acts, 4, 0, 3), 1.0f);
     s[0] = 17.0f;
-    ref->softmax(1, 1, 2.0f, s, 1, &m, &l);
+    ref->softmax(1, 1, 2.0f, s, 1, &m, &l, acts);
     expect_f32(m, 34.0f);
     expect_f32(l, 1.0f);
-    expect_f32(s[0], 1.0f);
+    expect_f32(weight(acts, 1, 0, 0), 1.0f);
 }
 
 /* The first of two zeros is the maximum; a NaN is passed over by the maximum but not by the sum; an infinite maximum leaves NaN. */
 static void softmax_of_zeros_nans_and_infinities(void **state)
 {
     (void)state;
-    float s[3 * 4] = {-0.0f, NAN, -INFINITY, 1.0f, 0.0f, 3.0f, -INFINITY, INFINITY, -1.0f, 2.0f, -INFINITY, 0.0f}, m[4], l[4];
-    ref->softmax(3, 4, 1.0f, s, 4, m, l);
+    const float s[3 * 4] = {-0.0f, NAN, -INFINITY, 1.0f, 0.0f, 2.0f, -INFINITY, INFINITY, -1.0f, 3.0f, -INFINITY, 0.0f};
+    uint16_t *acts = fresh_acts();
+    float m[4], l[4];
+    ref->softmax(3, 4, 1.0f, s, 4, m, l, acts);
     const float want_m[4] = {-0.0f, 3.0f, -INFINITY, INFINITY};
     for (int h = 0; h < 4; h++) {
         expect_f32(m[h], want_m[h]);
         assert_int_equal(isnan(l[h]) != 0, h > 0);
     }
-    expect_f32(s[1], NAN);
-    expect_f32(s[5], 1.0f);
-    expect_f32(s[2], NAN);
-    expect_f32(s[3], 0.0f);
-    expect_f32(s[7], NAN);
+    expect_f32(weight(acts, 3, 1, 0), NAN);
+    expect_f32(weight(acts, 3, 1, 2), 1.0f);
+    expect_f32(weight(acts, 3, 2, 0), NAN);
+    expect_f32(weight(acts, 3, 3, 1), NAN);
+    expect_f32(weight(acts, 3, 3, 2), 0.0f);
 }
 
 /* ---- pool ------------------------------------------------------------------------------------------------------------------ */

@@ -11,6 +11,7 @@
 #include "kernels/check_attention.h"
 #include "kernels/check_fp.h"
 #include "kernels/check_gemm.h"
+#include "kernels/check_keys.h"
 #include "kernels/check_tile.h"
 
 /* ---- one check per kernel ------------------------------------------------------------------------------------------------- */

@@ -31,27 +31,49 @@ void uk_avx2_exp(int64_t n, const float *x, float *y)
     }
 }
 
-/* softmax of the first min(n, 8) columns. */
-static void softmax_columns(int64_t n_rows, int64_t n, float scale, float *s, int64_t ld, float *m, float *l)
+static inline __m256 scaled_row(const float *s, int64_t n, __m256 scale)
+{
+    return _mm256_mul_ps(avx2_load_f32(s, n), scale);
+}
+
+/* Stores the weights of two rows as pairs of activations; columns from n on are zero. */
+static inline void store_pairs(__m256 e0, __m256 e1, int64_t n, float *pairs)
+{
+    __m256i even = _mm256_slli_epi32(_mm256_and_si256(avx2_round_bf16(e0), avx2_lanes(n)), 16);
+    __m256i odd = _mm256_slli_epi32(_mm256_and_si256(avx2_round_bf16(e1), avx2_lanes(n)), 16);
+    __m256i low = _mm256_unpacklo_epi32(even, odd), high = _mm256_unpackhi_epi32(even, odd);
+    _mm256_storeu_si256((__m256i *)pairs, _mm256_permute2x128_si256(low, high, 0x20));
+    _mm256_storeu_si256((__m256i *)(pairs + AVX2_STEP), _mm256_permute2x128_si256(low, high, 0x31));
+}
+
+/* softmax of the first min(n, 8) columns: a group of activations. */
+static void softmax_columns(int64_t n_rows, int64_t n, float scale, const float *s, int64_t ld, float *m, float *l, float *group)
 {
     const __m256 scales = _mm256_set1_ps(scale);
     __m256 max = _mm256_set1_ps(-INFINITY), sum = _mm256_setzero_ps();
     for (int64_t r = 0; r < n_rows; r++) {
-        max = _mm256_max_ps(_mm256_mul_ps(avx2_load_f32(s + r * ld, n), scales), max);
+        max = _mm256_max_ps(scaled_row(s + r * ld, n, scales), max);
     }
-    for (int64_t r = 0; r < n_rows; r++) {
-        __m256 e = exp_lanes(_mm256_sub_ps(_mm256_mul_ps(avx2_load_f32(s + r * ld, n), scales), max));
+    int64_t r = 0;
+    for (; r + 1 < n_rows; r += 2, group += 2 * UK_ROWS) {
+        __m256 e0 = exp_lanes(_mm256_sub_ps(scaled_row(s + r * ld, n, scales), max));
+        __m256 e1 = exp_lanes(_mm256_sub_ps(scaled_row(s + (r + 1) * ld, n, scales), max));
+        sum = _mm256_add_ps(_mm256_add_ps(sum, e0), e1);
+        store_pairs(e0, e1, n, group);
+    }
+    if (r < n_rows) {
+        __m256 e = exp_lanes(_mm256_sub_ps(scaled_row(s + r * ld, n, scales), max));
         sum = _mm256_add_ps(sum, e);
-        avx2_store_f32(s + r * ld, _mm256_castsi256_ps(_mm256_slli_epi32(avx2_round_bf16(e), 16)), n);
+        store_pairs(e, _mm256_setzero_ps(), n, group);
     }
     avx2_store_f32(m, max, n);
     avx2_store_f32(l, sum, n);
 }
 
-void uk_avx2_softmax(int64_t n_rows, int64_t n_cols, float scale, float *s, int64_t ld, float *m, float *l)
+void uk_avx2_softmax(int64_t n_rows, int64_t n_cols, float scale, const float *s, int64_t ld, float *m, float *l, void *acts)
 {
     for (int64_t h = 0; h < n_cols; h += AVX2_STEP) {
-        softmax_columns(n_rows, n_cols - h, scale, s + h, ld, m + h, l + h);
+        softmax_columns(n_rows, n_cols - h, scale, s + h, ld, m + h, l + h, (float *)acts + h * ((n_rows + 1) / 2 * 2));
     }
 }
 

@@ -1,5 +1,7 @@
 /* kernels/avx2/gemm_bf16.c - BF16 products by FP32 FMA: a 32-bit lane holds two k of a column, so a shift and a mask widen the weights
  * of a step in registers; activations are widened ahead. A slice of a panel is a chunk of the sums. */
+#include <string.h>
+
 #include "kernels/avx2/products.h"
 
 enum { ROW_BYTES = 2 * sizeof(float) };
@@ -55,5 +57,54 @@ void uk_avx2_gemm_bf16(uk_acts a, int64_t k, const uint16_t *panel, float *c, in
 {
     uint32_t mode = avx2_flush_denormals();
     pass_groups(pass, &a, ROW_BYTES, (k + 1) / 2, panel, c, ldc * (int64_t)sizeof *c);
+    _mm_setcsr(mode);
+}
+
+/* ---- keys: groups of gathered rows, a chunk of which is packed for all panels --------------------------------------------------- */
+
+/* Values [first, first + n) of m keys as a group of activations. */
+static void tile_keys(int64_t m, const uint16_t *const *keys, int64_t first, int64_t n, float *group)
+{
+    uint16_t values[UK_ROWS][UK_CHUNK];
+    for (int64_t i = 0; i < m; i++) {
+        memcpy(values[i], keys[i] + first, (size_t)n * sizeof **values);
+    }
+    uk_avx2_tile_bf16(m, UK_ROWS, n, *values, UK_CHUNK, group);
+}
+
+/* The products of m keys. */
+static void add_keys(int64_t m, int64_t k, const uint16_t *const *keys, int64_t n_requested, int64_t n_panels,
+                     const uint16_t *panels, float *c, int64_t ldc)
+{
+    int64_t first = 0, panel_bytes = (k + 1) / 2 * STEP_BYTES;
+    do {
+        float group[UK_ROWS * UK_CHUNK];
+        int64_t values = k - first < UK_CHUNK ? k - first : UK_CHUNK;
+        tile_keys(m, keys, first, values, group);
+        request_keys(n_requested, keys + m, first, values);
+        for (int64_t p = 0; p < n_panels; p++) {
+            const char *panel = (const char *)panels + p * panel_bytes + first / 2 * STEP_BYTES;
+            pass_slice s = {.a = (const char *)group,
+                            .panel = panel,
+                            .c = (char *)(c + p * UK_PANEL),
+                            .a_step = UK_ROWS * ROW_BYTES,
+                            .c_step = ldc * (int64_t)sizeof *c,
+                            .n_steps = (values + 1) / 2,
+                            .wanted = panel + SLICE_STEPS * STEP_BYTES,
+                            .first = first == 0};
+            pass_rows(pass, m, ROW_BYTES, s);
+        }
+        first += UK_CHUNK;
+    } while (first < k);
+}
+
+void uk_avx2_gemm_keys(int64_t n, int64_t k, const uint16_t *const *keys, int64_t n_panels, const uint16_t *panels, float *c,
+                       int64_t ldc)
+{
+    uint32_t mode = avx2_flush_denormals();
+    for (int64_t i = 0; i < n; i += UK_ROWS) {
+        int64_t m = n - i < UK_ROWS ? n - i : UK_ROWS, next = n - i - m < UK_ROWS ? n - i - m : UK_ROWS;
+        add_keys(m, k, keys + i, next, n_panels, panels, c + i * ldc, ldc);
+    }
     _mm_setcsr(mode);
 }

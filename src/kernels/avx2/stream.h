@@ -14,6 +14,7 @@
 enum {
     STEP_BYTES = 128, /* of a panel */
     SLICE_STEPS = UK_CHUNK / 2,
+    LINE_VALUES = 32, /* BF16 */
     MAX_SLICED_GROUPS = 4,
     AHEAD_OF_ONE_GROUP = 4096, /* processors do not prefetch across a page by themselves: the next page, at least */
     AHEAD_OF_GROUPS = 8192,    /* the slice after this one */
@@ -24,6 +25,16 @@ enum {
 UK_INLINE void request(const void *stream, int64_t ahead)
 {
     _mm_prefetch((const char *)((uintptr_t)stream + (uintptr_t)ahead), _MM_HINT_T0);
+}
+
+/* Requests values [first, first + n) of m gathered rows. */
+UK_INLINE void request_keys(int64_t m, const uint16_t *const *keys, int64_t first, int64_t n)
+{
+    for (int64_t i = 0; i < m; i++) {
+        for (int64_t d = first; d < first + n; d += LINE_VALUES) {
+            request(keys[i] + d, 0);
+        }
+    }
 }
 
 /* Groups that take turns, slice by slice. */

@@ -1,57 +1,15 @@
-/* kernels/avx512/attention.c - exponentials, softmax, pooling and index scores, sixteen FP32 elements a step; a mask cuts the last
+/* kernels/avx512/attention.c - exponentials, pooling and index scores, sixteen FP32 elements a step; a mask cuts the last
  * step. */
 #include <float.h>
 #include <math.h>
 
-#include "kernels/avx512/avx512.h"
-
-/* EXP by lane. */
-static inline __m512 exp_lanes(__m512 x)
-{
-    static const float terms[UK_EXP_N_TERMS] = UK_EXP_TERMS;
-    __m512 scaled = _mm512_mul_ps(x, _mm512_set1_ps(UK_EXP_LOG2_E));
-    __m512 t = _mm512_roundscale_ps(scaled, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    __m512 r = _mm512_fmadd_ps(t, _mm512_set1_ps(-UK_EXP_LN2_HIGH), x), p = _mm512_set1_ps(terms[0]);
-    r = _mm512_fmadd_ps(t, _mm512_set1_ps(-UK_EXP_LN2_LOW), r);
-    UK_UNROLL
-    for (int i = 1; i < UK_EXP_N_TERMS; i++) {
-        p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(terms[i]));
-    }
-    __m512 y = _mm512_add_ps(_mm512_fmadd_ps(p, _mm512_mul_ps(r, r), r), _mm512_set1_ps(1.0f));
-    __mmask16 above = _mm512_cmp_ps_mask(x, _mm512_set1_ps(UK_EXP_MAX), _CMP_GT_OQ);
-    __mmask16 not_below = _mm512_cmp_ps_mask(x, _mm512_set1_ps(UK_EXP_MIN), _CMP_NLT_UQ);
-    return _mm512_mask_mov_ps(_mm512_maskz_scalef_ps(not_below, y, t), above, _mm512_set1_ps(INFINITY));
-}
+#include "kernels/avx512/exp.h"
 
 void uk_avx512_exp(int64_t n, const float *x, float *y)
 {
     for (int64_t i = 0; i < n; i += AVX512_STEP) {
         __mmask16 mask = avx512_lanes(n - i);
-        _mm512_mask_storeu_ps(y + i, mask, exp_lanes(_mm512_maskz_loadu_ps(mask, x + i)));
-    }
-}
-
-/* softmax of the columns that mask names. */
-static void softmax_columns(int64_t n_rows, __mmask16 mask, float scale, float *s, int64_t ld, float *m, float *l)
-{
-    const __m512 scales = _mm512_set1_ps(scale);
-    __m512 max = _mm512_set1_ps(-INFINITY), sum = _mm512_setzero_ps();
-    for (int64_t r = 0; r < n_rows; r++) {
-        max = _mm512_max_ps(_mm512_mul_ps(_mm512_maskz_loadu_ps(mask, s + r * ld), scales), max);
-    }
-    for (int64_t r = 0; r < n_rows; r++) {
-        __m512 e = exp_lanes(_mm512_sub_ps(_mm512_mul_ps(_mm512_maskz_loadu_ps(mask, s + r * ld), scales), max));
-        sum = _mm512_add_ps(sum, e);
-        _mm512_mask_storeu_epi32(s + r * ld, mask, _mm512_slli_epi32(avx512_round_bf16(e), 16));
-    }
-    _mm512_mask_storeu_ps(m, mask, max);
-    _mm512_mask_storeu_ps(l, mask, sum);
-}
-
-void uk_avx512_softmax(int64_t n_rows, int64_t n_cols, float scale, float *s, int64_t ld, float *m, float *l)
-{
-    for (int64_t h = 0; h < n_cols; h += AVX512_STEP) {
-        softmax_columns(n_rows, avx512_lanes(n_cols - h), scale, s + h, ld, m + h, l + h);
+        _mm512_mask_storeu_ps(y + i, mask, avx512_exp(_mm512_maskz_loadu_ps(mask, x + i)));
     }
 }
 
@@ -59,7 +17,7 @@ void uk_avx512_softmax(int64_t n_rows, int64_t n_cols, float scale, float *s, in
 static inline __m512 pool_weights(__m512 score, __m512 max)
 {
     __mmask16 scored = _mm512_cmp_ps_mask(score, _mm512_set1_ps(-FLT_MAX), _CMP_NLE_UQ);
-    return _mm512_maskz_mov_ps(scored, exp_lanes(_mm512_sub_ps(score, max)));
+    return _mm512_maskz_mov_ps(scored, avx512_exp(_mm512_sub_ps(score, max)));
 }
 
 void uk_avx512_pool(int64_t n, int64_t n_rows, const float *const *k, const float *const *s, float *y)

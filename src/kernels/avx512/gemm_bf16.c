@@ -1,27 +1,34 @@
 /* kernels/avx512/gemm_bf16.c - BF16 products by FP32 FMA: a 32-bit lane holds two k of a column, so a shift and a mask widen the
  * weights of a step in registers. Activations are widened ahead. */
-#include "kernels/avx512/avx512.h"
 #include "kernels/avx512/e4m3.h"
+#include "kernels/avx512/products.h"
 
 enum { ACT_BYTES = sizeof(float) };
 
-/* sums += the products of one k, of which row i of the activations has its value at x[2*i]. */
-UK_INLINE void add_products(const int m, const float *x, __m512i left, __m512i right, __m512 *sums_left, __m512 *sums_right)
+/* sums += the products of one k, of which row i of the activations has its value row_bytes behind that of row i-1. */
+UK_INLINE void add_products(const int m, const char *a, const int64_t row_bytes, __m512i left, __m512i right, __m512 *sums_left,
+                            __m512 *sums_right)
 {
     UK_UNROLL
     for (int i = 0; i < m; i++) {
-        __m512 v = _mm512_set1_ps(x[2 * i]);
+        __m512 v = _mm512_castsi512_ps(broadcast_lane(a + i * row_bytes));
         sums_left[i] = _mm512_fmadd_ps(v, _mm512_castsi512_ps(left), sums_left[i]);
         sums_right[i] = _mm512_fmadd_ps(v, _mm512_castsi512_ps(right), sums_right[i]);
     }
 }
 
-UK_INLINE void add_step(const int m, const char *a, __m512i left, __m512i right, __m512 *sums_left, __m512 *sums_right)
+UK_INLINE void add_step(const int m, const char *a, const int64_t row_bytes, __m512i left, __m512i right, __m512 *sums_left,
+                        __m512 *sums_right)
 {
     const __m512i high_half = _mm512_set1_epi32((int)0xffff0000);
-    const float *x = (const float *)a;
-    add_products(m, x + 1, _mm512_and_si512(left, high_half), _mm512_and_si512(right, high_half), sums_left, sums_right);
-    add_products(m, x, _mm512_slli_epi32(left, 16), _mm512_slli_epi32(right, 16), sums_left, sums_right);
+    add_products(m, a + sizeof(float), row_bytes, _mm512_and_si512(left, high_half), _mm512_and_si512(right, high_half), sums_left,
+                 sums_right);
+    add_products(m, a, row_bytes, _mm512_slli_epi32(left, 16), _mm512_slli_epi32(right, 16), sums_left, sums_right);
+}
+
+UK_INLINE void take_values(int64_t n, const uint16_t *x, char *values)
+{
+    uk_avx512_widen_bf16(n, x, (float *)values);
 }
 
 typedef struct e4m3_table {
@@ -49,4 +56,10 @@ void uk_avx512_gemm_bf16(uk_acts a, int64_t k, const uint16_t *panel, float *c, 
 void uk_avx512_gemm_fp8(uk_acts a, int64_t k, const uint8_t *panel, const float *scales, float *c, int64_t ldc)
 {
     gemm_fp8(a, k, panel, scales, c, ldc);
+}
+
+void uk_avx512_gemm_keys(int64_t n, int64_t k, const uint16_t *const *keys, int64_t n_panels, const uint16_t *panels, float *c,
+                         int64_t ldc)
+{
+    gemm_keys(n, k, keys, n_panels, panels, c, ldc);
 }

@@ -1,5 +1,6 @@
-/* kernels/avx512/gemm_bf16.h - gemm_bf16 around an UK_INLINE function add_step, which the including file defines before: with FMA
- * or with vpdpbf16ps. Its activations are ACT_BYTES bytes a value. A slice of a panel is a chunk of the sums. */
+/* kernels/avx512/gemm_bf16.h - gemm_bf16 and gemm_keys around UK_INLINE functions that the including file defines before: add_step,
+ * with FMA or with vpdpbf16ps, and take_values, which brings values of a key into the form of activations, ACT_BYTES bytes a value.
+ * A slice of a panel is a chunk of the sums. */
 #include "kernels/avx512/products.h"
 
 /* A chunk of a panel, for one group. */
@@ -17,7 +18,8 @@ UK_INLINE void store_chunk(float *c, __m512 sum, bool first)
     _mm512_storeu_ps(c, first ? sum : _mm512_add_ps(_mm512_loadu_ps(c), sum));
 }
 
-UK_INLINE void add_chunk(const int m, const group_chunk *s, float *c, int64_t ldc)
+/* Rows of the activations lie row_bytes apart. */
+UK_INLINE void add_chunk(const int m, const int64_t row_bytes, const group_chunk *s, float *c, int64_t ldc)
 {
     __m512 left[UK_ROWS], right[UK_ROWS];
     UK_UNROLL
@@ -29,7 +31,7 @@ UK_INLINE void add_chunk(const int m, const group_chunk *s, float *c, int64_t ld
     for (int64_t step = s->n_steps; step > 0; step--, panel += STEP_BYTES, a += a_step) {
         request(panel, ahead);
         request(panel + STEP_BYTES / 2, ahead);
-        add_step(m, a, _mm512_load_si512(panel), _mm512_load_si512(panel + STEP_BYTES / 2), left, right);
+        add_step(m, a, row_bytes, _mm512_load_si512(panel), _mm512_load_si512(panel + STEP_BYTES / 2), left, right);
     }
     UK_UNROLL
     for (int i = 0; i < m; i++) {
@@ -38,11 +40,11 @@ UK_INLINE void add_chunk(const int m, const group_chunk *s, float *c, int64_t ld
     }
 }
 
-static void add_chunk_of_rows(int64_t m, const group_chunk *s, float *c, int64_t ldc)
+UK_INLINE void add_chunk_of_rows(int64_t m, const int64_t row_bytes, const group_chunk *s, float *c, int64_t ldc)
 {
-#define CASE(rows)                  \
-    case rows:                      \
-        add_chunk(rows, s, c, ldc); \
+#define CASE(rows)                             \
+    case rows:                                 \
+        add_chunk(rows, row_bytes, s, c, ldc); \
         return;
     switch (m) {
         CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8)
@@ -64,7 +66,7 @@ static inline void add_groups(const uk_acts *a, int64_t first, int64_t end, int6
                              .n_steps = n,
                              .ahead = ahead_of(g, n_groups),
                              .first = step == 0};
-            add_chunk_of_rows(rows_of_group(a, g), &s, c + g * UK_ROWS * ldc, ldc);
+            add_chunk_of_rows(rows_of_group(a, g), 2 * ACT_BYTES, &s, c + g * UK_ROWS * ldc, ldc);
         }
         step += n;
     } while (step < n_steps);
@@ -76,6 +78,48 @@ static inline void gemm_bf16(uk_acts a, int64_t k, const uint16_t *panel, float 
     uint32_t mode = avx2_flush_denormals();
     for (int64_t g = 0; g < n_groups; g += in_turn) {
         add_groups(&a, g, g + in_turn, n_groups, (k + 1) / 2, panel, c, ldc);
+    }
+    _mm_setcsr(mode);
+}
+
+/* ---- keys: groups of gathered rows, a chunk of which is brought near for all panels ------------------------------------------ */
+
+enum { KEY_BYTES = UK_CHUNK * ACT_BYTES /* of a chunk of a key */ };
+
+/* Values [first, first + n) of m keys, an odd n filled up with a zero. */
+static inline void take_keys(int64_t m, const uint16_t *const *keys, int64_t first, int64_t n, char *near)
+{
+    for (int64_t i = 0; i < m; i++) {
+        take_values(n, keys[i] + first, near + i * KEY_BYTES);
+        if (n % 2 != 0) {
+            memset(near + i * KEY_BYTES + n * ACT_BYTES, 0, ACT_BYTES);
+        }
+    }
+}
+
+static inline void gemm_keys(int64_t n, int64_t k, const uint16_t *const *keys, int64_t n_panels, const uint16_t *panels, float *c,
+                             int64_t ldc)
+{
+    int64_t panel_bytes = (k + 1) / 2 * STEP_BYTES;
+    uint32_t mode = avx2_flush_denormals();
+    for (int64_t i = 0; i < n; i += UK_ROWS) {
+        int64_t m = n - i < UK_ROWS ? n - i : UK_ROWS, next = n - i - m < UK_ROWS ? n - i - m : UK_ROWS, first = 0;
+        do {
+            _Alignas(64) char near[UK_ROWS * KEY_BYTES];
+            int64_t values = k - first < UK_CHUNK ? k - first : UK_CHUNK;
+            take_keys(m, keys + i, first, values, near);
+            request_keys(next, keys + i + m, first, values);
+            for (int64_t p = 0; p < n_panels; p++) {
+                group_chunk s = {.a = near,
+                                 .a_step = 2 * ACT_BYTES,
+                                 .panel = (const char *)panels + p * panel_bytes + first / 2 * STEP_BYTES,
+                                 .n_steps = (values + 1) / 2,
+                                 .ahead = SLICE_STEPS * STEP_BYTES,
+                                 .first = first == 0};
+                add_chunk_of_rows(m, KEY_BYTES, &s, c + i * ldc + p * UK_PANEL, ldc);
+            }
+            first += UK_CHUNK;
+        } while (first < k);
     }
     _mm_setcsr(mode);
 }

@@ -33,7 +33,7 @@ UK_INLINE void add_scaled_chunk(const int m, const bool is_bf16, const group_chu
             _mm512_store_si512(keep + STEP_BYTES / 2, w_right);
             keep += STEP_BYTES;
         }
-        add_step(m, a, w_left, w_right, left, right);
+        add_step(m, a, 2 * ACT_BYTES, w_left, w_right, left, right);
     }
     __m512 v_scale = _mm512_set1_ps(scale);
     UK_UNROLL

@@ -1,6 +1,7 @@
 /* kernels/ref/attention.c - softmax, pooling and index scores of the row "scalar". */
 #include <float.h>
 #include <math.h>
+#include <string.h>
 
 #include "base/numbers.h"
 #include "kernels/ref/ref.h"
@@ -31,9 +32,12 @@ void uk_scalar_exp(int64_t n, const float *x, float *y)
     }
 }
 
-void uk_scalar_softmax(int64_t n_rows, int64_t n_cols, float scale, float *s, int64_t ld, float *m, float *l)
+void uk_scalar_softmax(int64_t n_rows, int64_t n_cols, float scale, const float *s, int64_t ld, float *m, float *l, void *acts)
 {
+    int64_t n_groups = (n_cols + UK_ROWS - 1) / UK_ROWS, group_values = (n_rows + 1) / 2 * 2 * UK_ROWS;
+    memset(acts, 0, (size_t)(n_groups * group_values) * sizeof(uint16_t));
     for (int64_t h = 0; h < n_cols; h++) {
+        uint16_t *weights = (uint16_t *)acts + h / UK_ROWS * group_values + 2 * (h % UK_ROWS);
         float max = -INFINITY, sum = 0.0f;
         for (int64_t r = 0; r < n_rows; r++) {
             max = s[r * ld + h] * scale > max ? s[r * ld + h] * scale : max;
@@ -41,7 +45,7 @@ void uk_scalar_softmax(int64_t n_rows, int64_t n_cols, float scale, float *s, in
         for (int64_t r = 0; r < n_rows; r++) {
             float e = scalar_exp(s[r * ld + h] * scale - max);
             sum += e;
-            s[r * ld + h] = num_f32_from_bf16(num_bf16_from_f32(e));
+            weights[r / 2 * 2 * UK_ROWS + r % 2] = num_bf16_from_f32(e);
         }
         m[h] = max;
         l[h] = sum;

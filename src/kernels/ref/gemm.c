@@ -40,22 +40,47 @@ void uk_scalar_tile_i8(int64_t rows, int64_t group_rows, int64_t k, const int8_t
 
 /* ---- products -------------------------------------------------------------------------------------------------------------- */
 
+/* Paired sum of k values: pair s of x lies at x[s*stride_x], that of a column of a panel at w[s*2*UK_PANEL]. An odd k takes the
+ * second value of its last pair as a zero. */
+static float paired_sum(int64_t k, const uint16_t *x, int64_t stride_x, const uint16_t *w)
+{
+    float sum = 0.0f;
+    for (int64_t first = 0; first < k; first += UK_CHUNK) {
+        float chunk = 0.0f;
+        for (int64_t i = first; i < k && i < first + UK_CHUNK; i += 2, x += stride_x, w += 2 * UK_PANEL) {
+            chunk = scalar_paired_sum(x[0], i + 1 < k ? x[1] : 0, w[0], w[1], chunk);
+        }
+        sum = first == 0 ? chunk : scalar_flush(sum + chunk);
+    }
+    return sum;
+}
+
 void uk_scalar_gemm_bf16(uk_acts a, int64_t k, const uint16_t *panel, float *c, int64_t ldc)
 {
-    int64_t n_steps = (k + 1) / 2;
     for (int64_t i = 0; i < a.rows; i++) {
         const uint16_t *x = (const uint16_t *)((const char *)a.data + i / UK_ROWS * a.group_bytes) + 2 * (i % UK_ROWS);
         for (int j = 0; j < UK_PANEL; j++) {
-            float sum = 0.0f;
-            for (int64_t first = 0; first < n_steps; first += UK_CHUNK / 2) {
-                float chunk = 0.0f;
-                for (int64_t s = first; s < n_steps && s < first + UK_CHUNK / 2; s++) {
-                    const uint16_t *pair = x + 2 * s * a.group_rows, *w = panel + 2 * (s * UK_PANEL + j);
-                    chunk = scalar_paired_sum(pair[0], pair[1], w[0], w[1], chunk);
-                }
-                sum = first == 0 ? chunk : scalar_flush(sum + chunk);
-            }
-            c[i * ldc + j] = sum;
+            c[i * ldc + j] = paired_sum(k, x, 2 * a.group_rows, panel + 2 * j);
+        }
+    }
+}
+
+void uk_scalar_gemm_keys(int64_t n, int64_t k, const uint16_t *const *keys, int64_t n_panels, const uint16_t *panels, float *c,
+                         int64_t ldc)
+{
+    int64_t panel_values = (k + 1) / 2 * 2 * UK_PANEL;
+    for (int64_t i = 0; i < n; i++) {
+        for (int64_t j = 0; j < n_panels * UK_PANEL; j++) {
+            c[i * ldc + j] = paired_sum(k, keys[i], 2, panels + j / UK_PANEL * panel_values + 2 * (j % UK_PANEL));
+        }
+    }
+}
+
+void uk_scalar_panel_keys(int64_t k, int64_t n, const uint16_t *const *keys, int64_t first, uint16_t *panel)
+{
+    for (int64_t r = 0; r < (k + 1) / 2 * 2; r++) {
+        for (int64_t j = 0; j < UK_PANEL; j++) {
+            panel[(r / 2 * UK_PANEL + j) * 2 + r % 2] = r < k && j < n ? keys[r][first + j] : 0;
         }
     }
 }
@@ -85,20 +110,6 @@ void uk_scalar_gemm_f32(int m, int64_t k, const float *a, int64_t lda, const flo
                     chunk = fmaf(a[i * lda + row], panel[row * UK_PANEL + j], chunk);
                 }
                 sum = first == 0 ? chunk : sum + chunk;
-            }
-            c[i * ldc + j] = sum;
-        }
-    }
-}
-
-void uk_scalar_gemm_rows(int m, int64_t k, int64_t n, const float *a, int64_t lda, const uint16_t *const *rows, float *c,
-                         int64_t ldc)
-{
-    for (int i = 0; i < m; i++) {
-        for (int64_t j = 0; j < n; j++) {
-            float sum = 0.0f;
-            for (int64_t row = 0; row < k; row++) {
-                sum = fmaf(a[row * lda + i], num_f32_from_bf16(rows[row][j]), sum);
             }
             c[i * ldc + j] = sum;
         }
