@@ -1,6 +1,6 @@
 #include <stdlib.h>
 
-#include "cli/bench.h"
+#include "cli/bench/bench.h"
 
 static int compare_doubles(const void *a, const void *b)
 {
@@ -15,5 +15,10 @@ bench_times bench_times_of(double *samples, int n)
     for (int i = 0; i < n; i++) {
         sum += samples[i];
     }
-    return (bench_times){samples[0], (samples[(n - 1) / 2] + samples[n / 2]) / 2, sum / n, samples[n - 1]};
+    return (bench_times){.min_s = samples[0],
+                         .p10_s = samples[(n - 1) / 10],
+                         .median_s = (samples[(n - 1) / 2] + samples[n / 2]) / 2,
+                         .mean_s = sum / n,
+                         .p90_s = samples[n - 1 - (n - 1) / 10],
+                         .max_s = samples[n - 1]};
 }

@@ -1,4 +1,4 @@
-#include "cli/bench.h"
+#include "cli/bench/bench.h"
 
 uint64_t bench_checksum(uint64_t sum, const dsv4_tensor *t)
 {

@@ -1,12 +1,12 @@
-/* cli/bench.h - measuring: interleaved repetitions, warm-up, medians, checksums. */
-#ifndef CLI_BENCH_H
-#define CLI_BENCH_H
+/* cli/bench/bench.h - measuring: interleaved repetitions, warm-up, medians, checksums. */
+#ifndef CLI_BENCH_BENCH_H
+#define CLI_BENCH_BENCH_H
 
 #include "cli/launch.h"
 
-/* min, median, mean and max of times. */
+/* Of times; a tenth of them is below p10_s, a tenth above p90_s. */
 typedef struct bench_times {
-    double min_s, median_s, mean_s, max_s;
+    double min_s, p10_s, median_s, mean_s, p90_s, max_s;
 } bench_times;
 
 /* Of n >= 1 samples; sorts them. */
