@@ -3,11 +3,17 @@
 #define KERNELS_ROWS_H
 
 #include "kernels/kernels.h"
+#include "kernels/loops.h"
 
 extern const uk_table uk_row_scalar;
 extern const uk_table uk_row_avx2;
 extern const uk_table uk_row_avx512;
 extern const uk_table uk_row_avx512bf16;
+
+extern const uk_loops uk_loops_scalar;
+extern const uk_loops uk_loops_avx2;
+extern const uk_loops uk_loops_avx512;
+extern const uk_loops uk_loops_avx512bf16;
 
 /* EXP of kernels.h: its bounds, log2(e), ln(2) in two parts and the terms of the polynomial, highest power first. */
 #define UK_EXP_MIN (-87.0f)
@@ -26,8 +32,10 @@ enum { UK_EXP_N_TERMS = 6 };
 #define UK_INLINE static inline __attribute__((always_inline))
 #ifdef __clang__
 #define UK_UNROLL
+#define UK_UNROLL_ALL
 #else
 #define UK_UNROLL _Pragma("GCC unroll 8")
+#define UK_UNROLL_ALL _Pragma("GCC unroll 16")
 #endif
 
 #endif
