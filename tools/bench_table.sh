@@ -34,7 +34,7 @@ table() { # file.csv
                 about["threads"], by, ceiling["read"], ceiling["i8"], ceiling["bf16"]
             printf "([roofline](%s), commit %s, %s, %s).\n\n", svg, about["commit"], about["compiler"], about["date"]
             printf "| weights, K x N | M = "
-            for (j = 1; j <= n_rows; j++) printf "%s%d", j > 1 ? " | " : "", rows[j]
+            for (j = 1; j <= n_rows; j++) printf "%s%d", (j > 1 ? " | " : ""), rows[j]
             printf " |\n|---|"
             for (j = 1; j <= n_rows; j++) printf "--:|"
             printf "\n"
@@ -49,14 +49,15 @@ table() { # file.csv
 
 made=$(mktemp)
 trap 'rm -f "$made" "$made.readme"' EXIT
+echo >"$made"
 for file in bench/results/*.csv; do
-    echo
     table "$file"
-done >"$made"
-grep -qF "$begin" README.md && grep -qF "$end" README.md || {
+    echo
+done >>"$made"
+if [ "$(grep -cxF -e "$begin" -e "$end" README.md)" != 2 ]; then
     echo "README.md: no line '$begin' with a line '$end' behind it" >&2
     exit 1
-}
+fi
 awk -v begin="$begin" -v end="$end" -v made="$made" '
     $0 == end { inside = 0 }
     !inside
