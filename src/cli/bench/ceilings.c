@@ -76,9 +76,15 @@ static void run_part(void *context, int worker, int n_workers)
     (void)result;
 }
 
+static double take_turn(void *context)
+{
+    const round_call *call = context;
+    return bench_team_run(call->m->pool, run_part, context);
+}
+
 static double time_form(bench_meter *m, const form *f)
 {
-    return bench_team_run(m->pool, run_part, &(round_call){m, f});
+    return bench_quiet_turn(take_turn, &(round_call){m, f});
 }
 
 void bench_meter_round(bench_meter *m)

@@ -216,8 +216,16 @@ static void close_suite(suite *s)
 
 /* ---- measuring ------------------------------------------------------------------------------------------------------------ */
 
-static double take_turn(suite *s, int i)
+typedef struct turn {
+    suite *s;
+    int row;
+} turn;
+
+static double take_turn(void *context)
 {
+    const turn *t = context;
+    suite *s = t->s;
+    int i = t->row;
     return i < s->n_products ? product_take_turn(&s->products[i]) : vectors_take_turn(&s->vectors, i - s->n_products);
 }
 
@@ -232,7 +240,7 @@ static void take_rounds(suite *s)
     for (int round = 0; round < s->n_rounds; round++) {
         bench_meter_round(s->meter);
         for (int i = 0; i < s->n_rows; i++) {
-            s->samples[i * s->n_rounds + round] = take_turn(s, i);
+            s->samples[i * s->n_rounds + round] = bench_quiet_turn(take_turn, &(turn){s, i});
         }
         progress_report(&bar, (double)(round + 1) / s->n_rounds);
     }
