@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/bench.h"
+#include "cli/bench/bench.h"
 #include "cli/compare.h"
 #include "cli/inputs.h"
 #include "cli/launch.h"

@@ -3,6 +3,7 @@
 #define KERNELS_ROWS_H
 
 #include "kernels/kernels.h"
+#include "kernels/loops.h"
 
 extern const uk_table uk_row_scalar;
 extern const uk_table uk_row_avx2;
@@ -11,6 +12,12 @@ extern const uk_table uk_row_avx512;
 extern const uk_table uk_row_avx512bf16;
 
 extern uk_pack_fn uk_scalar_pack, uk_avx2_pack;
+
+extern const uk_loops uk_loops_scalar;
+extern const uk_loops uk_loops_avx2;
+extern const uk_loops uk_loops_avx2vnni;
+extern const uk_loops uk_loops_avx512;
+extern const uk_loops uk_loops_avx512bf16;
 
 /* EXP of kernels.h: its bounds, log2(e), ln(2) in two parts and the terms of the polynomial, highest power first. */
 #define UK_EXP_MIN (-87.0f)
@@ -34,8 +41,10 @@ enum { UK_FP4_BIAS = 12, UK_FP4_STEPS = UK_GROUP_FP4 / 4 };
 #define UK_INLINE static inline __attribute__((always_inline))
 #ifdef __clang__
 #define UK_UNROLL
+#define UK_UNROLL_ALL
 #else
 #define UK_UNROLL _Pragma("GCC unroll 8")
+#define UK_UNROLL_ALL _Pragma("GCC unroll 16")
 #endif
 
 #endif

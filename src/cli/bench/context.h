@@ -1,10 +1,10 @@
-/* cli/bench_context.h - what `dsv4 bench context` measures, between its measuring and its tables. */
+/* cli/bench/context.h - what `dsv4 bench context` measures, between its measuring and its tables. */
 #ifndef CLI_BENCH_CONTEXT_H
 #define CLI_BENCH_CONTEXT_H
 
 #include <stdio.h>
 
-#include "cli/bench.h"
+#include "cli/bench/bench.h"
 
 /* Groups of stages. */
 typedef enum context_part {

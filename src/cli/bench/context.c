@@ -1,8 +1,8 @@
-/* cli/bench_context.c - `dsv4 bench context`: one attention layer in decode, at growing contexts.
+/* cli/bench/context.c - `dsv4 bench context`: one attention layer in decode, at growing contexts.
  *
  * For each context the layer is built over inputs drawn at the end of that context, run until warm, and replayed: the same step
  * over the caches that the replay before left behind. Its weights may stay in the processor's caches. */
-#include "cli/bench_context.h"
+#include "cli/bench/context.h"
 
 #include <stddef.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
-/* cli/bench_context_tables.c - the rows of `dsv4 bench context` as text, as Markdown and as JSON. */
+/* cli/bench/context_tables.c - the rows of `dsv4 bench context` as text, as Markdown and as JSON. */
 #include <inttypes.h>
 
-#include "cli/bench_context.h"
+#include "cli/bench/context.h"
 
 enum { MAX_TEXT = 256, MAX_CELL = 24, KIB = 1024, MIB = 1024 * 1024 };
 

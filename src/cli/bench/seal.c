@@ -1,10 +1,10 @@
-/* cli/bench_seal.c - how long sealing takes, and how it grows, on three shapes of graphs.
+/* cli/bench/seal.c - how long sealing takes, and how it grows, on three shapes of graphs.
  *
  * A stage writes a matrix in tiles; each block reads, of the matrix that the stage before wrote, what lies under its own tile.
  * Plain tasks are stages of one block that share one tall matrix. */
 
 #include "base/clock.h"
-#include "cli/bench.h"
+#include "cli/bench/bench.h"
 
 typedef struct tiling {
     int64_t rows, cols;

@@ -1,20 +1,25 @@
-/* cli/bench.h - measuring: interleaved repetitions, warm-up, medians, checksums. */
-#ifndef CLI_BENCH_H
-#define CLI_BENCH_H
+/* cli/bench/bench.h - measuring: interleaved repetitions, warm-up, medians, checksums. */
+#ifndef CLI_BENCH_BENCH_H
+#define CLI_BENCH_BENCH_H
 
 #include "cli/launch.h"
 
-/* min, median, mean and max of times. */
+/* Of times; a tenth of them is below p10_s, a tenth above p90_s. */
 typedef struct bench_times {
-    double min_s, median_s, mean_s, max_s;
+    double min_s, p10_s, median_s, mean_s, p90_s, max_s;
 } bench_times;
 
 /* Of n >= 1 samples; sorts them. */
 bench_times bench_times_of(double *samples, int n);
 
+/* Takes a turn, which returns its seconds; again while the system took a core away from the program meanwhile, a few times at most: on
+ * a machine that others use too, such a time says how busy they are. */
+double bench_quiet_turn(double (*turn)(void *context), void *context);
+
 #define BENCH_CHECKSUM_OF_NOTHING UINT64_C(14695981039346656037)
 
-/* FNV-1a of a tensor's bytes behind those that `sum` is of. */
+/* FNV-1a of bytes, or of a tensor's, behind those that `sum` is of. */
+uint64_t bench_checksum_bytes(uint64_t sum, const void *data, size_t n_bytes);
 uint64_t bench_checksum(uint64_t sum, const dsv4_tensor *t);
 
 /* Times `rounds` >= 1 replays of the operator, rotating among copies of its graph whose packed weights together exceed the
@@ -24,8 +29,8 @@ DSV4_MUST_CHECK dsv4_status bench_operator(const dsv4_op *op, const dsv4_config 
                                            const dsv4_tensor_list *pristine, dsv4_tensor_list *io, int rounds, json_t *results,
                                            dsv4_error *err);
 
-/* The suites, commands of their own: `dsv4 bench rt`, `dsv4 bench context`, `dsv4 bench pack`. */
-extern const cli_command bench_rt, bench_context, bench_pack;
+/* The suites, commands of their own: `dsv4 bench rt`. */
+extern const cli_command bench_kernels, bench_rt, bench_context, bench_pack;
 
 /* Ends a suite: writes results where --json says, or says what went wrong. Takes over the reference; returns the exit code. */
 int bench_finish(json_t *results, dsv4_status status, dsv4_error *err);

@@ -1,4 +1,4 @@
-/* cli/bench_pack.c - `dsv4 bench pack`: packing of weights, as a share of the speed at which the same workers copy.
+/* cli/bench/pack.c - `dsv4 bench pack`: packing of weights, as a share of the speed at which the same workers copy.
  *
  * Destinations are fresh in every round, as those of an operator are: no memory backs them until they are written. Copy and layouts
  * take turns within a round, and a round's share compares its own two times; medians over the rounds are printed. GB/s count the
@@ -9,7 +9,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
-#include "cli/bench.h"
+#include "cli/bench/bench.h"
 #include "ops/weight.h"
 #include "rt/pool.h"
 

@@ -1,4 +1,4 @@
-#include "cli/bench_work.h"
+#include "cli/bench/work.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
-/* cli/bench_openmp.c - the OpenMP peers of `dsv4 bench rt`: tasks and loops as a user of OpenMP 4.5 writes them. */
-#include "cli/bench_work.h"
+/* cli/bench/openmp.c - the OpenMP peers of `dsv4 bench rt`: tasks and loops as a user of OpenMP 4.5 writes them. */
+#include "cli/bench/work.h"
 
 #ifdef _OPENMP
 #include <omp.h>

@@ -1,4 +1,4 @@
-/* cli/bench_work.h - what the contenders of `dsv4 bench rt` run: the same stages, blocks and dependencies for all.
+/* cli/bench/work.h - what the contenders of `dsv4 bench rt` run: the same stages, blocks and dependencies for all.
  *
  * CELLS  [n_stages + 1][n_blocks], a cache line each. Block i of stage s adds one to cell [s + 1][i]; it depends on the cells
  *        [s][before(i)] that the stage before wrote. Row 0 is input. */

@@ -1,4 +1,4 @@
-/* cli/bench_rt.c - `dsv4 bench rt`: what a block costs, how well uneven work is spread, how long sealing takes.
+/* cli/bench/rt.c - `dsv4 bench rt`: what a block costs, how well uneven work is spread, how long sealing takes.
  *
  * TURNS  Contenders take turns within a round. A turn is an untimed run that starts the contender's threads and warms the caches,
  *        then a timed one. Medians over the rounds are compared. */
@@ -7,8 +7,8 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "cli/bench.h"
-#include "cli/bench_work.h"
+#include "cli/bench/bench.h"
+#include "cli/bench/work.h"
 
 static const bench_spec block_specs[] = {
     {"chain", BENCH_CHAIN, 100, 100, 0, 0},

@@ -1,4 +1,4 @@
-/* cli/bench_operator.c - `dsv4 run OP --bench`: replays whose weights come from memory, not from the caches.
+/* cli/bench/operator.c - `dsv4 run OP --bench`: replays whose weights come from memory, not from the caches.
  *
  * COPIES  Each copy of the graph has packed its own weights; all share the inputs and outputs. Replays rotate over the copies, so
  *         that a weight is read again only after all other copies were. */
@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "cli/bench.h"
+#include "cli/bench/bench.h"
 #include "cli/machine.h"
 
 enum { TIMES_CACHE = 4, MAX_COPIES = 64, FREE_MEMORY_SHARE = 4 };

@@ -1,0 +1,24 @@
+#include "kernels/avx2/loops.h"
+
+#include "kernels/avx2vnni/avx2vnni.h"
+
+static float multiply_i8(int64_t n_rounds, int seed)
+{
+    __m256i sums[AVX2_N_SUMS], x = _mm256_set1_epi32(seed), w = _mm256_set1_epi32(seed + 5), all = w;
+    for (int i = 0; i < AVX2_N_SUMS; i++) {
+        sums[i] = _mm256_set1_epi32(i);
+    }
+    for (int64_t round = 0; round < n_rounds; round++) {
+        UK_UNROLL_ALL
+        for (int i = 0; i < AVX2_N_SUMS; i++) {
+            sums[i] = _mm256_dpbusd_avx_epi32(sums[i], x, w);
+        }
+    }
+    for (int i = 0; i < AVX2_N_SUMS; i++) {
+        all = _mm256_add_epi32(all, sums[i]);
+    }
+    return (float)_mm256_extract_epi32(all, 0);
+}
+
+/* 32 byte products a step. */
+const uk_loops uk_loops_avx2vnni = {AVX2_LOOPS, .i8 = {2 * 32 * AVX2_N_SUMS, multiply_i8}};
