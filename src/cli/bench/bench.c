@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const cli_command *const suites[] = {&bench_ops, &bench_layer, &bench_peers_suite, &bench_rt, &bench_context};
+static const cli_command *const suites[] = {&bench_kernels, &bench_ops, &bench_layer, &bench_peers_suite, &bench_rt, &bench_context};
 
 enum { N_SUITES = sizeof suites / sizeof *suites };
 
@@ -51,9 +51,10 @@ static int run(const cli_command *self, int argc, char **argv)
     return code;
 }
 
-const cli_command cli_bench = {"bench",
-                               "SUITE [options]",
-                               "measure: rt is the runtime against OpenMP, context an attention layer at growing contexts",
-                               NULL,
-                               NULL,
-                               run};
+const cli_command cli_bench = {
+    "bench",
+    "SUITE [options]",
+    "measure: kernels beside the ceilings, rt the runtime against OpenMP, context a layer at growing contexts",
+    NULL,
+    NULL,
+    run};

@@ -14,7 +14,8 @@ bench_times bench_times_of(double *samples, int n);
 
 #define BENCH_CHECKSUM_OF_NOTHING UINT64_C(14695981039346656037)
 
-/* FNV-1a of a tensor's bytes behind those that `sum` is of. */
+/* FNV-1a of bytes, or of a tensor's, behind those that `sum` is of. */
+uint64_t bench_checksum_bytes(uint64_t sum, const void *data, size_t n_bytes);
 uint64_t bench_checksum(uint64_t sum, const dsv4_tensor *t);
 
 /* Times `rounds` >= 1 replays of the operator, rotating among copies of its graph whose packed weights together exceed the
@@ -24,8 +25,8 @@ DSV4_MUST_CHECK dsv4_status bench_operator(const dsv4_op *op, const dsv4_config 
                                            const dsv4_tensor_list *pristine, dsv4_tensor_list *io, int rounds, json_t *results,
                                            dsv4_error *err);
 
-/* The suites, commands of their own: `dsv4 bench rt`, `dsv4 bench context`. */
-extern const cli_command bench_ops, bench_layer, bench_peers_suite, bench_rt, bench_context;
+/* The suites, commands of their own: `dsv4 bench rt`. */
+extern const cli_command bench_kernels, bench_ops, bench_layer, bench_peers_suite, bench_rt, bench_context;
 
 /* Ends a suite: writes results where --json says, or says what went wrong. Takes over the reference; returns the exit code. */
 int bench_finish(json_t *results, dsv4_status status, dsv4_error *err);
