@@ -65,8 +65,8 @@ static bool add_box(range_vec *v, const rt_view *view, const dsv4_box *b)
 typedef struct finder {
     const dsv4_graph *g;
     bench_view_use *uses; /* [views] */
-    range_vec known; /* outside bytes that stages so far touch, ascending and disjoint */
-    range_vec fresh; /* those of the stage at hand */
+    range_vec known;      /* outside bytes that stages so far touch, ascending and disjoint */
+    range_vec fresh;      /* those of the stage at hand */
 } finder;
 
 /* Inputs are read and never written, outputs written and never read. */

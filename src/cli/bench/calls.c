@@ -7,20 +7,20 @@
 #include "cli/bench/bounds.h"
 #include "cli/inputs.h"
 
-enum { MIN_ROTATED_BYTES = 600 * 1000 * 1000, MAX_COPIES = 256, FREE_MEMORY_SHARE = 3, DEFAULT_CONTEXT = 8192 };
-static const double times_cache = 2.5;
+enum { MAX_COPIES = 256, FREE_MEMORY_SHARE = 3, DEFAULT_CONTEXT = 8192 };
 
 /* ---- what there is to measure ------------------------------------------------------------------------------------------- */
 
 /* Decode of 1 and of 8 tokens (4 requests of 2), prefill of 128 and 512. */
-#define FOUR_SIZES(family, ratio)                                                                  \
-    {family, ratio, DSV4_DECODE, 1, 1}, {family, ratio, DSV4_DECODE, 4, 2},                        \
-        {family, ratio, DSV4_PREFILL, 1, 128}, {family, ratio, DSV4_PREFILL, 1, 512}
+#define FOUR_SIZES(family, ratio)                                                                                  \
+    {family, ratio, DSV4_DECODE, 1, 1}, {family, ratio, DSV4_DECODE, 4, 2}, {family, ratio, DSV4_PREFILL, 1, 128}, \
+    {                                                                                                              \
+        family, ratio, DSV4_PREFILL, 1, 512                                                                        \
+    }
 
 static const bench_call op_calls[] = {
-    FOUR_SIZES("qkv_proj_rope", OP_ANY), FOUR_SIZES("indexer", 4),      FOUR_SIZES("sparse_attn", 4),
-    FOUR_SIZES("compressor", 4),         FOUR_SIZES("compressor", 128), FOUR_SIZES("hc_pre", OP_ANY),
-    FOUR_SIZES("hc_post", OP_ANY),
+    FOUR_SIZES("qkv_proj_rope", OP_ANY), FOUR_SIZES("indexer", 4),     FOUR_SIZES("sparse_attn", 4),  FOUR_SIZES("compressor", 4),
+    FOUR_SIZES("compressor", 128),       FOUR_SIZES("hc_pre", OP_ANY), FOUR_SIZES("hc_post", OP_ANY),
 };
 
 static const bench_call layer_calls[] = {
@@ -83,7 +83,8 @@ dsv4_status bench_calls_check(const char *suite, const bench_call_list *lists, i
             }
         }
     }
-    return n_wanted > 0 ? DSV4_OK : dsv4_fail(err, DSV4_E_USAGE, "%s: got --only \"%s\", which it does not measure", suite, o->only);
+    return n_wanted > 0 ? DSV4_OK
+                        : dsv4_fail(err, DSV4_E_USAGE, "%s: got --only \"%s\", which it does not measure", suite, o->only);
 }
 
 /* ---- copies ------------------------------------------------------------------------------------------------------------- */
@@ -132,13 +133,11 @@ static dsv4_status open_copy(bench_copies *c, const bench_call *call, dsv4_pool 
     return status == DSV4_OK ? dsv4_exec_run(l->exec, 0, err) : status;
 }
 
-/* As many as read more from outside than the caches hold, within what memory allows. */
-static int choose_n(const bench_copies *c, const machine *m)
+/* As many as read more from outside than cold_bytes, within what memory allows. */
+static int choose_n(const bench_copies *c, size_t cold_bytes)
 {
-    double taken = c->bytes + (double)dsv4_graph_get_info(c->launch[0].graph).between_bytes,
-           wanted = times_cache * (double)machine_cache_bytes(m);
-    wanted = wanted > MIN_ROTATED_BYTES ? wanted : MIN_ROTATED_BYTES;
-    double n = wanted / c->bytes + 1, possible = (double)machine_free_bytes() / FREE_MEMORY_SHARE / taken;
+    double taken = c->bytes + (double)dsv4_graph_get_info(c->launch[0].graph).between_bytes, n = (double)cold_bytes / c->bytes + 1,
+           possible = (double)machine_free_bytes() / FREE_MEMORY_SHARE / taken;
     n = n < possible ? n : possible;
     return n < 1 ? 1 : n > MAX_COPIES ? MAX_COPIES : (int)n;
 }
@@ -156,10 +155,11 @@ static dsv4_status draw(bench_copies *c, const bench_call *call, const bench_cal
     return status == DSV4_OK ? inputs_get(&request, c->op, &c->config, &c->inputs, err) : status;
 }
 
-dsv4_status bench_copies_open(bench_copies *c, const bench_call *call, const bench_call_options *o, const machine *m,
-                              dsv4_pool *pool, dsv4_error *err)
+dsv4_status bench_copies_open(bench_copies *c, const bench_call *call, const bench_call_options *o, dsv4_pool *pool,
+                              dsv4_error *err)
 {
     bench_bounds bounds = {0};
+    size_t cold_bytes = 0;
     c->launch = calloc(MAX_COPIES, sizeof *c->launch);
     c->io = calloc(MAX_COPIES, sizeof *c->io);
     dsv4_status status = c->launch == NULL || c->io == NULL
@@ -175,13 +175,17 @@ dsv4_status bench_copies_open(bench_copies *c, const bench_call *call, const ben
         c->bytes = bench_bounds_bytes(&bounds);
         bench_bounds_free(&bounds);
     }
-    int n = status == DSV4_OK ? choose_n(c, m) : 0;
+    if (status == DSV4_OK) {
+        status = bench_cold_bytes(&cold_bytes, err);
+    }
+    int n = status == DSV4_OK ? choose_n(c, cold_bytes) : 0;
     progress bar = progress_begin("copies of the weights");
     while (c->n < n && status == DSV4_OK) {
         status = open_copy(c, call, pool, err);
         progress_report(&bar, (double)c->n / n);
     }
     progress_end(&bar);
+    c->is_cold = c->n * c->bytes >= (double)cold_bytes;
     return status;
 }
 

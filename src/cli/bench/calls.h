@@ -52,14 +52,15 @@ typedef struct bench_copies {
     dsv4_config config;
     dsv4_tensor_list inputs; /* as drawn */
     int n;
-    double bytes; /* that a replay of one reads or writes from outside */
+    double bytes; /* that a replay of one reads from outside or writes there */
+    bool is_cold; /* together they are certain to come from memory */
     launch *launch;
     dsv4_tensor_list *io;
 } bench_copies;
 
 /* Zero-initialise; bench_copies_close always. Draws the call and opens as many copies as exceed the caches, each run once. */
-DSV4_MUST_CHECK dsv4_status bench_copies_open(bench_copies *c, const bench_call *call, const bench_call_options *o,
-                                              const machine *m, dsv4_pool *pool, dsv4_error *err);
+DSV4_MUST_CHECK dsv4_status bench_copies_open(bench_copies *c, const bench_call *call, const bench_call_options *o, dsv4_pool *pool,
+                                              dsv4_error *err);
 void bench_copies_close(bench_copies *c);
 
 /* Of all outputs of a copy, run once from its drawn state. */

@@ -8,8 +8,9 @@ static int peers_run(const cli_command *self, int argc, char **argv)
 {
     (void)self, (void)argc, (void)argv;
     dsv4_error err = {0};
-    dsv4_fail(&err, DSV4_E_UNSUPPORTED,
-              "bench peers: built without oneDNN 2; install the Debian packages libdnnl-dev and libopenblas-dev, then make bench-peers");
+    dsv4_fail(
+        &err, DSV4_E_UNSUPPORTED,
+        "bench peers: built without oneDNN 2; install the Debian packages libdnnl-dev and libopenblas-dev, then make bench-peers");
     return cli_fail(&err);
 }
 

@@ -116,7 +116,7 @@ static dsv4_status build(peer_dnnl *p, peer_dnnl_types types, int64_t m, int64_t
 }
 
 dsv4_status peer_dnnl_create(peer_dnnl_types types, int64_t m, int64_t k, int64_t n, const void *weights, int n_copies,
-                                peer_dnnl **out, dsv4_error *err)
+                             peer_dnnl **out, dsv4_error *err)
 {
     peer_dnnl *p = calloc(1, sizeof *p);
     if (p != NULL) {

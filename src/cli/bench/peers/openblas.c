@@ -65,5 +65,5 @@ static double value_of_blas(const void *state, int64_t row, int64_t col)
     return (double)b->y[row * b->n + col];
 }
 
-const peers_contender peers_openblas = {"OpenBLAS f32 x f32", false, false, open_blas, run_blas, value_of_blas, close_blas, 0,
-                                        spin_s};
+const peers_contender peers_openblas = {"OpenBLAS f32 x f32", false,      false, open_blas, run_blas,
+                                        value_of_blas,        close_blas, 0,     spin_s};

@@ -113,7 +113,10 @@ static double value_of_dnnl(const void *state, int64_t row, int64_t col)
 
 /* ---- all ------------------------------------------------------------------------------------------------------------------ */
 
-#define DNNL(name, of_i8, types) {name, of_i8, false, open_dnnl, run_dnnl, value_of_dnnl, close_dnnl, types, 0}
+#define DNNL(name, of_i8, types)                                                     \
+    {                                                                                \
+        name, of_i8, false, open_dnnl, run_dnnl, value_of_dnnl, close_dnnl, types, 0 \
+    }
 
 static const peers_contender dnnl_bf16 = DNNL("oneDNN bf16 x bf16", false, PEER_DNNL_BF16_BF16),
                              dnnl_mixed = DNNL("oneDNN f32 x bf16", false, PEER_DNNL_F32_BF16),
@@ -122,7 +125,13 @@ static const peers_contender dnnl_bf16 = DNNL("oneDNN bf16 x bf16", false, PEER_
                              dnnl_u8 = DNNL("oneDNN u8 x s8", true, PEER_DNNL_U8_S8);
 
 const peers_contender *const peers_contenders[] = {
-    &peers_ours_bf16, &peers_ours_i8, &dnnl_bf16, &dnnl_mixed, &dnnl_f32, &dnnl_s8, &dnnl_u8,
+    &peers_ours_bf16,
+    &peers_ours_i8,
+    &dnnl_bf16,
+    &dnnl_mixed,
+    &dnnl_f32,
+    &dnnl_s8,
+    &dnnl_u8,
 #ifdef DSV4_OPENBLAS
     &peers_openblas,
 #endif

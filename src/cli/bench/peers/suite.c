@@ -16,8 +16,8 @@
 #include "base/memory.h"
 #include "base/numbers.h"
 #include "base/rng.h"
-#include "cli/bench/peers/barrier.h"
 #include "cli/bench/bounds.h"
+#include "cli/bench/peers/barrier.h"
 #include "cli/bench/peers/dnnl.h"
 #include "cli/bench/peers/products.h"
 #include "cli/bench/work.h"
@@ -72,14 +72,18 @@ static void rest(double seconds)
     }
 }
 
-static dsv4_status take_turn(const suite *s, player *p, double *seconds, dsv4_error *err)
+/* Starts the team of the libraries, bound to the cores that our workers have. */
+static dsv4_status begin_team(const suite *s, dsv4_error *err)
 {
     int n_threads = dsv4_pool_n_threads(s->pool);
-    if (p->is_openmp) {
-        dsv4_status status = bench_peers_begin(s->machine, n_threads, n_threads <= machine_n_cores(s->machine), err);
-        if (status != DSV4_OK) {
-            return status;
-        }
+    return bench_peers_begin(s->machine, n_threads, n_threads <= machine_n_cores(s->machine), err);
+}
+
+static dsv4_status take_turn(const suite *s, player *p, double *seconds, dsv4_error *err)
+{
+    dsv4_status status = p->is_openmp ? begin_team(s, err) : DSV4_OK;
+    if (status != DSV4_OK) {
+        return status;
     }
     run_next(p);
     for (int i = 0; i < RUNS_OF_A_TURN; i++) {
@@ -109,30 +113,12 @@ static dsv4_status play(const suite *s, const char *name, player *players, int n
 
 /* ---- rows ------------------------------------------------------------------------------------------------------------------ */
 
-static void print_row(const bench_row *row, double ours_s)
+static void add_row(suite *s, const bench_row *row)
 {
-    cli_print("%-14s %-14s %5lld  %-20s %10.1f %8.1f %8.1f %7.1f %%", row->name, row->shape, (long long)row->m, row->by,
-              row->times.median_s * 1e6, row->times.p10_s * 1e6, row->times.p90_s * 1e6,
-              row->bound_s / row->times.median_s * 100);
-    if (ours_s > 0) {
-        cli_print(" x%.2f", row->times.median_s / ours_s);
-    }
-    cli_print("\n");
-}
-
-static void print_heads(void)
-{
-    cli_print("%-14s %-14s %5s  %-20s %10s %8s %8s %9s ours\n", "", "", "m", "by", "us", "p10", "p90", "of bound");
-}
-
-/* ours_s: 0 for ours. Returns the row's median. */
-static double add_row(suite *s, bench_row row, double ours_s)
-{
-    print_row(&row, ours_s);
+    bench_print_row(row);
     if (s->n_rows < MAX_ROWS) {
-        s->rows[s->n_rows++] = row;
+        s->rows[s->n_rows++] = *row;
     }
-    return row.times.median_s;
 }
 
 /* ---- products ---------------------------------------------------------------------------------------------------------------- */
@@ -141,8 +127,8 @@ static const struct {
     bool is_i8;
     int64_t k, n;
 } product_shapes[] = {
-    {false, 4096, 512},  {false, 4096, 1024}, {false, 4096, 2048}, {true, 1024, 32768},
-    {true, 8192, 4096},  {true, 1024, 8192},  {true, 1024, 4096},
+    {false, 4096, 512}, {false, 4096, 1024}, {false, 4096, 2048}, {true, 1024, 32768},
+    {true, 8192, 4096}, {true, 1024, 8192},  {true, 1024, 4096},
 };
 static const int64_t product_rows[] = {1, 8, 16, 128};
 
@@ -177,9 +163,9 @@ static void *draw(bool is_i8, int64_t n, const char *name)
 }
 
 /* Whoever lacks a product stays away. */
-static dsv4_status enter(contest *c, dsv4_error *err)
+static dsv4_status enter(const suite *s, contest *c, dsv4_error *err)
 {
-    dsv4_status status = DSV4_OK;
+    dsv4_status status = begin_team(s, err); /* it stores the weights */
     for (int i = 0; peers_contenders[i] != NULL && status == DSV4_OK; i++) {
         const peers_contender *who = peers_contenders[i];
         player *p = &c->players[c->n];
@@ -194,6 +180,7 @@ static dsv4_status enter(contest *c, dsv4_error *err)
             status = DSV4_OK;
         }
     }
+    bench_peers_end();
     return status;
 }
 
@@ -215,12 +202,23 @@ static dsv4_status compare(const contest *c, dsv4_error *err)
                    theirs = c->who[i]->value(c->players[i].state, at / p->n, at % p->n);
             if (!(ours - theirs <= tolerance && theirs - ours <= tolerance)) {
                 return dsv4_fail(err, DSV4_E_MISMATCH, "bench peers: %lld x %lld x %lld: %s has %g at [%lld, %lld], dsv4 %g",
-                                 (long long)p->m, (long long)p->k, (long long)p->n, c->who[i]->name, theirs,
-                                 (long long)(at / p->n), (long long)(at % p->n), ours);
+                                 (long long)p->m, (long long)p->k, (long long)p->n, c->who[i]->name, theirs, (long long)(at / p->n),
+                                 (long long)(at % p->n), ours);
             }
         }
     }
     return DSV4_OK;
+}
+
+/* Of its values as doubles: the same for all who computed the same. */
+static uint64_t checksum_of(const contest *c, int contender)
+{
+    uint64_t sum = BENCH_CHECKSUM_OF_NOTHING;
+    for (int64_t at = 0; at < c->problem.m * c->problem.n; at++) {
+        double value = c->who[contender]->value(c->players[contender].state, at / c->problem.n, at % c->problem.n);
+        sum = bench_checksum_bytes(sum, &value, sizeof value);
+    }
+    return sum;
 }
 
 static void report_contest(suite *s, const contest *c)
@@ -237,10 +235,12 @@ static void report_contest(suite *s, const contest *c)
                          .bytes = bytes,
                          .ops = ops,
                          .bound_s = read_s > multiply_s ? read_s : multiply_s,
-                         .times = bench_times_of(samples_of(s, i), n_samples(s))};
+                         .times = bench_times_of(samples_of(s, i), n_samples(s)),
+                         .checksum = checksum_of(c, i)};
         snprintf(row.shape, sizeof row.shape, "%lld x %lld", (long long)p->k, (long long)p->n);
-        double median_s = add_row(s, row, ours_s);
-        ours_s = i == 0 ? median_s : ours_s;
+        ours_s = i == 0 ? row.times.median_s : ours_s;
+        row.ratio = i == 0 ? 0 : row.times.median_s / ours_s;
+        add_row(s, &row);
     }
 }
 
@@ -248,9 +248,10 @@ static dsv4_status measure_product(suite *s, bool is_i8, int64_t m, int64_t k, i
 {
     void *x = draw(is_i8, m * k, "x"), *w = draw(is_i8, k * n, "w");
     contest c = {.problem = {is_i8, m, k, n, x, w, s->cold_bytes, s->pool}};
-    dsv4_status status = x == NULL || w == NULL ? dsv4_fail(err, DSV4_E_NO_MEMORY, "bench peers: no memory for a product") : DSV4_OK;
+    dsv4_status status =
+        x == NULL || w == NULL ? dsv4_fail(err, DSV4_E_NO_MEMORY, "bench peers: no memory for a product") : DSV4_OK;
     if (status == DSV4_OK) {
-        status = enter(&c, err);
+        status = enter(s, &c, err);
     }
     if (status == DSV4_OK) {
         status = play(s, "products", c.players, c.n, err);
@@ -267,11 +268,20 @@ static dsv4_status measure_product(suite *s, bool is_i8, int64_t m, int64_t k, i
     return status;
 }
 
+/* only: NULL, "bf16", or "bf16 4096 x 512". */
+static bool is_wanted_product(int shape, const char *only)
+{
+    char text[64];
+    snprintf(text, sizeof text, "%s %lld x %lld", type_text(product_shapes[shape].is_i8), (long long)product_shapes[shape].k,
+             (long long)product_shapes[shape].n);
+    return only == NULL || strcmp(only, text) == 0 || strcmp(only, type_text(product_shapes[shape].is_i8)) == 0;
+}
+
 static dsv4_status measure_products(suite *s, dsv4_error *err)
 {
     dsv4_status status = DSV4_OK;
     for (int i = 0; i < N_SHAPES; i++) {
-        bool is_wanted = s->o->only == NULL || strcmp(s->o->only, type_text(product_shapes[i].is_i8)) == 0;
+        bool is_wanted = is_wanted_product(i, s->o->only);
         for (int row = 0; row < N_ROWS && is_wanted && status == DSV4_OK; row++) {
             status = measure_product(s, product_shapes[i].is_i8, product_rows[row], product_shapes[i].k, product_shapes[i].n, err);
         }
@@ -303,25 +313,27 @@ static void run_barrier(void *state, int copy)
 static dsv4_status open_barriers(const suite *s, match *x, const bench_call *call, dsv4_error *err)
 {
     x->barriers = calloc((size_t)x->copies.n, sizeof(bench_barrier *));
-    dsv4_status status = x->barriers == NULL ? dsv4_fail(err, DSV4_E_NO_MEMORY, "bench peers: no memory for peers") : DSV4_OK;
+    dsv4_status status = x->barriers == NULL ? dsv4_fail(err, DSV4_E_NO_MEMORY, "bench peers: no memory for peers")
+                                             : begin_team(s, err); /* it stores the weights */
     for (int i = 0; i < x->copies.n && status == DSV4_OK; i++) {
         status = bench_barrier_open(x->copies.launch[i].graph, bench_call_tokens(call), dsv4_pool_n_threads(s->pool),
                                     &x->barriers[i], err);
     }
+    bench_peers_end();
     return status;
 }
 
 static dsv4_status report_match(suite *s, match *x, const bench_call *call, uint64_t checksum, dsv4_error *err)
 {
     bench_bounds bounds = {0};
-    dsv4_status status = bench_bounds_find(&x->copies.launch[0], &x->copies.io[0], &x->copies.config, call, s->o->context, &bounds,
-                                           err);
+    dsv4_status status =
+        bench_bounds_find(&x->copies.launch[0], &x->copies.io[0], &x->copies.config, call, s->o->context, &bounds, err);
     if (status != DSV4_OK) {
         return status;
     }
     bench_row row = {.name = call->family,
                      .by = "dsv4",
-                     .weights = "cold",
+                     .weights = x->copies.is_cold ? "cold" : "cached",
                      .m = bench_call_tokens(call),
                      .bytes = bench_bounds_bytes(&bounds),
                      .ops = bench_bounds_ops(&bounds),
@@ -329,10 +341,13 @@ static dsv4_status report_match(suite *s, match *x, const bench_call *call, uint
                      .times = bench_times_of(samples_of(s, 0), n_samples(s)),
                      .checksum = checksum};
     snprintf(row.shape, sizeof row.shape, "%s %s", bench_mode_text(call->mode), bench_ratio_text(call));
-    double ours_s = add_row(s, row, 0);
-    row.by = "barriers, oneDNN";
+    double ours_s = row.times.median_s;
+    add_row(s, &row);
+    row.by = "OpenMP + oneDNN";
+    row.checksum = 0; /* its products do not reach the outputs */
     row.times = bench_times_of(samples_of(s, 1), n_samples(s));
-    add_row(s, row, ours_s);
+    row.ratio = row.times.median_s / ours_s;
+    add_row(s, &row);
     bench_bounds_free(&bounds);
     return DSV4_OK;
 }
@@ -341,7 +356,7 @@ static dsv4_status measure_call(suite *s, const bench_call *call, dsv4_error *er
 {
     match x = {0};
     uint64_t checksum = 0;
-    dsv4_status status = bench_copies_open(&x.copies, call, s->o, s->machine, s->pool, err);
+    dsv4_status status = bench_copies_open(&x.copies, call, s->o, s->pool, err);
     if (status == DSV4_OK) {
         status = open_barriers(s, &x, call, err);
     }
@@ -384,9 +399,9 @@ static dsv4_status measure_all(suite *s, dsv4_error *err)
         return status;
     }
     bench_print_ceilings(&s->ceilings, dsv4_pool_n_threads(s->pool));
-    cli_print("peers: oneDNN %s; %s, context %lld, %d threads, cold weights; median of %d, x: times dsv4\n", peer_dnnl_version(),
-              s->o->preset, s->o->context, dsv4_pool_n_threads(s->pool), n_samples(s));
-    print_heads();
+    cli_print("peers: oneDNN %s; %s, context %lld, %d threads, %d runs of each\n", peer_dnnl_version(), s->o->preset, s->o->context,
+              dsv4_pool_n_threads(s->pool), n_samples(s));
+    bench_print_heads();
     status = measure_products(s, err);
     if (status == DSV4_OK) {
         status = measure_calls(s, &bench_op_calls, err);
@@ -413,12 +428,15 @@ static dsv4_status open_suite(suite *s, dsv4_error *err)
     return status;
 }
 
-/* --only may name a type of products, which no call has. */
 static dsv4_status check_options(const bench_call_options *o, dsv4_error *err)
 {
     const bench_call_list lists[] = {bench_op_calls, bench_layer_calls};
-    bool is_type = o->only != NULL && (strcmp(o->only, type_text(true)) == 0 || strcmp(o->only, type_text(false)) == 0);
-    return is_type ? DSV4_OK : bench_calls_check("bench peers", lists, 2, o, err);
+    for (int i = 0; i < N_SHAPES && o->only != NULL; i++) {
+        if (is_wanted_product(i, o->only)) {
+            return DSV4_OK;
+        }
+    }
+    return bench_calls_check("bench peers", lists, 2, o, err);
 }
 
 int peers_run(const cli_command *self, int argc, char **argv)
@@ -431,16 +449,16 @@ int peers_run(const cli_command *self, int argc, char **argv)
         return code;
     }
     suite s = {.o = &o};
-    dsv4_status status =
-        first < argc ? dsv4_fail(&err, DSV4_E_USAGE, "bench peers: got \"%s\", expected options alone", argv[first])
-                     : check_options(&o, &err);
+    dsv4_status status = first < argc
+                             ? dsv4_fail(&err, DSV4_E_USAGE, "bench peers: got \"%s\", expected options alone", argv[first])
+                             : check_options(&o, &err);
     if (status == DSV4_OK) {
         status = open_suite(&s, &err);
     }
     if (status == DSV4_OK) {
         status = measure_all(&s, &err);
     }
-    const bench_results results = {.suite = self->name,
+    const bench_results results = {.suite = strchr(self->name, ' ') + 1,
                                    .n_threads = s.pool != NULL ? dsv4_pool_n_threads(s.pool) : 0,
                                    .rounds = (int)o.shared.rounds,
                                    .ceilings = s.ceilings,
