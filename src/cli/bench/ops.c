@@ -6,14 +6,14 @@
 #include "base/clock.h"
 #include "cli/bench/bounds.h"
 
-enum { DEFAULT_ROUNDS = 30, METER_ROUNDS = 4 /* of a call */, MAX_ROWS = 64 };
+enum { DEFAULT_ROUNDS = 30, METER_ROUNDS = 5 /* of a call, at most */, MAX_ROWS = 64 };
 
 typedef struct suite {
     const char *name;
     const bench_call_options *o;
     dsv4_pool *pool;
     bench_meter *meter;
-    bench_ceilings ceilings; /* of the rounds so far */
+    bench_ceilings ceilings; /* of the call at hand */
     double *seconds, *idle;  /* [rounds] */
     bench_row rows[MAX_ROWS];
     int n_rows;
@@ -26,6 +26,7 @@ static dsv4_status time_rounds(suite *s, const bench_copies *c, dsv4_error *err)
 {
     dsv4_status status = DSV4_OK;
     int rounds = (int)s->o->shared.rounds;
+    bench_meter_restart(s->meter);
     progress bar = progress_begin(c->op->name);
     for (int i = 0; i < rounds && status == DSV4_OK; i++) {
         dsv4_exec *exec = c->launch[i % c->n].exec;
@@ -115,7 +116,7 @@ static dsv4_status measure_all(suite *s, const bench_call_list *list, dsv4_error
     size_t cold_bytes = 0;
     dsv4_status status = bench_cold_bytes(&cold_bytes, err);
     if (status == DSV4_OK) {
-        status = bench_meter_open(s->pool, METER_ROUNDS * list->n, cold_bytes, &s->meter, err);
+        status = bench_meter_open(s->pool, METER_ROUNDS, cold_bytes, &s->meter, err);
     }
     if (status == DSV4_OK) {
         cli_print("%s %s, context %lld; bound: the sum over the stages; idle: share of the workers' time outside of blocks\n",

@@ -22,13 +22,14 @@
 #include "cli/bench/peers/products.h"
 #include "cli/bench/work.h"
 
-enum { RUNS_OF_A_TURN = 3, DEFAULT_ROUNDS = 10, MAX_ROWS = 256 };
+enum { RUNS_OF_A_TURN = 3, METER_ROUNDS = 5 /* of a contest, at most */, DEFAULT_ROUNDS = 10, MAX_ROWS = 256 };
 
 typedef struct suite {
     const bench_call_options *o;
     machine *machine;
     dsv4_pool *pool;
-    bench_ceilings ceilings;
+    bench_meter *meter;
+    bench_ceilings ceilings; /* of the contest at hand */
     size_t cold_bytes;
     double *samples; /* [PEERS_MAX_CONTENDERS][rounds * RUNS_OF_A_TURN] */
     bench_row rows[MAX_ROWS];
@@ -98,16 +99,22 @@ static dsv4_status take_turn(const suite *s, player *p, double *seconds, dsv4_er
     return DSV4_OK;
 }
 
-static dsv4_status play(const suite *s, const char *name, player *players, int n, dsv4_error *err)
+/* Ceilings are measured again between the rounds: what is divided by them was measured at the same time. */
+static dsv4_status play(suite *s, const char *name, player *players, int n, dsv4_error *err)
 {
     dsv4_status status = DSV4_OK;
     int rounds = (int)s->o->shared.rounds;
     progress bar = progress_begin(name);
+    bench_meter_restart(s->meter);
     for (int i = 0; i < rounds * n && status == DSV4_OK; i++) {
+        if (i % n == 0 && i / n % ((rounds + METER_ROUNDS - 1) / METER_ROUNDS) == 0) {
+            bench_meter_round(s->meter);
+        }
         status = take_turn(s, &players[i % n], samples_of(s, i % n) + i / n * RUNS_OF_A_TURN, err);
         progress_report(&bar, (double)(i + 1) / (rounds * n));
     }
     progress_end(&bar);
+    s->ceilings = bench_meter_get(s->meter);
     return status;
 }
 
@@ -394,19 +401,20 @@ static dsv4_status measure_calls(suite *s, const bench_call_list *list, dsv4_err
 
 static dsv4_status measure_all(suite *s, dsv4_error *err)
 {
-    dsv4_status status = bench_ceilings_measure(s->pool, &s->ceilings, err);
-    if (status != DSV4_OK) {
-        return status;
-    }
-    bench_print_ceilings(&s->ceilings, dsv4_pool_n_threads(s->pool));
     cli_print("peers: oneDNN %s; %s, context %lld, %d threads, %d runs of each\n", peer_dnnl_version(), s->o->preset, s->o->context,
               dsv4_pool_n_threads(s->pool), n_samples(s));
     bench_print_heads();
-    status = measure_products(s, err);
+    dsv4_status status = measure_products(s, err);
     if (status == DSV4_OK) {
         status = measure_calls(s, &bench_op_calls, err);
     }
-    return status == DSV4_OK ? measure_calls(s, &bench_layer_calls, err) : status;
+    if (status == DSV4_OK) {
+        status = measure_calls(s, &bench_layer_calls, err);
+    }
+    if (status == DSV4_OK) {
+        bench_print_ceilings(&s->ceilings, dsv4_pool_n_threads(s->pool));
+    }
+    return status;
 }
 
 static dsv4_status open_suite(suite *s, dsv4_error *err)
@@ -420,6 +428,9 @@ static dsv4_status open_suite(suite *s, dsv4_error *err)
     }
     if (status == DSV4_OK) {
         status = dsv4_pool_create((int)s->o->shared.n_threads, &s->pool, err);
+    }
+    if (status == DSV4_OK) {
+        status = bench_meter_open(s->pool, METER_ROUNDS, s->cold_bytes, &s->meter, err);
     }
     if (status == DSV4_OK) {
         omp_set_dynamic(0);
@@ -465,6 +476,7 @@ int peers_run(const cli_command *self, int argc, char **argv)
                                    .rows = s.rows,
                                    .n_rows = s.n_rows};
     code = bench_results_finish(&results, &o.shared, status, &err);
+    bench_meter_close(s.meter);
     dsv4_pool_destroy(s.pool);
     machine_close(s.machine);
     free(s.samples);
