@@ -157,6 +157,31 @@ static void correct_scores(const dsv4_tensor_list *io, const dsv4_config *config
     stage->bytes += (double)(call->n_requests * (context / 4)) * row_bytes;
 }
 
+/* Takes away what a product of [k, n] weights does to columns that only fill up its last panel. */
+static void correct_padding(int64_t k, int64_t n, size_t value_bytes, bench_bound *stage)
+{
+    int64_t padded = (n + UK_PANEL - 1) / UK_PANEL * UK_PANEL;
+    stage->work.flops_bf16 *= (double)n / (double)padded;
+    stage->bytes -= (double)(k * (padded - n)) * (double)value_bytes;
+}
+
+static dsv4_status correct(const launch *l, const dsv4_tensor_list *io, const dsv4_config *config, const bench_call *call,
+                           int64_t context, bench_bound *stage, dsv4_error *err)
+{
+    int64_t M = config->hc_mult;
+    if (strcmp(stage->name, "attn.core") == 0) {
+        return correct_attention(l->graph, io, config, stage, err);
+    }
+    if (strcmp(stage->name, "index.score") == 0) {
+        correct_scores(io, config, call, context, stage);
+    } else if (strcmp(stage->name, "hc.project") == 0) {
+        correct_padding(M * config->hidden_size, M * (M + 2), sizeof(float), stage);
+    } else if (strcmp(stage->name, "index.w_proj") == 0) {
+        correct_padding(config->hidden_size, config->index_n_heads, sizeof(uint16_t), stage);
+    }
+    return DSV4_OK;
+}
+
 /* ---- stages ------------------------------------------------------------------------------------------------------------------ */
 
 static bench_bound *stage_named(bench_bounds *b, const char *name)
@@ -205,11 +230,7 @@ dsv4_status bench_bounds_find(const launch *l, const dsv4_tensor_list *io, const
         status = gather(&f, times, out, err);
     }
     for (int64_t i = 0; i < out->n && status == DSV4_OK; i++) {
-        if (strcmp(out->stages[i].name, "attn.core") == 0) {
-            status = correct_attention(l->graph, io, config, &out->stages[i], err);
-        } else if (strcmp(out->stages[i].name, "index.score") == 0) {
-            correct_scores(io, config, call, context, &out->stages[i]);
-        }
+        status = correct(l, io, config, call, context, &out->stages[i], err);
     }
     vec_free(&f.known);
     vec_free(&f.fresh);
