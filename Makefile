@@ -17,7 +17,7 @@ help:
 	@echo 'make             build build/release/dsv4 and the library'
 	@echo 'make run         build, check the test vectors, run one attention layer and write its trace'
 	@echo 'make test        build and run every test'
-	@echo 'make bench       measure the runtime against its peers'
+	@echo 'make bench       measure the kernels, write bench/results/ and the tables of README.md; the runtime against its peers'
 	@echo 'make bench-peers  measure against oneDNN and OpenBLAS, which it installs'
 	@echo 'make format      lay out the C files by .clang-format'
 	@echo 'make check       everything a change must pass: test and $(CHECKS:check-%=%) (each alone: make check-NAME)'
@@ -50,6 +50,8 @@ test: build
 	ctest --preset release
 
 bench: build
+	tools/bench.sh $(DSV4)
+	tools/bench_table.sh
 	$(DSV4) bench rt
 
 bench-peers: setup setup-bench build/peers/build.ninja

@@ -53,7 +53,12 @@ uint64_t uk_avx512_read(const void *stream, int64_t n_bytes, int64_t ahead)
         }
     }
     __m512i all = _mm512_add_epi64(_mm512_add_epi64(sums[0], sums[1]), _mm512_add_epi64(sums[2], sums[3]));
-    return (uint64_t)_mm512_reduce_add_epi64(all);
+    uint64_t words[8], sum = 0;
+    _mm512_storeu_si512(words, all);
+    for (int i = 0; i < 8; i++) {
+        sum += words[i];
+    }
+    return sum;
 }
 
 void uk_avx512_copy(void *dst, const void *src, int64_t n_bytes)
