@@ -244,7 +244,7 @@ static void report_contest(suite *s, const contest *c)
                          .bound_s = read_s > multiply_s ? read_s : multiply_s,
                          .times = bench_times_of(samples_of(s, i), n_samples(s)),
                          .checksum = checksum_of(c, i)};
-        snprintf(row.shape, sizeof row.shape, "%lld x %lld", (long long)p->k, (long long)p->n);
+        snprintf(row.shape, sizeof row.shape, "%lldx%lld", (long long)p->k, (long long)p->n);
         ours_s = i == 0 ? row.times.median_s : ours_s;
         row.ratio = i == 0 ? 0 : row.times.median_s / ours_s;
         add_row(s, &row);
@@ -275,11 +275,11 @@ static dsv4_status measure_product(suite *s, bool is_i8, int64_t m, int64_t k, i
     return status;
 }
 
-/* only: NULL, "bf16", or "bf16 4096 x 512". */
+/* only: NULL, "bf16", or "bf16 4096x512". */
 static bool is_wanted_product(int shape, const char *only)
 {
     char text[64];
-    snprintf(text, sizeof text, "%s %lld x %lld", type_text(product_shapes[shape].is_i8), (long long)product_shapes[shape].k,
+    snprintf(text, sizeof text, "%s %lldx%lld", type_text(product_shapes[shape].is_i8), (long long)product_shapes[shape].k,
              (long long)product_shapes[shape].n);
     return only == NULL || strcmp(only, text) == 0 || strcmp(only, type_text(product_shapes[shape].is_i8)) == 0;
 }
