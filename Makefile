@@ -11,13 +11,14 @@ CHECKS := check-format check-layers check-static check-warnings check-asan check
 
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
-.PHONY: help setup setup-all build run test bench format check $(CHECKS) check-matrix install clean
+.PHONY: help setup setup-bench setup-all build run test bench bench-peers format check $(CHECKS) check-matrix install clean
 
 help:
 	@echo 'make             build build/release/dsv4 and the library'
 	@echo 'make run         build, check the test vectors, run one attention layer and write its trace'
 	@echo 'make test        build and run every test'
 	@echo 'make bench       measure the kernels, write bench/results/ and the tables of README.md; the runtime against its peers'
+	@echo 'make bench-peers  measure against oneDNN and OpenBLAS, which it installs'
 	@echo 'make format      lay out the C files by .clang-format'
 	@echo 'make check       everything a change must pass: test and $(CHECKS:check-%=%) (each alone: make check-NAME)'
 	@echo 'make check-matrix  run the attention layers of flash and pro at all positions of interest: hours, or CASES="flash decode 4"'
@@ -27,6 +28,9 @@ help:
 
 setup:
 	@tools/setup.sh
+
+setup-bench:
+	@tools/setup.sh bench
 
 setup-all:
 	@tools/setup.sh all
@@ -49,6 +53,10 @@ bench: build
 	tools/bench.sh $(DSV4)
 	tools/bench_table.sh
 	$(DSV4) bench rt
+
+bench-peers: setup setup-bench build/peers/build.ninja
+	cmake --build --preset peers --target dsv4_program
+	build/peers/dsv4 bench peers
 
 format: setup-all
 	tools/format.sh

@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 program=$1
 shift
-suites=(kernels)
+suites=(kernels ops layer)
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# usage: tools/setup.sh [all]
-# Installs the Debian packages that building and testing need; with `all`, also those of the checks (make check).
+# usage: tools/setup.sh [all|bench]
+# Installs the Debian packages that building and testing need; with `all`, also those of the checks (make check); with `bench`, also
+# those that `make bench-peers` measures against.
 # As root it calls apt-get; otherwise it prints the command and exits 1. Silent when nothing is missing.
 set -euo pipefail
 
@@ -21,12 +22,17 @@ check_packages=(
     clang-format    # the source format
     cppcheck        # static analysis
 )
+bench_packages=(
+    libdnnl-dev     # oneDNN
+    libopenblas-dev # OpenBLAS
+)
 
 case "${1-}" in
 '') ;;
 all) packages+=("${check_packages[@]}") ;;
+bench) packages+=("${bench_packages[@]}") ;;
 *)
-    echo "usage: tools/setup.sh [all]" >&2
+    echo "usage: tools/setup.sh [all|bench]" >&2
     exit 2
     ;;
 esac

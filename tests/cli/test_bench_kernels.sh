@@ -10,13 +10,13 @@ bench() { # argument...
 
 # suite,name,by,shape,weights,rows,...,checksum: what does not depend on times, of products with cold weights
 results() { # file.csv
-    grep ',cold,' "$1" | cut -d, -f2,4-6,14
+    grep ',cold,' "$1" | cut -d, -f2,4-6,16
 }
 
 # ---- forms of the results
 bench --rows 1,3,20 --threads 2 --csv kernels.csv --json kernels.json --plot kernels.svg
 prints '^ceilings of 2 threads: read [0-9.]+ GB/s, copy [0-9.]+ GB/s, INT8 [0-9]+ GOP/s, BF16 [0-9]+ GFLOP/s'
-prints '^name +by +shape +weights +rows +us +p10 +p90 +GB/s +GOP/s +bound us +of bound +checksum$'
+prints '^name +by +shape +weights +rows +us +p10 +p90 +GB/s +GOP/s +bound us +of bound +idle +x dsv4 +checksum$'
 for row in 'bf16 +[a-z0-9]+ +96x40 +cold +1' 'bf16 +[a-z0-9]+ +2x640x64 +cold +20' 'i8 +[a-z0-9]+ +96x40 +cold +3' \
     'i8 +[a-z0-9]+ +64x[0-9]+ +cached +20' 'softmax +[a-z0-9]+ +128x64 +cached +-'; do
     prints "^$row .* [0-9a-f]{16}$"
@@ -32,7 +32,7 @@ for ceiling in read_bytes_s copy_bytes_s ops_i8_s flops_bf16_s flops_f32_s; do
     holds "$ceiling is there" [ "$("$json_get" kernels.json ceilings "$ceiling")" != 0.0 ]
 done
 holds 'the CSV says where it was made' [ "$(grep -cE '^# (cpu|cores|threads|commit|date|compiler): .' kernels.csv)" = 6 ]
-holds 'every other line has 14 fields' [ "$(grep -v '^#' kernels.csv | awk -F, '{ print NF }' | sort -u)" = 14 ]
+holds 'every other line has 16 fields' [ "$(grep -v '^#' kernels.csv | awk -F, '{ print NF }' | sort -u)" = 16 ]
 holds 'the CSV has 5 ceilings' [ "$(grep -c '^ceilings,' kernels.csv)" = 5 ]
 holds 'the CSV has the rows of the text' [ "$(grep -c '^kernels,' kernels.csv)" = "$(grep -cE ' [0-9a-f]{16}$' out)" ]
 holds 'the plot is a drawing' [ "$(head -c 4 kernels.svg) $(tail -n 1 kernels.svg)" = '<svg </svg>' ]

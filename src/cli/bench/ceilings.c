@@ -184,6 +184,11 @@ dsv4_status bench_meter_open(dsv4_pool *pool, int max_rounds, size_t n_bytes, be
     return DSV4_OK;
 }
 
+void bench_meter_restart(bench_meter *m)
+{
+    m->n_rounds = 0;
+}
+
 void bench_meter_close(bench_meter *m)
 {
     if (m != NULL) {

@@ -29,6 +29,7 @@ typedef struct bench_meter bench_meter;
 DSV4_MUST_CHECK dsv4_status bench_meter_open(dsv4_pool *pool, int max_rounds, size_t n_bytes, bench_meter **out, dsv4_error *err);
 void bench_meter_round(bench_meter *m);
 bench_ceilings bench_meter_get(bench_meter *m); /* of the rounds so far, at least one */
+void bench_meter_restart(bench_meter *m);       /* forgets them */
 void bench_meter_close(bench_meter *m);
 
 #endif

@@ -23,10 +23,10 @@ enum { MAX_CELL = 40 };
 static const struct {
     const char *head, *key;
     int width; /* of the text; below 0: aligned to the left */
-} columns[] = {{"name", "name", -12},       {"by", "by", -11},         {"shape", "shape", -16},      {"weights", "weights", -8},
-               {"rows", "rows", 5},         {"us", "time_us", 10},     {"p10", "p10_us", 10},        {"p90", "p90_us", 10},
-               {"GB/s", "gb_per_s", 7},     {"GOP/s", "gop_per_s", 8}, {"bound us", "bound_us", 10}, {"of bound", "of_bound", 8},
-               {"checksum", "checksum", 16}};
+} columns[] = {{"name", "name", -13},   {"by", "by", -18},         {"shape", "shape", -16},      {"weights", "weights", -8},
+               {"rows", "rows", 5},     {"us", "time_us", 10},     {"p10", "p10_us", 10},        {"p90", "p90_us", 10},
+               {"GB/s", "gb_per_s", 7}, {"GOP/s", "gop_per_s", 8}, {"bound us", "bound_us", 10}, {"of bound", "of_bound", 8},
+               {"idle", "idle", 6},     {"x dsv4", "ratio", 7},    {"checksum", "checksum", 16}};
 
 enum { N_COLS = sizeof columns / sizeof *columns };
 typedef char cells[N_COLS][MAX_CELL];
@@ -57,6 +57,8 @@ static void format_row(const bench_row *row, cells text)
     format_number(text[col++], row->ops / t->median_s * 1e-9, 1);
     format_number(text[col++], row->bound_s * 1e6, 2);
     format_number(text[col++], row->bound_s / t->median_s, 3);
+    format_number(text[col++], row->idle_share, 3);
+    format_number(text[col++], row->ratio, 2);
     snprintf(text[col], MAX_CELL, "%016" PRIx64, row->checksum);
 }
 
@@ -135,9 +137,10 @@ static json_t *row_json(const bench_row *row)
     const bench_times *t = &row->times;
     char checksum[MAX_CELL];
     snprintf(checksum, sizeof checksum, "%016" PRIx64, row->checksum);
-    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:s}", "name", row->name, "by", row->by, "shape",
-                     row->shape, "weights", row->weights, "rows", (json_int_t)row->m, "bytes", row->bytes, "ops", row->ops,
-                     "bound_s", row->bound_s, "median_s", t->median_s, "p10_s", t->p10_s, "p90_s", t->p90_s, "checksum", checksum);
+    return json_pack("{s:s, s:s, s:s, s:s, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:s}", "name", row->name, "by", row->by,
+                     "shape", row->shape, "weights", row->weights, "rows", (json_int_t)row->m, "bytes", row->bytes, "ops", row->ops,
+                     "bound_s", row->bound_s, "median_s", t->median_s, "p10_s", t->p10_s, "p90_s", t->p90_s, "idle_share",
+                     row->idle_share, "ratio", row->ratio, "checksum", checksum);
 }
 
 static json_t *results_json(const bench_results *r, const origin *o)

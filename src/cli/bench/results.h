@@ -21,6 +21,8 @@ typedef struct bench_row {
     double bytes, ops;             /* of the weights; a multiplication and an addition are two operations; 0: not counted */
     double bound_s;                /* max(bytes / read, ops / peak), or a sum of such; 0: none */
     bench_times times;
+    double idle_share; /* of the workers' time, outside of blocks; 0: not traced */
+    double ratio;      /* of the median to that of dsv4 on the same; 0: none */
     uint64_t checksum; /* of the outputs */
 } bench_row;
 

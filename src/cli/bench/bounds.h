@@ -1,0 +1,44 @@
+/* cli/bench/bounds.h - how fast the stages of a graph could be on this machine at best.
+ *
+ * BOUND of a stage = max(bytes / read, INT8 operations / their peak, BF16 operations / their peak), ceilings of bench/ceilings.h;
+ * of a graph: the sum over its stages, the groups of the output projection taken together. A graph that overlaps the arithmetic of
+ * a stage with the bytes of another may be faster. What a stage computes element by element counts nothing.
+ * BYTES    Each byte that comes from outside of the graph and each that leaves it counts once, in the first stage that touches it:
+ *          packed weights, activations, tables, outputs. Of the caches each row that some token attends to or scores counts once.
+ *          What passes between stages, states and stores to caches count nothing.
+ * WORK     is what the blocks declare, but in attention and index scores that of the keys which the tokens do have: lists are
+ *          padded to blocks, scores to a table's width. Columns that fill up a panel do not count. */
+#ifndef CLI_BENCH_BOUNDS_H
+#define CLI_BENCH_BOUNDS_H
+
+#include "cli/bench/calls.h"
+
+/* Stages of one name together. */
+typedef struct bench_bound {
+    const char *name;
+    int64_t n_blocks;
+    double time_s; /* of the last run, inside blocks, of all workers together */
+    double bytes;
+    dsv4_work work;
+} bench_bound;
+
+typedef struct bench_bounds {
+    bench_bound *stages; /* [n], in program order; those without blocks are left out */
+    int64_t n;
+} bench_bounds;
+
+/* Of a copy that has run. The caller frees. */
+DSV4_MUST_CHECK dsv4_status bench_bounds_find(const launch *l, const dsv4_tensor_list *io, const dsv4_config *config,
+                                              const bench_call *call, int64_t context, bench_bounds *out, dsv4_error *err);
+void bench_bounds_free(bench_bounds *b);
+
+typedef enum bench_ceiling { BENCH_READ, BENCH_I8, BENCH_BF16, BENCH_NO_CEILING } bench_ceiling;
+
+/* Seconds, and which ceiling binds; BENCH_NO_CEILING and 0 for a stage of elementwise work. which may be NULL. */
+double bench_bound_s(const bench_bound *stage, const bench_ceilings *c, bench_ceiling *which);
+
+double bench_bounds_total_s(const bench_bounds *b, const bench_ceilings *c);
+double bench_bounds_bytes(const bench_bounds *b);
+double bench_bounds_ops(const bench_bounds *b);
+
+#endif
