@@ -190,11 +190,11 @@ static const op_tensor prefill_hca[] = {
 /* ---- tiles ---------------------------------------------------------------------------------------------------------------- */
 
 static const op_tile tiles[ATTENTION_N_TILES] = {
-    [ATTENTION_T_TILE] = {"t_tile", "rows of a product block", 128, 128, 1, NULL, NULL},
+    [ATTENTION_T_TILE] = {"t_tile", "rows of a product block", 128, 64, 1, NULL, NULL},
     [ATTENTION_N_TILE] = {"n_tile", "columns of a block of the products with D inputs", 32, 64, UK_PANEL, NULL, NULL},
     [ATTENTION_K_SPLIT] = {"k_split", "blocks that share the sum over D", 1, 1, 1, NULL, "D"},
     [ATTENTION_HC_SPLIT] = {"hc_split", "blocks that share the sums over a stream's values", 8, 8, 1, NULL, "D"},
-    [ATTENTION_Q_N_TILE] = {"q_n_tile", "columns of a block of the INT8 products", 512, 256, UK_PANEL, NULL, NULL},
+    [ATTENTION_Q_N_TILE] = {"q_n_tile", "columns of a block of the INT8 products", 512, 128, UK_PANEL, NULL, NULL},
     [ATTENTION_NORM_T_TILE] = {"norm_t_tile", "rows of a normalising or quantising block", 4, 16, 1, NULL, NULL},
     [ATTENTION_NORM_PARTS] = {"norm_parts", "parts of a low-rank row that are normalised by different blocks", 2, 2, 1, NULL, "QL"},
     [ATTENTION_D_PARTS] = {"d_parts", "parts of a hidden row that are mixed or normalised by different blocks", 2, 2, 1, NULL, "D"},
@@ -204,7 +204,7 @@ static const op_tile tiles[ATTENTION_N_TILES] = {
     [ATTENTION_KEY_BLOCKS] = {"key_blocks", "key blocks of an attention block", 1, 1 << 20, 1, NULL, NULL},
     [ATTENTION_A_N_TILE] = {"a_n_tile", "columns of a proj_a block", 64, 64, UK_PANEL, NULL, NULL},
     [ATTENTION_A_K_SPLIT] = {"a_k_split", "blocks that share the sum of proj_a", 1, 1, 1, NULL, NULL},
-    [ATTENTION_B_N_TILE] = {"b_n_tile", "columns of a proj_b block", 512, 256, UK_PANEL, NULL, NULL},
+    [ATTENTION_B_N_TILE] = {"b_n_tile", "columns of a proj_b block", 512, 128, UK_PANEL, NULL, NULL},
     [ATTENTION_INDEX_T_TILE] = {"index_t_tile", "tokens that an index block scores", 8, 16, 1, NULL, NULL},
     [ATTENTION_INDEX_KEY_TILE] = {"index_key_tile", "compressed rows scored at a time", 128, 128, 1, NULL, NULL},
     [ATTENTION_INDEX_PARTS] = {"index_parts", "blocks that share a token's compressed rows", 16, 8, 1, NULL, NULL},

@@ -91,7 +91,7 @@ static const op_tensor prefill_index[] = {
 enum { T_TILE, N_TILE, K_SPLIT };
 
 static const op_tile tiles[] = {
-    {"t_tile", "rows of a projection block", 128, 128, 1, NULL, NULL},
+    {"t_tile", "rows of a projection block", 128, 64, 1, NULL, NULL},
     {"n_tile", "columns of a projection block", 32, 64, UK_PANEL, NULL, NULL},
     {"k_split", "blocks that share the sum over D", 1, 1, 1, NULL, "D"},
 };

@@ -70,8 +70,8 @@ static const op_tensor prefill_tensors[] = {
 enum { T_TILE, N_TILE, INNER_N_TILE, INNER_K_SPLIT, SCORE_T_TILE, KEY_TILE, KEY_PARTS };
 
 static const op_tile tiles[] = {
-    {"t_tile", "rows of a product block", 128, 128, 1, NULL, NULL},
-    {"n_tile", "columns of a q_proj block", 512, 256, UK_PANEL, NULL, NULL},
+    {"t_tile", "rows of a product block", 128, 64, 1, NULL, NULL},
+    {"n_tile", "columns of a q_proj block", 512, 128, UK_PANEL, NULL, NULL},
     {"inner_n_tile", "columns of a product block of the compressor", 32, 32, UK_PANEL, NULL, NULL},
     {"inner_k_split", "blocks that share the compressor's sum over D", 1, 1, 1, NULL, "D"},
     {"score_t_tile", "tokens of a score block", 8, 16, 1, NULL, NULL},

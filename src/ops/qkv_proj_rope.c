@@ -42,10 +42,10 @@ static const op_tensor tensors[] = {
 enum { T_TILE, N_TILE, K_SPLIT, Q_N_TILE, NORM_T_TILE, NORM_PARTS, HEAD_T_TILE, HEAD_GROUP };
 
 static const op_tile tiles[] = {
-    {"t_tile", "rows of a product block", 128, 128, 1, NULL, NULL},
+    {"t_tile", "rows of a product block", 128, 64, 1, NULL, NULL},
     {"n_tile", "columns of a qr_proj or kv_proj block", 32, 64, UK_PANEL, NULL, NULL},
     {"k_split", "blocks that share the sum over D", 1, 1, 1, NULL, "D"},
-    {"q_n_tile", "columns of a q_proj block", 512, 256, UK_PANEL, NULL, NULL},
+    {"q_n_tile", "columns of a q_proj block", 512, 128, UK_PANEL, NULL, NULL},
     {"norm_t_tile", "rows of a normalising block", 4, 16, 1, NULL, NULL},
     {"norm_parts", "parts of a low-rank row that are normalised by different blocks", 2, 2, 1, NULL, "QL"},
     {"head_t_tile", "rows of a q_head block", 8, 16, 1, NULL, NULL},

@@ -77,10 +77,10 @@ enum { HEAD_GROUP, KEY_BLOCKS, T_TILE, A_N_TILE, A_K_SPLIT, B_N_TILE, NORM_T_TIL
 static const op_tile tiles[] = {
     {"head_group", "heads of an attention block", 32, 32, 1, "H", NULL},
     {"key_blocks", "key blocks of an attention block", 1, INT32_MAX, 1, NULL, NULL},
-    {"t_tile", "rows of a projecting block", 128, 128, 1, NULL, NULL},
+    {"t_tile", "rows of a projecting block", 128, 64, 1, NULL, NULL},
     {"a_n_tile", "columns of a proj_a block", 64, 64, UK_PANEL, NULL, NULL},
     {"a_k_split", "blocks that share a sum of proj_a, at most its chunks", 1, 1, 1, NULL, NULL},
-    {"b_n_tile", "columns of a proj_b block", 256, 256, UK_PANEL, NULL, NULL},
+    {"b_n_tile", "columns of a proj_b block", 256, 128, UK_PANEL, NULL, NULL},
     {"norm_t_tile", "rows of a quantising block", 4, 16, 1, NULL, NULL},
 };
 

@@ -16,7 +16,7 @@ enum {
     SLICE_STEPS = UK_CHUNK / 2,
     LINE_VALUES = 32, /* BF16 */
     MAX_SLICED_GROUPS = 4,
-    AHEAD_OF_ONE_GROUP = 4096, /* processors do not prefetch across a page by themselves: the next page, at least */
+    AHEAD_OF_ONE_GROUP = 8192, /* processors do not prefetch across a page by themselves: two pages */
     AHEAD_OF_GROUPS = 8192,    /* the slice after this one */
 };
 

@@ -4,18 +4,30 @@
 
 enum { LONG_SLICE_STEPS = 256 /* of a panel that many groups read: 32 KB */ };
 
-/* Some steps of m rows; the sums so far are in c, or are the corrections. */
-UK_INLINE void add_steps(const int m, int64_t n_steps, const char *a, int64_t a_step, const int8_t *panel, int64_t ahead,
-                         const int32_t *correction, int32_t *c, int64_t ldc)
+/* Some steps of a panel for one group. */
+typedef struct group_steps {
+    const char *a;
+    int64_t a_step; /* bytes */
+    const int8_t *panel;
+    int64_t n_steps, ahead;
+    const int32_t *from; /* the sums before these steps: rows from_ld apart; 0: all begin with the corrections */
+    int64_t from_ld;
+    int32_t *to; /* with these steps */
+    int64_t to_ld;
+} group_steps;
+
+UK_INLINE void add_steps(const int m, const group_steps *s)
 {
     __m512i left[UK_ROWS], right[UK_ROWS];
     UK_UNROLL
     for (int i = 0; i < m; i++) {
-        const int32_t *sums = correction != NULL ? correction : c + i * ldc;
-        left[i] = _mm512_loadu_si512(sums);
-        right[i] = _mm512_loadu_si512(sums + UK_PANEL / 2);
+        left[i] = _mm512_loadu_si512(s->from + i * s->from_ld);
+        right[i] = _mm512_loadu_si512(s->from + i * s->from_ld + UK_PANEL / 2);
     }
-    for (int64_t step = 0; step < n_steps; step++, panel += STEP_BYTES, a += a_step) {
+    const char *a = s->a;
+    const int8_t *panel = s->panel;
+    int64_t a_step = s->a_step, ahead = s->ahead;
+    for (int64_t step = s->n_steps; step > 0; step--, panel += STEP_BYTES, a += a_step) {
         request(panel, ahead);
         request(panel + STEP_BYTES / 2, ahead);
         __m512i w_left = _mm512_load_si512(panel), w_right = _mm512_load_si512(panel + STEP_BYTES / 2);
@@ -28,17 +40,16 @@ UK_INLINE void add_steps(const int m, int64_t n_steps, const char *a, int64_t a_
     }
     UK_UNROLL
     for (int i = 0; i < m; i++) {
-        _mm512_storeu_si512(c + i * ldc, left[i]);
-        _mm512_storeu_si512(c + i * ldc + UK_PANEL / 2, right[i]);
+        _mm512_storeu_si512(s->to + i * s->to_ld, left[i]);
+        _mm512_storeu_si512(s->to + i * s->to_ld + UK_PANEL / 2, right[i]);
     }
 }
 
-static void add_steps_of_rows(int64_t m, int64_t n_steps, const char *a, int64_t a_step, const int8_t *panel, int64_t ahead,
-                              const int32_t *correction, int32_t *c, int64_t ldc)
+static void add_steps_of_rows(int64_t m, const group_steps *s)
 {
-#define CASE(rows)                                                             \
-    case rows:                                                                 \
-        add_steps(rows, n_steps, a, a_step, panel, ahead, correction, c, ldc); \
+#define CASE(rows)          \
+    case rows:              \
+        add_steps(rows, s); \
         return;
     switch (m) {
         CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8)
@@ -46,17 +57,35 @@ static void add_steps_of_rows(int64_t m, int64_t n_steps, const char *a, int64_t
 #undef CASE
 }
 
+/* Between slices the sums of a few groups wait in a place of their own: rows of c may lie so far apart that they fall into the same
+ * set of a cache. Many groups take slices long enough for that not to matter. */
 void uk_avx512_gemm_i8(uk_acts a, int64_t k4, const int8_t *panel, const int32_t *correction, int32_t *c, int64_t ldc)
 {
+    _Alignas(64) int32_t waiting[MAX_SLICED_GROUPS * UK_ROWS * UK_PANEL];
     int64_t n_groups = (a.rows + UK_ROWS - 1) / UK_ROWS, a_step = 4 * a.group_rows, step = 0;
     int64_t slice = n_groups == 1 ? k4 : n_groups <= MAX_SLICED_GROUPS ? SLICE_STEPS : LONG_SLICE_STEPS;
+    bool waits = n_groups <= MAX_SLICED_GROUPS;
+    const int32_t *from = correction;
+    int64_t from_ld = 0;
     do {
         int64_t n = k4 - step < slice ? k4 - step : slice;
+        bool is_last = step + n == k4;
+        int32_t *to = waits && !is_last ? waiting : c;
+        int64_t to_ld = waits && !is_last ? UK_PANEL : ldc;
         for (int64_t g = 0; g < n_groups; g++) {
-            add_steps_of_rows(rows_of_group(&a, g), n, (const char *)a.data + g * a.group_bytes + step * a_step, a_step,
-                              panel + step * STEP_BYTES, ahead_of(g, n_groups), step == 0 ? correction : NULL,
-                              c + g * UK_ROWS * ldc, ldc);
+            group_steps s = {.a = (const char *)a.data + g * a.group_bytes + step * a_step,
+                             .a_step = a_step,
+                             .panel = panel + step * STEP_BYTES,
+                             .n_steps = n,
+                             .ahead = ahead_of(g, n_groups),
+                             .from = from + g * UK_ROWS * from_ld,
+                             .from_ld = from_ld,
+                             .to = to + g * UK_ROWS * to_ld,
+                             .to_ld = to_ld};
+            add_steps_of_rows(rows_of_group(&a, g), &s);
         }
+        from = to;
+        from_ld = to_ld;
         step += n;
     } while (step < k4);
 }
