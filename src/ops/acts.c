@@ -1,6 +1,6 @@
 #include "ops/acts.h"
 
-enum { TILE_COLS = 2048 /* of a block: some microseconds' work */ };
+enum { TILE_COLS = 2048 }; /* columns of a block; of narrower rows it takes more row groups: some microseconds' work */
 
 typedef struct acts_stage {
     const uk_table *uk;
@@ -32,10 +32,16 @@ typedef struct acts_tile {
     tile_range t, k;
 } acts_tile;
 
+/* Rows of a block. */
+static int64_t tile_rows(const acts_stage *s)
+{
+    return tile_max(TILE_COLS / s->x.cols, 1) * UK_ROWS;
+}
+
 static acts_tile tile_of(const acts_stage *s, int64_t block)
 {
     int64_t n_k = tile_count(s->x.cols, TILE_COLS);
-    return (acts_tile){tile_at(block / n_k, UK_ROWS, s->x.rows), tile_at(block % n_k, TILE_COLS, s->x.cols)};
+    return (acts_tile){tile_at(block / n_k, tile_rows(s), s->x.rows), tile_at(block % n_k, TILE_COLS, s->x.cols)};
 }
 
 static void describe(const void *arg, int64_t block, dsv4_describe *d)
@@ -47,17 +53,24 @@ static void describe(const void *arg, int64_t block, dsv4_describe *d)
     dsv4_costs(d, (dsv4_work){.vector_ops = (double)((tile.t.end - tile.t.begin) * (tile.k.end - tile.k.begin))});
 }
 
+static void tile_group(const acts_stage *s, int64_t t, tile_range k)
+{
+    int64_t rows = tile_min(s->x.rows - t, UK_ROWS), first = t * s->x.ld + k.begin;
+    void *dst = op_acts_group(&s->y, t, k.begin);
+    if (s->y.dtype == DSV4_BF16) {
+        s->uk->tile_bf16(rows, s->y.group_rows, k.end - k.begin, (const uint16_t *)s->x.data + first, s->x.ld, dst);
+    } else {
+        s->uk->tile_i8(rows, s->y.group_rows, k.end - k.begin, (const int8_t *)s->x.data + first, s->x.ld, dst);
+    }
+}
+
 static void run(const void *arg, int64_t block, void *scratch)
 {
     (void)scratch;
     const acts_stage *s = arg;
     acts_tile tile = tile_of(s, block);
-    int64_t rows = tile.t.end - tile.t.begin, cols = tile.k.end - tile.k.begin, first = tile.t.begin * s->x.ld + tile.k.begin;
-    void *dst = op_acts_group(&s->y, tile.t.begin, tile.k.begin);
-    if (s->y.dtype == DSV4_BF16) {
-        s->uk->tile_bf16(rows, s->y.group_rows, cols, (const uint16_t *)s->x.data + first, s->x.ld, dst);
-    } else {
-        s->uk->tile_i8(rows, s->y.group_rows, cols, (const int8_t *)s->x.data + first, s->x.ld, dst);
+    for (int64_t t = tile.t.begin; t < tile.t.end; t += UK_ROWS) {
+        tile_group(s, t, tile.k);
     }
 }
 
@@ -68,7 +81,7 @@ void op_acts_add_tile(const op_context *c, const char *stage, op_matrix x, op_ac
         return;
     }
     *s = (acts_stage){c->uk, x, y};
-    int64_t n_blocks = tile_count(x.rows, UK_ROWS) * tile_count(x.cols, TILE_COLS);
+    int64_t n_blocks = tile_count(x.rows, tile_rows(s)) * tile_count(x.cols, TILE_COLS);
     dsv4_graph_stage(c->g, &(dsv4_stage_desc){stage, n_blocks, run, describe, s, 0, DSV4_VECTOR});
 }
 

@@ -204,7 +204,7 @@ static void add_indexer(layer *l)
                                 .key_tile = c->tile[ATTENTION_INDEX_KEY_TILE],
                                 .key_parts = c->tile[ATTENTION_INDEX_PARTS],
                                 .proj_t_tile = c->tile[ATTENTION_T_TILE],
-                                .proj_n_tile = c->tile[ATTENTION_Q_N_TILE]});
+                                .head_group = c->tile[ATTENTION_INDEX_HEADS]});
 }
 
 /* ---- keys and attention ---------------------------------------------------------------------------------------------------- */
@@ -358,10 +358,8 @@ static void add_qkv(layer *l)
                                               .qr = l->qr,
                                               .qr_scale = l->qr_scale,
                                               .tiles = {.low_rank = product_tiles(l),
-                                                        .q_n_tile = tile[ATTENTION_Q_N_TILE],
                                                         .norm_t_tile = tile[ATTENTION_NORM_T_TILE],
                                                         .norm_parts = tile[ATTENTION_NORM_PARTS],
-                                                        .head_t_tile = tile[ATTENTION_HEAD_T_TILE],
                                                         .head_group = tile[ATTENTION_HEAD_GROUP]}});
 }
 

@@ -6,12 +6,12 @@
  *           topk[t,:] = offset + the index_topk rows of largest score, descending, of equal ones the smaller row first
  * SHAPES    x bf16[T,D]  qr i8[T,QL]  qr_scale f32[T,1]  wq_b i8[QL,IH*ID]  wq_b_scale f32[IH*ID]  weights_proj bf16[D,IH]
  *           hadamard bf16[ID,ID]  cache bf16 or i8[rows,ID]  table i32[requests,pages]  n_visible i32[1,T]
- *           ->  score f32[T,columns]  topk i32[T,columns]; scratch acc i32[T,IH*ID], q bf16[T,IH*ID], turned f32[T*IH,ID],
+ *           ->  score f32[T,columns]  topk i32[T,columns]; scratch q bf16[T,IH*ID], turned f32[T*IH,ID],
  *           q_panels i8: per token its heads as the columns of a packed matrix, best i64[T, parts*index_topk]
- * STAGES    index.q_proj    [proj_t_tile x proj_n_tile]  qr, wq_b -> acc                   staged in INT32
- *           index.w_proj    [proj_t_tile x 32 x split]   x, weights_proj -> partial sums of w
- *           index.q_rope    [8 x 4 heads]                acc, scales, turns -> q           blocks share a tensor, no element
- *           index.hadamard  [64 x proj_n_tile]           q as [T*IH, ID], hadamard -> turned
+ * STAGES    index.w_proj    [proj_t_tile x 32 x split]   x, weights_proj -> partial sums of w
+ *           index.q_proj    [proj_t_tile x head_group]   qr, wq_b, scales, turns -> q      blocks share a tensor, no element
+ *           index.q_tile    [rows]                       q as [T*IH, ID], as products take it
+ *           index.hadamard  [64]                         q, hadamard -> turned
  *           index.q_quant   [1]                          turned -> q_panels, qs
  *           index.score     [t_tile x part]              q_panels, qs, w, cache rows -> score, best
  *           index.topk      [1]                          best of all parts -> topk
@@ -47,8 +47,6 @@ void op_index_add(const op_context *c, const op_index *a)
     o->IH = c->dims.of[OP_IH];
     o->ID = c->dims.of[OP_ID];
     o->R = c->dims.of[OP_R];
-    op_weight wq_b = op_weight_pack(c, "wq_b", op_weight_of(&a->wq_b));
-    o->acc = op_project_i8(c, "index.q_proj", a->qr, wq_b, a->proj_t_tile, a->proj_n_tile);
     add_head_weights(c, o);
     index_add_query(c, o);
     index_add_score(c, o);

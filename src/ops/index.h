@@ -36,10 +36,10 @@ typedef struct op_index {
     op_matrix score;       /* FP32 [T, columns]: all scores, -FLT_MAX beyond the visible; no data: not wanted */
     op_matrix topk;        /* I32 [T, columns]: chosen rows + offset, -1 behind them; at most index_topk of a row are chosen */
     int64_t t_tile, key_tile, key_parts; /* tokens of a block; rows scored at a time; shares of the rows */
-    int64_t proj_t_tile, proj_n_tile;    /* rows and columns of a block of the products */
+    int64_t proj_t_tile, head_group;     /* rows of a block of the products; heads of a q_proj block */
 } op_index;
 
-/* Adds the stages: index.q_proj, .w_proj, .q_rope, .hadamard, .q_quant, .score (scores and keeps the best), .topk (merges).
+/* Adds the stages: index.w_proj, .q_proj, .q_tile, .hadamard, .q_quant, .score (scores and keeps the best), .topk (merges).
  * turn_rows, table, n_visible and offset are written by stages added before, or constant. */
 void op_index_add(const op_context *c, const op_index *a);
 

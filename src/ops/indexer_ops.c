@@ -67,11 +67,11 @@ static const op_tensor prefill_tensors[] = {
     ROW_OUT("topk_idxs", DSV4_I32, "T,IPR*BS", "chosen rows + W + T, then -1", RULE_TOPK(1e-4, 1.0 / 128)),
 };
 
-enum { T_TILE, N_TILE, INNER_N_TILE, INNER_K_SPLIT, SCORE_T_TILE, KEY_TILE, KEY_PARTS };
+enum { T_TILE, HEADS, INNER_N_TILE, INNER_K_SPLIT, SCORE_T_TILE, KEY_TILE, KEY_PARTS };
 
 static const op_tile tiles[] = {
     {"t_tile", "rows of a product block", 128, 64, 1, NULL, NULL},
-    {"n_tile", "columns of a q_proj block", 512, 128, UK_PANEL, NULL, NULL},
+    {"heads", "heads of a q_proj block", 4, 4, 1, NULL, NULL},
     {"inner_n_tile", "columns of a product block of the compressor", 32, 32, UK_PANEL, NULL, NULL},
     {"inner_k_split", "blocks that share the compressor's sum over D", 1, 1, 1, NULL, "D"},
     {"score_t_tile", "tokens of a score block", 8, 16, 1, NULL, NULL},
@@ -217,7 +217,7 @@ static op_index gather_index(const op_context *c, const op_index_plan *step)
                       .key_tile = c->tile[KEY_TILE],
                       .key_parts = c->tile[KEY_PARTS],
                       .proj_t_tile = c->tile[T_TILE],
-                      .proj_n_tile = c->tile[N_TILE]};
+                      .head_group = c->tile[HEADS]};
 }
 
 /* The step is checked first: its verdict also holds back the compressor, which writes state and cache. */

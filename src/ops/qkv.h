@@ -9,7 +9,7 @@
 /* Tile parameters, with the names of the operator's table. */
 typedef struct op_qkv_tiles {
     op_project_tiles low_rank; /* of qr_proj and kv_proj */
-    int64_t q_n_tile, norm_t_tile, norm_parts, head_t_tile, head_group;
+    int64_t norm_t_tile, norm_parts, head_group;
 } op_qkv_tiles;
 
 typedef struct op_qkv_args {
@@ -26,7 +26,7 @@ typedef struct op_qkv_args {
 /* Rules on dimensions that tables cannot say. */
 DSV4_MUST_CHECK dsv4_status op_qkv_check(const op_context *c, dsv4_error *err);
 
-/* Adds the stages qkv.qr_proj, .kv_proj, .qr_sum, .qr_norm, .qr_quant, .qr_tile, .q_proj, .q_head, .kv_head. Returns qr as products
+/* Adds the stages qkv.qr_proj, .kv_proj, .qr_sum, .qr_norm, .qr_quant, .qr_tile, .q_proj, .kv_head. Returns qr as products
  * take it. */
 op_acts op_qkv_add(const op_context *c, const op_qkv_args *a);
 

@@ -6,19 +6,20 @@
  *           inv(v) = 1/sqrt(sum v^2 / m + eps);  rotate turns the interleaved pairs of the last R elements
  * SHAPES    x bf16[T,D]  wq_a bf16[D,QL]  wkv bf16[D,hd]  wq_b i8[QL,H*hd]  wq_b_scale f32[H*hd]  gamma_cq bf16[QL]
  *           gamma_ckv bf16[hd]  rope_cos, rope_sin bf16[T,R]  ->  q bf16[T,H,hd]  kv bf16[T,hd]  qr i8[T,QL]  qr_scale f32[T,1]
- *           scratch a f32[T,QL], sums and amax f32[T, chunks of QL], acc i32[T, H*hd]
+ *           scratch a f32[T,QL], sums and amax f32[T, chunks of QL]
  * STAGES    qkv.qr_proj   [t_tile x n_tile x k_split]  x, wq_a -> partial sums of a
  *           qkv.kv_proj   [t_tile x n_tile x k_split]  x, wkv -> partial sums of kv
  *           qkv.qr_sum    [norm_t_tile x part]         partial sums -> a, sums       split-K reduced in order, squares summed
  *           qkv.qr_norm   [norm_t_tile x part]         a, sums, gamma_cq -> a, amax  norm and amax in one pass
  *           qkv.qr_quant  [norm_t_tile x part]         a, amax -> qr, qr_scale
- *           qkv.q_proj    [t_tile x q_n_tile]          qr, wq_b -> acc               staged in INT32: its tile is not q_head's
- *           qkv.q_head    [head_t_tile x head_group]   acc, scales, rope -> q        dequantised, normalised, rotated in one pass
+ *           qkv.q_proj    [t_tile x head_group]        qr, wq_b, scales, rope -> q   multiplied; dequantised, normalised, rotated
+ *                                                                                     while the INT32 sums are near (ops/heads.h)
  *           qkv.kv_head   [norm_t_tile]                partial sums, gamma_ckv, rope -> kv
- *           Blocks wait for blocks: q_proj starts on rows that are quantised while others are not, a head once its columns are.
+ *           Blocks wait for blocks: q_proj starts on rows that are quantised while others are not.
  * NUMERICS  f32; products and squares summed in chunks of 512 (ops/chunk.h), so no tile changes a bit; INT8 product exact; rounded
  *           to bf16 once, last. */
 #include "ops/chunk.h"
+#include "ops/heads.h"
 #include "ops/qkv.h"
 #include "ops/rms.h"
 #include "ops/table.h"
@@ -39,31 +40,29 @@ static const op_tensor tensors[] = {
     ROW_OUT("qr_scale", DSV4_F32, "T,1", "its scale per token", RULE_SCALE),
 };
 
-enum { T_TILE, N_TILE, K_SPLIT, Q_N_TILE, NORM_T_TILE, NORM_PARTS, HEAD_T_TILE, HEAD_GROUP };
+enum { T_TILE, N_TILE, K_SPLIT, NORM_T_TILE, NORM_PARTS, HEAD_GROUP };
 
 static const op_tile tiles[] = {
     {"t_tile", "rows of a product block", 128, 64, 1, NULL, NULL},
     {"n_tile", "columns of a qr_proj or kv_proj block", 32, 64, UK_PANEL, NULL, NULL},
     {"k_split", "blocks that share the sum over D", 1, 1, 1, NULL, "D"},
-    {"q_n_tile", "columns of a q_proj block", 512, 128, UK_PANEL, NULL, NULL},
     {"norm_t_tile", "rows of a normalising block", 4, 16, 1, NULL, NULL},
     {"norm_parts", "parts of a low-rank row that are normalised by different blocks", 2, 2, 1, NULL, "QL"},
-    {"head_t_tile", "rows of a q_head block", 8, 16, 1, NULL, NULL},
-    {"head_group", "heads of a q_head block", 2, 2, 1, "H", NULL},
+    {"head_group", "heads of a q_proj block", 1, 1, 1, "H", NULL},
 };
 
 typedef struct qkv {
     const uk_table *uk;
-    op_matrix q, kv, qr, qr_scale;        /* outputs */
-    op_matrix q_scale, gamma_q, gamma_kv; /* inputs besides x and the weights */
+    op_matrix kv, qr, qr_scale;  /* outputs besides q */
+    op_matrix gamma_q, gamma_kv; /* inputs besides x, the weights and their scale */
     op_turns turns;
     op_matrix turn_rows;
-    op_product qr_sums, kv_sums, acc;
+    op_product qr_sums, kv_sums;
     op_matrix a, sums, amax;
     op_part_grid a_grid;
-    int64_t H, hd, R;
+    int64_t hd, R;
     float eps;
-    int64_t norm_t_tile, head_t_tile, head_group;
+    int64_t norm_t_tile;
 } qkv;
 
 /* ---- low-rank q: sum, normalise, quantise ---------------------------------------------------------------------------------- */
@@ -146,47 +145,7 @@ static void run_qr_quant(const void *arg, int64_t block, void *scratch)
     }
 }
 
-/* ---- heads --------------------------------------------------------------------------------------------------------------- */
-
-typedef struct head_tile {
-    tile_range t, head;
-} head_tile;
-
-static head_tile heads_of(const qkv *o, int64_t block)
-{
-    int64_t n_t = tile_count(o->qr.rows, o->head_t_tile);
-    return (head_tile){tile_at(block % n_t, o->head_t_tile, o->qr.rows), tile_at(block / n_t, o->head_group, o->H)};
-}
-
-static void describe_q_head(const void *arg, int64_t block, dsv4_describe *d)
-{
-    const qkv *o = arg;
-    head_tile tile = heads_of(o, block);
-    int64_t begin = tile.head.begin * o->hd, end = tile.head.end * o->hd;
-    dsv4_reads(d, o->acc.sums.view, tile.t.begin, tile.t.end, begin, end);
-    dsv4_reads(d, o->qr_scale.view, tile.t.begin, tile.t.end, 0, 1);
-    dsv4_reads(d, o->q_scale.view, 0, 1, begin, end);
-    op_turns_reads_by(d, &o->turns, &o->turn_rows, tile.t.begin, tile.t.end, o->R);
-    dsv4_writes(d, o->q.view, tile.t.begin, tile.t.end, begin, end);
-    dsv4_costs(d, (dsv4_work){.vector_ops = 6.0 * (double)((tile.t.end - tile.t.begin) * (end - begin))});
-}
-
-static void run_q_head(const void *arg, int64_t block, void *scratch)
-{
-    const qkv *o = arg;
-    head_tile tile = heads_of(o, block);
-    float *turn = scratch, *row = turn + o->R;
-    for (int64_t t = tile.t.begin; t < tile.t.end; t++) {
-        const int32_t *acc = (const int32_t *)o->acc.sums.data + t * o->acc.sums.cols;
-        op_turns_load(o->uk, &o->turns, op_turns_row(&o->turn_rows, t), o->R, turn);
-        for (int64_t col = tile.head.begin * o->hd; col < tile.head.end * o->hd; col += o->hd) {
-            o->uk->dequant_i32(o->hd, acc + col, *op_matrix_f32(&o->qr_scale, t, 0), op_matrix_f32(&o->q_scale, 0, col), row);
-            o->uk->scale(o->hd, row, op_row_inverse_rms(o->uk, row, o->hd, o->eps), row);
-            op_turn_row(o->uk, turn, o->R, o->hd, row);
-            o->uk->narrow_bf16(o->hd, row, (uint16_t *)o->q.data + t * o->q.cols + col);
-        }
-    }
-}
+/* ---- the key/value row --------------------------------------------------------------------------------------------------------------- */
 
 static void describe_kv_head(const void *arg, int64_t block, dsv4_describe *d)
 {
@@ -233,23 +192,18 @@ static void init(qkv *o, const op_context *c, const op_qkv_args *a)
 {
     int64_t T = a->x.rows, QL = a->qr.cols, chunks = op_chunks(QL);
     *o = (qkv){.uk = c->uk,
-               .q = a->q,
                .kv = a->kv,
                .qr = a->qr,
                .qr_scale = a->qr_scale,
-               .q_scale = a->wq_b_scale,
                .gamma_q = a->gamma_cq,
                .gamma_kv = a->gamma_ckv,
                .turns = a->turns,
                .turn_rows = a->turn_rows,
                .a_grid = {T, QL, a->tiles.norm_t_tile, a->tiles.norm_parts},
-               .H = c->dims.of[OP_H],
                .hd = c->dims.of[OP_hd],
                .R = c->dims.of[OP_R],
                .eps = (float)c->config->rms_norm_eps,
-               .norm_t_tile = a->tiles.norm_t_tile,
-               .head_t_tile = a->tiles.head_t_tile,
-               .head_group = a->tiles.head_group};
+               .norm_t_tile = a->tiles.norm_t_tile};
     o->a = op_matrix_new(c, "qkv.a", T, QL, DSV4_F32);
     o->sums = op_matrix_new(c, "qkv.sums", T, chunks, DSV4_F32);
     o->amax = op_matrix_new(c, "qkv.amax", T, chunks, DSV4_F32);
@@ -265,7 +219,6 @@ op_acts op_qkv_add(const op_context *c, const op_qkv_args *a)
     op_weight wq_a = op_weight_pack(c, "wq_a", op_weight_of(&a->wq_a)), wkv = op_weight_pack(c, "wkv", op_weight_of(&a->wkv));
     op_weight wq_b = op_weight_pack(c, "wq_b", op_weight_of(&a->wq_b));
     int64_t T = a->x.rows, norm_blocks = op_part_blocks(&o->a_grid), kv_blocks = tile_count(T, o->norm_t_tile);
-    int64_t head_blocks = tile_count(T, o->head_t_tile) * tile_count(o->H, o->head_group);
     size_t row_bytes = (size_t)(o->R + o->hd) * sizeof(float);
 
     o->qr_sums = op_project_bf16(c, "qkv.qr_proj", a->x, wq_a, a->tiles.low_rank);
@@ -274,8 +227,19 @@ op_acts op_qkv_add(const op_context *c, const op_qkv_args *a)
     dsv4_graph_stage(c->g, &(dsv4_stage_desc){"qkv.qr_norm", norm_blocks, run_qr_norm, describe_qr_norm, o, 0, DSV4_VECTOR});
     dsv4_graph_stage(c->g, &(dsv4_stage_desc){"qkv.qr_quant", norm_blocks, run_qr_quant, describe_qr_quant, o, 0, DSV4_VECTOR});
     op_acts qr = op_acts_tile(c, "qkv.qr_tile", o->qr, DSV4_I8);
-    o->acc = op_project_i8(c, "qkv.q_proj", qr, wq_b, a->tiles.low_rank.t_tile, a->tiles.q_n_tile);
-    dsv4_graph_stage(c->g, &(dsv4_stage_desc){"qkv.q_head", head_blocks, run_q_head, describe_q_head, o, row_bytes, DSV4_VECTOR});
+    op_heads_add(c, "qkv.q_proj",
+                 &(op_heads){.x = qr,
+                             .w = wq_b,
+                             .row_scale = o->qr_scale,
+                             .col_scale = a->wq_b_scale,
+                             .turns = a->turns,
+                             .turn_rows = a->turn_rows,
+                             .normalises = true,
+                             .eps = o->eps,
+                             .y = a->q,
+                             .n_heads = c->dims.of[OP_H],
+                             .t_tile = a->tiles.low_rank.t_tile,
+                             .head_group = a->tiles.head_group});
     dsv4_graph_stage(c->g, &(dsv4_stage_desc){"qkv.kv_head", kv_blocks, run_kv_head, describe_kv_head, o, row_bytes, DSV4_VECTOR});
     return qr;
 }
@@ -295,10 +259,8 @@ static void build(const op_context *c)
                                  .qr = op_matrix_named(c, "qr", 1),
                                  .qr_scale = op_matrix_named(c, "qr_scale", 1),
                                  .tiles = {.low_rank = {c->tile[T_TILE], c->tile[N_TILE], c->tile[K_SPLIT]},
-                                           .q_n_tile = c->tile[Q_N_TILE],
                                            .norm_t_tile = c->tile[NORM_T_TILE],
                                            .norm_parts = c->tile[NORM_PARTS],
-                                           .head_t_tile = c->tile[HEAD_T_TILE],
                                            .head_group = c->tile[HEAD_GROUP]}});
 }
 

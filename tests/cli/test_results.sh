@@ -73,7 +73,7 @@ has_json out null files 0 outputs 0 worst
 accepts run qkv_proj_rope --preset tiny --threads 2 --trace trace.json
 prints '^  trace trace\.json '
 has_json trace.json M traceEvents 0 ph
-for stage in qr_proj q_head; do
+for stage in qr_proj kv_head; do
     holds "the trace has $stage" grep -q "\"name\":\"[a-z_]*\.$stage\"" trace.json
 done
 n_blocks=$(sed -nE 's/.*, blocks ([0-9]+), edges.*/\1/p' out)

@@ -51,8 +51,8 @@ for deps in block stage tensor; do
 done
 same --verify
 same --mode prefill --batch 4
-same --set t_tile=1 --set n_tile=32 --set q_n_tile=96
-same --set t_tile=7 --set norm_t_tile=3 --set head_t_tile=1 --set head_group=8
+same --set t_tile=1 --set n_tile=32 --set k_split=1
+same --set t_tile=7 --set norm_t_tile=3 --set head_group=8
 for isa in scalar avx2 avx2vnni avx512 avx512bf16; do
     command="dsv4 run rmsnorm on $isa"
     if DSV4_ISA=$isa "$program" run rmsnorm --preset tiny >out 2>err; then

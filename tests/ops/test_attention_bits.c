@@ -155,20 +155,20 @@ static void test_instruction_sets(void **state)
 static void test_tiles(void **state)
 {
     static const char *const tilings[][17] = {
-        {"t_tile=1", "n_tile=32", "k_split=1", "q_n_tile=32", "norm_t_tile=1", "norm_parts=1", "d_parts=1", "head_t_tile=1",
-         "head_group=1", "core_heads=1", "key_blocks=1", "a_n_tile=32", "a_k_split=1", "b_n_tile=32", "index_t_tile=1",
+        {"t_tile=1", "n_tile=32", "k_split=1", "norm_t_tile=1", "norm_parts=1", "d_parts=1", "head_group=1", "core_heads=1",
+         "key_blocks=1", "a_n_tile=32", "a_k_split=1", "b_n_tile=32", "index_heads=1", "hc_split=1", "index_t_tile=1",
          "index_key_tile=1", "index_parts=1000"},
-        {"t_tile=3", "n_tile=96", "k_split=1", "q_n_tile=512", "norm_t_tile=7", "norm_parts=1", "d_parts=1", "head_t_tile=5",
-         "head_group=4", "core_heads=2", "key_blocks=2", "a_n_tile=64", "a_k_split=1", "b_n_tile=96", "index_t_tile=3",
+        {"t_tile=3", "n_tile=96", "k_split=1", "norm_t_tile=7", "norm_parts=1", "d_parts=1", "head_group=4", "core_heads=2",
+         "key_blocks=2", "a_n_tile=64", "a_k_split=1", "b_n_tile=96", "index_heads=3", "hc_split=1", "index_t_tile=3",
          "index_key_tile=5", "index_parts=3"},
-        {"t_tile=64", "n_tile=4096", "k_split=1", "q_n_tile=1024", "norm_t_tile=64", "norm_parts=1", "d_parts=1", "head_t_tile=64",
-         "head_group=2", "core_heads=4", "key_blocks=1000", "a_n_tile=512", "a_k_split=1", "b_n_tile=1024", "index_t_tile=64",
+        {"t_tile=64", "n_tile=4096", "k_split=1", "norm_t_tile=64", "norm_parts=1", "d_parts=1", "head_group=2", "core_heads=4",
+         "key_blocks=1000", "a_n_tile=512", "a_k_split=1", "b_n_tile=1024", "index_heads=64", "hc_split=1", "index_t_tile=64",
          "index_key_tile=4096", "index_parts=1"},
     };
     (void)state;
     for (size_t i = 0; i < N_LAYERS; i++) {
         for (size_t j = 0; j < sizeof tilings / sizeof *tilings; j++) {
-            check_run(i, (dsv4_op_options){.sets = tilings[j], .n_sets = 17}, DSV4_DEPS_BLOCK, pool, tilings[j][9]);
+            check_run(i, (dsv4_op_options){.sets = tilings[j], .n_sets = 17}, DSV4_DEPS_BLOCK, pool, tilings[j][8]);
         }
     }
 }

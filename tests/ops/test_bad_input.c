@@ -318,7 +318,7 @@ static void test_tile_names(void **state)
     REFUSE_TILE("rmsnorm", "t_tile2=4", DSV4_E_NOT_FOUND, "t_tile2");
     REFUSE_TILE("rmsnorm", "=4", DSV4_E_NOT_FOUND, "t_tile, norm_parts");
     REFUSE_TILE("rmsnorm", "n_tile=64", DSV4_E_NOT_FOUND, "n_tile");
-    REFUSE_TILE("qkv_proj_rope", "x=1", DSV4_E_NOT_FOUND, "n_tile, k_split, q_n_tile");
+    REFUSE_TILE("qkv_proj_rope", "x=1", DSV4_E_NOT_FOUND, "n_tile, k_split, norm_t_tile");
     REFUSE_TILE("rmsnorm", "t_tile", DSV4_E_USAGE, "t_tile", "NAME=VALUE");
     REFUSE_TILE("rmsnorm", "", DSV4_E_USAGE, "NAME=VALUE");
 }
@@ -350,7 +350,7 @@ static void test_tile_rules(void **state)
     (void)state;
     REFUSE_TILE(op, "n_tile=48", DSV4_E_VALUE, "n_tile=48", "multiple of 32");
     REFUSE_TILE(op, "n_tile=1", DSV4_E_VALUE, "n_tile=1", "multiple of 32");
-    REFUSE_TILE(op, "q_n_tile=33", DSV4_E_VALUE, "q_n_tile=33", "multiple of 32");
+    REFUSE_TILE(op, "n_tile=33", DSV4_E_VALUE, "n_tile=33", "multiple of 32");
     REFUSE_TILE(op, "head_group=4", DSV4_E_VALUE, "head_group=4", "6", "num_attention_heads");
     REFUSE_TILE(op, "head_group=12", DSV4_E_VALUE, "head_group=12", "6", "num_attention_heads");
     REFUSE_TILE(op, "k_split=4", DSV4_E_VALUE, "k_split=4", "at most 3");
@@ -362,7 +362,7 @@ static void test_tile_rules(void **state)
 static void test_tile_limits_are_accepted(void **state)
 {
     const char *const sets[] = {"t_tile=2147483647", "n_tile=2147483616",     "k_split=3", "norm_parts=3", "head_group=6",
-                                "head_t_tile=1",     "head_t_tile=2147483647"};
+                                "norm_t_tile=1",     "norm_t_tile=2147483647"};
     call c = make_call_of("qkv_proj_rope", model(1030, 1100, 6, 96, 10));
     dsv4_graph *g = dsv4_graph_create("limits");
     dsv4_error err = {0};
@@ -371,7 +371,7 @@ static void test_tile_limits_are_accepted(void **state)
     c.options.n_sets = sizeof sets / sizeof *sets;
     require_ok(dsv4_op_build(c.op, &c.config, &c.options, &c.io, g, &err), &err);
     require_ok(dsv4_graph_seal(g, DSV4_DEPS_BLOCK, &err), &err);
-    assert_int_equal(dsv4_graph_get_info(g).n_blocks, 1 + 3 + 3 + 3 * 3 + 1 + (576 + 511) / 512 + 1 + 1);
+    assert_int_equal(dsv4_graph_get_info(g).n_blocks, 1 + 3 + 3 + 3 * 3 + 1 + 1 + 1);
     dsv4_graph_destroy(g);
     dsv4_tensor_list_deinit(&c.io);
 }

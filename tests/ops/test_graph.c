@@ -107,8 +107,8 @@ static int64_t count_before(const dsv4_graph *g, const char *stage, int64_t bloc
 
 /* ---- waiting ------------------------------------------------------------------------------------------------------------ */
 
-static const char *const several_row_tiles[] = {"t_tile=8",      "n_tile=64",    "k_split=2",     "q_n_tile=128",
-                                                "norm_t_tile=4", "norm_parts=3", "head_t_tile=4", "head_group=2"};
+static const char *const several_row_tiles[] = {"t_tile=8",      "n_tile=64",    "k_split=2",
+                                                "norm_t_tile=4", "norm_parts=3", "head_group=2"};
 
 enum { N_SEVERAL = sizeof several_row_tiles / sizeof *several_row_tiles };
 
@@ -129,7 +129,6 @@ static void test_blocks_wait_for_blocks(void **state)
     assert_waits_for_what_it_reads(s.graph, "qkv.qr_quant", "qkv.qr_norm", "qkv.amax");
     assert_waits_for_what_it_reads(s.graph, "qkv.qr_tile", "qkv.qr_quant", "qr");
     assert_waits_for_what_it_reads(s.graph, "qkv.q_proj", "qkv.qr_tile", "qkv.qr_tile");
-    assert_waits_for_what_it_reads(s.graph, "qkv.q_head", "qkv.q_proj", "qkv.q_proj");
     for (int64_t b = 0; b < blocks_of(s.graph, "qkv.kv_head"); b++) {
         assert_int_equal(count_before(s.graph, "qkv.kv_head", b, "qkv.qr_proj"), 0);
         assert_true(count_before(s.graph, "qkv.kv_head", b, "qkv.kv_proj") > 0);
@@ -192,8 +191,7 @@ static void test_tiles_decide_the_blocks(void **state)
     assert_int_equal(blocks_of(s.graph, "qkv.qr_sum"), 8 * 3);
     assert_int_equal(blocks_of(s.graph, "qkv.qr_norm"), 8 * 3);
     assert_int_equal(blocks_of(s.graph, "qkv.qr_quant"), 8 * 3);
-    assert_int_equal(blocks_of(s.graph, "qkv.q_proj"), 4 * 3);
-    assert_int_equal(blocks_of(s.graph, "qkv.q_head"), 8 * 2);
+    assert_int_equal(blocks_of(s.graph, "qkv.q_proj"), 4 * 2);
     assert_int_equal(blocks_of(s.graph, "qkv.kv_head"), 8);
     sealed_deinit(&s);
     dsv4_tensor_list_deinit(&in);
@@ -239,7 +237,7 @@ static void test_counts_of_presets(void **state)
     static const struct {
         const char *op;
         int64_t max_edges, longest_path; /* of decode; prefill may have ten times as many edges */
-    } rows[] = {{"rmsnorm", 100, 2}, {"qkv_proj_rope", 5000, 8}, {"rope_tables", 0, 1}};
+    } rows[] = {{"rmsnorm", 100, 2}, {"qkv_proj_rope", 5000, 7}, {"rope_tables", 0, 1}};
     const dsv4_config flash = preset("flash");
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
