@@ -40,7 +40,7 @@ typedef struct dsv4_box {
 typedef struct dsv4_work {
     double flops_bf16; /* multiply and add counted as two, operands BF16 */
     double ops_i8;     /* likewise, operands INT8 */
-    double vector_ops; /* elementwise FP32 operations */
+    double vector_ops; /* FP32 operations, elementwise or in products: an addition, a multiplication, or both at once in an fma */
 } dsv4_work;
 
 typedef struct dsv4_describe dsv4_describe; /* receives the boxes and the work of one block */

@@ -151,7 +151,7 @@ static void describe_f32(const void *arg, int64_t block, dsv4_describe *d)
     project_tile tile = tile_of(p, block);
     dsv4_reads(d, p->x_rows.view, tile.t.begin, tile.t.end, tile.k.begin, tile.k.end);
     describe_operands(p, &tile, UK_PANEL * (int64_t)sizeof(float), d);
-    dsv4_costs(d, (dsv4_work){.flops_bf16 = multiply_adds(&tile)});
+    dsv4_costs(d, (dsv4_work){.vector_ops = multiply_adds(&tile) / 2});
 }
 
 /* One chunk of k for all rows and panels of the block; x is the chunk widened, [rows][chunk]. */

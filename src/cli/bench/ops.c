@@ -46,7 +46,7 @@ static dsv4_status time_rounds(suite *s, const bench_copies *c, dsv4_error *err)
 
 static const char *ceiling_text(bench_ceiling which)
 {
-    static const char *const texts[] = {"read", "int8", "bf16", "-"};
+    static const char *const texts[] = {"read", "int8", "bf16", "fp32", "-"};
     return texts[which];
 }
 

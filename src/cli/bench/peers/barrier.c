@@ -1,6 +1,5 @@
 #include "cli/bench/peers/barrier.h"
 
-#include <math.h>
 #include <omp.h>
 #include <stdlib.h>
 
@@ -53,35 +52,36 @@ static dsv4_status sum_work(const dsv4_graph *g, int32_t stage, dsv4_describe *d
         status = rt_describe_block(d, g, stage, b, err);
         work->flops_bf16 += d->work.flops_bf16;
         work->ops_i8 += d->work.ops_i8;
+        work->vector_ops += d->work.vector_ops;
     }
     return status;
 }
 
-/* From the bytes of the panels and the work: BF16 panels have 2 bytes a value, INT8 one, FP32 four. A product has a multiple of
- * n_tokens rows, which tells FP32 panels from BF16 ones of twice the depth. */
-static product_shape shape_of(const rt_view *weights, const dsv4_work *work, int64_t n_tokens)
+/* The work tells the type: INT8, BF16 or FP32 (declared as fma); the bytes of the panels the depth. */
+static product_shape shape_of(const rt_view *weights, const dsv4_work *work)
 {
     product_shape s = {.n = weights->rows * UK_PANEL, .weights = (const void *)(intptr_t)weights->address};
-    double columns = 2.0 * (double)s.n, ops = work->ops_i8 > 0 ? work->ops_i8 : work->flops_bf16;
+    double fmas = work->vector_ops;
     if (work->ops_i8 > 0) {
         s.types = PEER_DNNL_U8_S8;
         s.k = weights->cols / UK_PANEL;
-    } else {
+        fmas = work->ops_i8 / 2;
+    } else if (work->flops_bf16 > 0) {
         s.types = PEER_DNNL_BF16_BF16;
         s.k = weights->cols / (2 * UK_PANEL);
-        if (fmod(ops / (columns * (double)s.k), (double)n_tokens) != 0) {
-            s.types = PEER_DNNL_F32_F32;
-            s.k /= 2;
-        }
+        fmas = work->flops_bf16 / 2;
+    } else {
+        s.types = PEER_DNNL_F32_F32;
+        s.k = weights->cols / (4 * UK_PANEL);
     }
-    s.m = (int64_t)(ops / (columns * (double)s.k));
+    s.m = (int64_t)(fmas / ((double)s.n * (double)s.k));
     return s;
 }
 
 /* ---- opening ------------------------------------------------------------------------------------------------------------------ */
 
-static dsv4_status add_step(bench_barrier *b, const dsv4_graph *g, int32_t stage, int64_t n_tokens, const bench_view_use *uses,
-                            dsv4_describe *d, dsv4_error *err)
+static dsv4_status add_step(bench_barrier *b, const dsv4_graph *g, int32_t stage, const bench_view_use *uses, dsv4_describe *d,
+                            dsv4_error *err)
 {
     step *s = &b->steps[b->n_steps++];
     *s = (step){.stage = &g->stages.items[stage]};
@@ -93,7 +93,7 @@ static dsv4_status add_step(bench_barrier *b, const dsv4_graph *g, int32_t stage
     }
     status = sum_work(g, stage, d, &work, err);
     if (status == DSV4_OK) {
-        product_shape shape = shape_of(weights, &work, n_tokens);
+        product_shape shape = shape_of(weights, &work);
         status = peer_dnnl_create(shape.types, shape.m, shape.k, shape.n, shape.weights, 1, &s->product, err);
         b->n_products++;
         b->weight_bytes += (double)(weights->rows * weights->row_bytes);
@@ -112,7 +112,7 @@ static dsv4_status open_scratch(bench_barrier *b, size_t n_bytes, dsv4_error *er
     return has_memory ? DSV4_OK : dsv4_fail(err, DSV4_E_NO_MEMORY, "bench: no memory for the scratch of %d threads", b->n_threads);
 }
 
-static dsv4_status open_steps(bench_barrier *b, const dsv4_graph *g, int64_t n_tokens, dsv4_error *err)
+static dsv4_status open_steps(bench_barrier *b, const dsv4_graph *g, dsv4_error *err)
 {
     dsv4_describe d = {0};
     bench_view_use *uses = calloc((size_t)g->views.n + 1, sizeof *uses);
@@ -122,7 +122,7 @@ static dsv4_status open_steps(bench_barrier *b, const dsv4_graph *g, int64_t n_t
                              : bench_view_uses(g, uses, err);
     for (int32_t s = 0; s < g->stages.n && status == DSV4_OK; s++) {
         if (g->stages.items[s].run != NULL && g->stages.items[s].n_blocks > 0) {
-            status = add_step(b, g, s, n_tokens, uses, &d, err);
+            status = add_step(b, g, s, uses, &d, err);
         }
     }
     rt_describe_deinit(&d);
@@ -130,7 +130,7 @@ static dsv4_status open_steps(bench_barrier *b, const dsv4_graph *g, int64_t n_t
     return status;
 }
 
-dsv4_status bench_barrier_open(const dsv4_graph *g, int64_t n_tokens, int n_threads, bench_barrier **out, dsv4_error *err)
+dsv4_status bench_barrier_open(const dsv4_graph *g, int n_threads, bench_barrier **out, dsv4_error *err)
 {
     bench_barrier *b = calloc(1, sizeof *b);
     if (b == NULL) {
@@ -139,7 +139,7 @@ dsv4_status bench_barrier_open(const dsv4_graph *g, int64_t n_tokens, int n_thre
     b->n_threads = n_threads;
     dsv4_status status = open_scratch(b, g->scratch_bytes, err);
     if (status == DSV4_OK) {
-        status = open_steps(b, g, n_tokens, err);
+        status = open_steps(b, g, err);
     }
     if (status == DSV4_OK) {
         *out = b;

@@ -6,7 +6,7 @@
  * OpenMP loops, with weights of as many bytes in the layout that it prefers.
  *
  * The work is equal, or less for the peer: its products leave their sums in buffers of their own, and what our stage does to sums
- * in the same block (out.proj_b scales and adds them, signed activations are corrected by column sums) the peer does not do. So the
+ * in the same block (heads are scaled, normalised and rotated, out.proj_b scales and adds them, signed activations are corrected by column sums) the peer does not do. So the
  * stages behind a product go on with the sums of the last run of the graph itself. Activations of its products are constants: what
  * a product costs does not depend on them. */
 #ifndef CLI_BENCH_PEERS_BARRIER_H
@@ -16,10 +16,9 @@
 
 typedef struct bench_barrier bench_barrier;
 
-/* Of a sealed graph that has run at least once, of a call of n_tokens. For n_threads, whose team bench_peers_begin starts. The graph
+/* Of a sealed graph that has run at least once. For n_threads, whose team bench_peers_begin starts. The graph
  * must outlive it. The caller closes it (NULL allowed there). */
-DSV4_MUST_CHECK dsv4_status bench_barrier_open(const dsv4_graph *g, int64_t n_tokens, int n_threads, bench_barrier **out,
-                                               dsv4_error *err);
+DSV4_MUST_CHECK dsv4_status bench_barrier_open(const dsv4_graph *g, int n_threads, bench_barrier **out, dsv4_error *err);
 void bench_barrier_close(bench_barrier *b);
 
 /* Runs all stages once. One thread calls, while no pool runs. */

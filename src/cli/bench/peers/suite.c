@@ -35,14 +35,13 @@ static void run_barrier(void *state, int copy)
     bench_barrier_run(x->barriers[copy]);
 }
 
-static dsv4_status open_barriers(const peers_suite *s, match *x, const bench_call *call, dsv4_error *err)
+static dsv4_status open_barriers(const peers_suite *s, match *x, dsv4_error *err)
 {
     x->barriers = calloc((size_t)x->copies.n, sizeof(bench_barrier *));
     dsv4_status status = x->barriers == NULL ? dsv4_fail(err, DSV4_E_NO_MEMORY, "bench peers: no memory for peers")
                                              : peers_begin_team(s, err); /* it stores the weights */
     for (int i = 0; i < x->copies.n && status == DSV4_OK; i++) {
-        status = bench_barrier_open(x->copies.launch[i].graph, bench_call_tokens(call), dsv4_pool_n_threads(s->pool),
-                                    &x->barriers[i], err);
+        status = bench_barrier_open(x->copies.launch[i].graph, dsv4_pool_n_threads(s->pool), &x->barriers[i], err);
     }
     bench_peers_end();
     return status;
@@ -83,7 +82,7 @@ static dsv4_status measure_call(peers_suite *s, const bench_call *call, dsv4_err
     uint64_t checksum = 0;
     dsv4_status status = bench_copies_open(&x.copies, call, s->o, s->pool, err);
     if (status == DSV4_OK) {
-        status = open_barriers(s, &x, call, err);
+        status = open_barriers(s, &x, err);
     }
     if (status == DSV4_OK) { /* half a turn around apart: data that both use is as cold for either */
         peers_player players[] = {
