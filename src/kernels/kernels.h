@@ -116,6 +116,8 @@ typedef void uk_pack_fn(uk_source w, void *panel);
  * add         y[i] = y[i] + x[i]
  * quantize_i8 q[i] = rint(x[i]*sq), ties to even, saturated to -128..127; -128 where the product is NaN or not below 2^31
  *             (sq = 127/amax keeps the product below 127.5)
+ * q8_bf16     q = Q8 of BF16 values (SPEC 0.3): amax = max |x[i]|, NaNs passed over; sq = 1/max(amax, 1e-4f) * 127, the quotient
+ *             rounded first; q[i] as quantize_i8 makes it of x[i] and sq. Returns sq.
  * dequant_i32 y[i] = ((float)acc[i]*row_scale)*col_scale[i]
  * widen_bf16  y[i] = x[i], exact
  * narrow_bf16 y[i] = bf(x[i]), ties to even; a NaN keeps its sign and upper payload and becomes quiet
@@ -153,6 +155,7 @@ typedef void uk_pack_fn(uk_source w, void *panel);
     X(sum_parts, void, (int64_t n, int64_t n_parts, const float *x, int64_t stride, float *y))                      \
     X(add, void, (int64_t n, const float *x, float *y))                                                             \
     X(quantize_i8, void, (int64_t n, const float *x, float sq, int8_t *q))                                          \
+    X(q8_bf16, float, (int64_t n, const uint16_t *x, int8_t *q))                                                    \
     X(dequant_i32, void, (int64_t n, const int32_t *acc, float row_scale, const float *col_scale, float *y))        \
     X(widen_bf16, void, (int64_t n, const uint16_t *x, float *y))                                                   \
     X(narrow_bf16, void, (int64_t n, const float *x, uint16_t *y))                                                  \

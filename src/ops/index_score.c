@@ -2,7 +2,6 @@
 #include <float.h>
 
 #include "ops/index_stages.h"
-#include "ops/rms.h"
 #include "ops/topk.h"
 
 /* ---- the grid of blocks ------------------------------------------------------------------------------------------------------ */
@@ -93,7 +92,7 @@ static int64_t padded_heads(const index_stages *o)
 
 static size_t scratch_bytes(const index_stages *o)
 {
-    int64_t words = o->key_tile * (padded_heads(o) + 2) + o->t_tile * o->IH + o->ID;
+    int64_t words = o->key_tile * (padded_heads(o) + 2) + o->t_tile * o->IH;
     size_t list_bytes = sizeof(topk_list) + 2 * (size_t)o->topk * sizeof(uint64_t);
     return (size_t)o->t_tile * list_bytes + (size_t)words * sizeof(float) +
            (size_t)(tile_count(o->key_tile, UK_ROWS) * group_bytes(o) + UK_ROWS * o->ID);
@@ -110,8 +109,7 @@ static score_scratch lay_out(const index_stages *o, void *scratch)
     s.w = (float *)(s.acc + o->key_tile * padded_heads(o));
     s.scores = s.w + o->t_tile * o->IH;
     s.k_scale = s.scores + o->key_tile;
-    s.row = s.k_scale + o->key_tile;
-    s.keys = (char *)(s.row + o->ID);
+    s.keys = (char *)(s.k_scale + o->key_tile);
     s.q8 = (int8_t *)(s.keys + tile_count(o->key_tile, UK_ROWS) * group_bytes(o));
     return s;
 }
@@ -123,10 +121,7 @@ static void load_key(const index_stages *o, int64_t row, int64_t i, const score_
         memcpy(q8, (const int8_t *)o->a.cache.data + row * o->a.cache.ld, (size_t)o->ID);
         s->k_scale[i] = ((const float *)o->a.cache_scale.data)[row * o->a.cache_scale.ld];
     } else {
-        o->uk->widen_bf16(o->ID, (const uint16_t *)o->a.cache.data + row * o->a.cache.ld, s->row);
-        float multiplier = op_q8_multiplier(o->uk->amax(o->ID, s->row));
-        o->uk->quantize_i8(o->ID, s->row, multiplier, q8);
-        s->k_scale[i] = 1.0f / multiplier;
+        s->k_scale[i] = 1.0f / o->uk->q8_bf16(o->ID, (const uint16_t *)o->a.cache.data + row * o->a.cache.ld, q8);
     }
 }
 

@@ -227,6 +227,23 @@ static void bf16_conversions_are_nearest_even(void **state)
     }
 }
 
+static void q8_bf16_scales_by_the_largest(void **state)
+{
+    (void)state;
+    const uint16_t x[5] = {0x3f80, 0xc000, 0x3f00, 0x0000, 0x7fc0}; /* 1, -2, 0.5, 0, NaN */
+    const uint16_t tiny[1] = {0x3600};                              /* 2^-19, below 1e-4 */
+    int8_t q[5];
+    assert_true(ref->q8_bf16(5, x, q) == 1.0f / 2.0f * 127.0f);
+    assert_int_equal(q[0], 64); /* 63.5, to even */
+    assert_int_equal(q[1], -127);
+    assert_int_equal(q[2], 32); /* 31.75 */
+    assert_int_equal(q[3], 0);
+    assert_int_equal(q[4], -128);
+    assert_true(ref->q8_bf16(1, tiny, q) == 1.0f / 1e-4f * 127.0f);
+    assert_int_equal(q[0], 2); /* 2.42 */
+    assert_true(ref->q8_bf16(0, x, q) == 1.0f / 1e-4f * 127.0f);
+}
+
 static void weigh_rows_rounds_each_product_and_sum(void **state)
 {
     (void)state;
@@ -288,6 +305,7 @@ int main(void)
         cmocka_unit_test(quantize_rounds_ties_to_even_and_saturates),
         cmocka_unit_test(dequant_rounds_conversion_and_products),
         cmocka_unit_test(bf16_conversions_are_nearest_even),
+        cmocka_unit_test(q8_bf16_scales_by_the_largest),
         cmocka_unit_test(weigh_rows_rounds_each_product_and_sum),
         cmocka_unit_test(narrow_bf16_keeps_infinities_and_nans),
         cmocka_unit_test(rotate_turns_pairs),

@@ -171,6 +171,17 @@ static void check_quantize_i8(const uk_table *row, test_case *t)
     }
 }
 
+static void check_q8_bf16(const uk_table *row, test_case *t)
+{
+    while (next_case(t)) {
+        const uint16_t *x = input_bf16(0, t->n, t);
+        outputs q = place_outputs(t->n, sizeof(int8_t), t);
+        float sq = ref->q8_bf16(t->n, x, q.want);
+        expect_same_value(row->q8_bf16(t->n, x, q.got), sq, RETURNED, t);
+        expect_same_bytes(q, t);
+    }
+}
+
 static void check_dequant_i32(const uk_table *row, test_case *t)
 {
     while (next_case(t)) {

@@ -119,14 +119,33 @@ void uk_avx2_scale_cols(int64_t n, const float *x, const float *col_scale, float
     }
 }
 
+/* INT8 of the first min(n, 8) lanes. */
+static inline void store_quantized(int8_t *q, __m256 x, float sq, int64_t n)
+{
+    __m256i wide = _mm256_cvtps_epi32(_mm256_mul_ps(x, _mm256_set1_ps(sq)));
+    __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(wide), _mm256_extracti128_si256(wide, 1));
+    int64_t bytes = _mm_cvtsi128_si64(_mm_packs_epi16(words, words));
+    memcpy(q, &bytes, (size_t)min_step(n));
+}
+
 void uk_avx2_quantize_i8(int64_t n, const float *x, float sq, int8_t *q)
 {
     for (int64_t i = 0; i < n; i += AVX2_STEP) {
-        __m256i wide = _mm256_cvtps_epi32(_mm256_mul_ps(avx2_load_f32(x + i, n - i), _mm256_set1_ps(sq)));
-        __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(wide), _mm256_extracti128_si256(wide, 1));
-        int64_t bytes = _mm_cvtsi128_si64(_mm_packs_epi16(words, words));
-        memcpy(q + i, &bytes, (size_t)min_step(n - i));
+        store_quantized(q + i, avx2_load_f32(x + i, n - i), sq, n - i);
     }
+}
+
+float uk_avx2_q8_bf16(int64_t n, const uint16_t *x, int8_t *q)
+{
+    __m256 max = _mm256_set1_ps(1e-4f);
+    for (int64_t i = 0; i < n; i += AVX2_STEP) {
+        max = max_abs(load_bf16(x + i, n - i), max);
+    }
+    float sq = 1.0f / max_lanes(max) * 127.0f;
+    for (int64_t i = 0; i < n; i += AVX2_STEP) {
+        store_quantized(q + i, load_bf16(x + i, n - i), sq, n - i);
+    }
+    return sq;
 }
 
 void uk_avx2_dequant_i32(int64_t n, const int32_t *acc, float row_scale, const float *col_scale, float *y)

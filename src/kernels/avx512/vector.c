@@ -113,13 +113,32 @@ void uk_avx512_scale_cols(int64_t n, const float *x, const float *col_scale, flo
     }
 }
 
+/* INT8 of the lanes that mask names. */
+static inline void store_quantized(int8_t *q, __mmask16 mask, __m512 x, float sq)
+{
+    _mm_mask_storeu_epi8(q, mask, _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(x, _mm512_set1_ps(sq)))));
+}
+
 void uk_avx512_quantize_i8(int64_t n, const float *x, float sq, int8_t *q)
 {
     for (int64_t i = 0; i < n; i += AVX512_STEP) {
         __mmask16 mask = avx512_lanes(n - i);
-        __m512 product = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, x + i), _mm512_set1_ps(sq));
-        _mm_mask_storeu_epi8(q + i, mask, _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(product)));
+        store_quantized(q + i, mask, _mm512_maskz_loadu_ps(mask, x + i), sq);
     }
+}
+
+float uk_avx512_q8_bf16(int64_t n, const uint16_t *x, int8_t *q)
+{
+    __m512 max = _mm512_set1_ps(1e-4f);
+    for (int64_t i = 0; i < n; i += AVX512_STEP) {
+        max = max_abs(load_bf16(avx512_lanes(n - i), x + i), max);
+    }
+    float sq = 1.0f / _mm512_reduce_max_ps(max) * 127.0f;
+    for (int64_t i = 0; i < n; i += AVX512_STEP) {
+        __mmask16 mask = avx512_lanes(n - i);
+        store_quantized(q + i, mask, load_bf16(mask, x + i), sq);
+    }
+    return sq;
 }
 
 void uk_avx512_dequant_i32(int64_t n, const int32_t *acc, float row_scale, const float *col_scale, float *y)

@@ -66,6 +66,21 @@ void uk_scalar_quantize_i8(int64_t n, const float *x, float sq, int8_t *q)
     }
 }
 
+float uk_scalar_q8_bf16(int64_t n, const uint16_t *x, int8_t *q)
+{
+    float amax = 1e-4f;
+    for (int64_t i = 0; i < n; i++) {
+        float size = fabsf(num_f32_from_bf16(x[i]));
+        amax = size > amax ? size : amax;
+    }
+    float sq = 1.0f / amax * 127.0f;
+    for (int64_t i = 0; i < n; i++) {
+        float v = num_f32_from_bf16(x[i]);
+        uk_scalar_quantize_i8(1, &v, sq, &q[i]);
+    }
+    return sq;
+}
+
 void uk_scalar_dequant_i32(int64_t n, const int32_t *acc, float row_scale, const float *col_scale, float *y)
 {
     for (int64_t i = 0; i < n; i++) {
