@@ -67,6 +67,48 @@ static void run_i8(const family_product *p)
     p->uk->gemm_i8(p->x, tile_count(p->k, 4), p->panel, no_correction, p->y, p->ld);
 }
 
+/* ---- INT8 x FP4 ---------------------------------------------------------------------------------------------------------- */
+
+static int64_t panel_bytes_fp4(int64_t k)
+{
+    return tile_count(k, UK_BLOCK_FP4) * UK_BLOCK_BYTES_FP4;
+}
+
+static int64_t acts_bytes_fp4(const uk_table *uk, int64_t group_rows, int64_t k)
+{
+    (void)uk;
+    return uk_acts_bytes_fp4(group_rows, k);
+}
+
+static void tile_fp4(const uk_table *uk, int64_t rows, int64_t group_rows, int64_t k, const void *values, void *dst)
+{
+    uk->tile_fp4(rows, group_rows, k, values, k, dst);
+}
+
+static void run_fp4(const family_product *p)
+{
+    p->uk->gemm_fp4(p->x, tile_count(p->k, UK_BLOCK_FP4), p->panel, p->y, p->ld);
+}
+
+/* ---- BF16 x FP8 ---------------------------------------------------------------------------------------------------------- */
+
+enum { MAX_CHUNKS_FP8 = 64 };
+
+static int64_t panel_bytes_fp8(int64_t k)
+{
+    return tile_count(k, 2) * 2 * UK_PANEL;
+}
+
+/* All scales are 1. */
+static void run_fp8(const family_product *p)
+{
+    float scales[MAX_CHUNKS_FP8];
+    for (int64_t i = 0; i < tile_count(p->k, UK_CHUNK); i++) {
+        scales[i] = 1.0f;
+    }
+    p->uk->gemm_fp8(p->x, p->k, p->panel, scales, p->y, p->ld);
+}
+
 /* ---- the table ------------------------------------------------------------------------------------------------------------ */
 
 const family families[] = {
@@ -92,5 +134,27 @@ const family families[] = {
      .flash =
          {{1, 1024, 8192}, {1, 1024, 32768}, {1, 8192, 4096}, {8, 1024, 4096}, {1, 1024, FAMILY_CACHED}, {1, 8192, FAMILY_CACHED}},
      .tiny = {{1, 96, 40}, {2, 640, 64}, {1, 64, FAMILY_CACHED}}},
+    {.name = "fp4",
+     .peak = offsetof(bench_ceilings, ops_i8_s),
+     .keep = 0x3f3f, /* scales from 2^-63 to 1 */
+     .set = 0x4040,
+     .panel_bytes = panel_bytes_fp4,
+     .acts_bytes = acts_bytes_fp4,
+     .scratch_bytes = no_scratch,
+     .tile = tile_fp4,
+     .run = run_fp4,
+     .flash = {{1, 4096, 2048}, {8, 4096, 2048}, {8, 2048, 4096}, {1, 4096, FAMILY_CACHED}},
+     .tiny = {{1, 128, 40}, {2, 640, 64}, {1, 64, FAMILY_CACHED}}},
+    {.name = "fp8",
+     .peak = offsetof(bench_ceilings, flops_bf16_s),
+     .keep = 0x83f7, /* no NaN; BF16 sizes from 2^-7 to 2 */
+     .set = 0x3c00,
+     .panel_bytes = panel_bytes_fp8,
+     .acts_bytes = uk_acts_bytes_bf16,
+     .scratch_bytes = no_scratch,
+     .tile = tile_bf16,
+     .run = run_fp8,
+     .flash = {{1, 1024, 32768}, {1, 4096, 1024}, {1, 8192, 4096}, {1, 4096, FAMILY_CACHED}},
+     .tiny = {{1, 128, 40}, {2, 640, 64}, {1, 64, FAMILY_CACHED}}},
     {.name = NULL},
 };
