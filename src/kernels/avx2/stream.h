@@ -43,6 +43,21 @@ static inline int64_t groups_in_turn(int64_t n_groups)
     return n_groups <= MAX_SLICED_GROUPS ? n_groups : 1;
 }
 
+/* What a group requests while it takes a stretch of a panel: in the first step what lies `ahead` bytes behind the stretch's beginning,
+ * `pace` bytes more in each step. */
+typedef struct stream_share {
+    int64_t ahead, pace;
+} stream_share;
+
+/* One group pulls the panel itself. Several find it near: each has requested its share of what comes behind the stretch before, so
+ * that memory is busy all the time and no group waits. */
+static inline stream_share stream_share_of(int64_t g, int64_t n_groups, int64_t n_steps)
+{
+    int64_t pace = (STEP_BYTES + n_groups - 1) / n_groups;
+    return n_groups > 1 ? (stream_share){n_steps * STEP_BYTES + g * n_steps * pace, pace}
+                        : (stream_share){AHEAD_OF_ONE_GROUP, STEP_BYTES};
+}
+
 /* How far ahead group g requests the panel; those behind the first one find it near. */
 static inline int64_t ahead_of(int64_t g, int64_t n_groups)
 {

@@ -8,7 +8,7 @@ typedef struct group_chunk {
     const char *a;
     int64_t a_step; /* bytes */
     const char *panel;
-    int64_t n_steps, ahead;
+    int64_t n_steps, ahead, pace; /* ahead, pace: as in stream_share */
     bool first;
 } group_chunk;
 
@@ -27,10 +27,10 @@ UK_INLINE void add_chunk(const int m, const int64_t row_bytes, const group_chunk
         left[i] = right[i] = _mm512_setzero_ps();
     }
     const char *a = s->a, *panel = s->panel;
-    int64_t a_step = s->a_step, ahead = s->ahead;
-    for (int64_t step = s->n_steps; step > 0; step--, panel += STEP_BYTES, a += a_step) {
-        request(panel, ahead);
-        request(panel + STEP_BYTES / 2, ahead);
+    int64_t a_step = s->a_step, ahead = s->ahead, pace = s->pace;
+    for (int64_t step = s->n_steps; step > 0; step--, panel += STEP_BYTES, a += a_step, ahead += pace) {
+        request(s->panel, ahead);
+        request(s->panel, ahead + STEP_BYTES / 2);
         add_step(m, a, row_bytes, _mm512_load_si512(panel), _mm512_load_si512(panel + STEP_BYTES / 2), left, right);
     }
     UK_UNROLL
@@ -52,32 +52,32 @@ UK_INLINE void add_chunk_of_rows(int64_t m, const int64_t row_bytes, const group
 #undef CASE
 }
 
-/* Groups [first, end) take turns. */
-static inline void add_groups(const uk_acts *a, int64_t first, int64_t end, int64_t n_groups, int64_t n_steps,
-                              const uint16_t *panel, float *c, int64_t ldc)
+/* All k for group g of n_groups. */
+static inline void add_group(const uk_acts *a, int64_t g, int64_t n_groups, int64_t n_steps, const char *panel, float *c,
+                             int64_t ldc)
 {
+    const char *group = (const char *)a->data + g * a->group_bytes;
     int64_t a_step = 2 * ACT_BYTES * a->group_rows, step = 0;
+    stream_share share = stream_share_of(g, n_groups, n_steps);
     do {
-        int64_t n = n_steps - step < SLICE_STEPS ? n_steps - step : SLICE_STEPS;
-        for (int64_t g = first; g < end; g++) {
-            group_chunk s = {.a = (const char *)a->data + g * a->group_bytes + step * a_step,
-                             .a_step = a_step,
-                             .panel = (const char *)panel + step * STEP_BYTES,
-                             .n_steps = n,
-                             .ahead = ahead_of(g, n_groups),
-                             .first = step == 0};
-            add_chunk_of_rows(rows_of_group(a, g), 2 * ACT_BYTES, &s, c + g * UK_ROWS * ldc, ldc);
-        }
-        step += n;
+        group_chunk s = {.a = group + step * a_step,
+                         .a_step = a_step,
+                         .panel = panel + step * STEP_BYTES,
+                         .n_steps = n_steps - step < SLICE_STEPS ? n_steps - step : SLICE_STEPS,
+                         .ahead = share.ahead + step * (share.pace - STEP_BYTES),
+                         .pace = share.pace,
+                         .first = step == 0};
+        add_chunk_of_rows(rows_of_group(a, g), 2 * ACT_BYTES, &s, c + g * UK_ROWS * ldc, ldc);
+        step += SLICE_STEPS;
     } while (step < n_steps);
 }
 
 static inline void gemm_bf16(uk_acts a, int64_t k, const uint16_t *panel, float *c, int64_t ldc)
 {
-    int64_t n_groups = (a.rows + UK_ROWS - 1) / UK_ROWS, in_turn = groups_in_turn(n_groups);
+    int64_t n_groups = (a.rows + UK_ROWS - 1) / UK_ROWS;
     uint32_t mode = avx2_flush_denormals();
-    for (int64_t g = 0; g < n_groups; g += in_turn) {
-        add_groups(&a, g, g + in_turn, n_groups, (k + 1) / 2, panel, c, ldc);
+    for (int64_t g = 0; g < n_groups; g++) {
+        add_group(&a, g, n_groups, (k + 1) / 2, (const char *)panel, c, ldc);
     }
     _mm_setcsr(mode);
 }
@@ -115,6 +115,7 @@ static inline void gemm_keys(int64_t n, int64_t k, const uint16_t *const *keys, 
                                  .panel = (const char *)panels + p * panel_bytes + first / 2 * STEP_BYTES,
                                  .n_steps = (values + 1) / 2,
                                  .ahead = SLICE_STEPS * STEP_BYTES,
+                                 .pace = STEP_BYTES,
                                  .first = first == 0};
                 add_chunk_of_rows(m, KEY_BYTES, &s, c + i * ldc + p * UK_PANEL, ldc);
             }
