@@ -13,7 +13,7 @@ case "${1-}" in
     ;;
 esac
 
-# A product a line, a number of rows a column: share of the bound.
+# A product a line, a number of rows a column: share of the bound. Then operators and layers, a number of tokens a column.
 table() { # file.csv
     awk -F, -v svg="${1%.csv}.svg" '
         /^# / { split($0, pair, ": "); about[substr(pair[1], 3)] = pair[2]; next }
@@ -29,6 +29,14 @@ table() { # file.csv
             if (!(m in seen_m)) { seen_m[m] = 1; rows[++n_rows] = m }
             share[product, m] = sprintf("%.0f %%", 100 * $col["of_bound"])
         }
+        $1 == "ops" || $1 == "layer" {
+            form = $col["shape"]; t = $col["rows"]
+            sub(/^(decode|prefill) ?/, "", form)
+            call = ($1 == "layer" ? "layer" : $2) " " form
+            if (!(call in seen_call)) { seen_call[call] = 1; calls[++n_calls] = call }
+            if (!(t in seen_t)) { seen_t[t] = 1; tokens[++n_tokens] = t }
+            reached[call, t] = sprintf("%.0f %% (%.1f %%)", 100 * $col["of_bound"], 100 * $col["idle"])
+        }
         END {
             printf "%s, %d threads, `%s`: ceilings %.1f GB/s read, %.0f GOP/s INT8, %.0f GFLOP/s BF16 ", about["cpu"],
                 about["threads"], by, ceiling["read"], ceiling["i8"], ceiling["bf16"]
@@ -42,6 +50,16 @@ table() { # file.csv
                 gsub(/x/, " x ", products[i]); line = products[i]; gsub(/ x /, "x", line)
                 printf "| %s |", products[i]
                 for (j = 1; j <= n_rows; j++) printf " %s |", share[line, rows[j]]
+                printf "\n"
+            }
+            printf "\n| of the bound (idle) | T = "
+            for (j = 1; j <= n_tokens; j++) printf "%s%d", (j > 1 ? " | " : ""), tokens[j]
+            printf " |\n|---|"
+            for (j = 1; j <= n_tokens; j++) printf "--:|"
+            printf "\n"
+            for (i = 1; i <= n_calls; i++) {
+                printf "| %s |", calls[i]
+                for (j = 1; j <= n_tokens; j++) printf " %s |", reached[calls[i], tokens[j]]
                 printf "\n"
             }
         }' "$1"
