@@ -9,8 +9,8 @@ typedef struct group_steps {
     const char *a;
     int64_t a_step; /* bytes */
     const int8_t *panel;
-    int64_t n_steps, ahead;
-    const int32_t *from; /* the sums before these steps: rows from_ld apart; 0: all begin with the corrections */
+    int64_t n_steps, ahead, pace; /* ahead, pace: as in stream_share */
+    const int32_t *from;          /* the sums before these steps: rows from_ld apart; 0: all begin with the corrections */
     int64_t from_ld;
     int32_t *to; /* with these steps */
     int64_t to_ld;
@@ -26,10 +26,10 @@ UK_INLINE void add_steps(const int m, const group_steps *s)
     }
     const char *a = s->a;
     const int8_t *panel = s->panel;
-    int64_t a_step = s->a_step, ahead = s->ahead;
-    for (int64_t step = s->n_steps; step > 0; step--, panel += STEP_BYTES, a += a_step) {
-        request(panel, ahead);
-        request(panel + STEP_BYTES / 2, ahead);
+    int64_t a_step = s->a_step, ahead = s->ahead, pace = s->pace;
+    for (int64_t step = s->n_steps; step > 0; step--, panel += STEP_BYTES, a += a_step, ahead += pace) {
+        request(s->panel, ahead);
+        request(s->panel, ahead + STEP_BYTES / 2);
         __m512i w_left = _mm512_load_si512(panel), w_right = _mm512_load_si512(panel + STEP_BYTES / 2);
         UK_UNROLL
         for (int i = 0; i < m; i++) {
@@ -57,35 +57,28 @@ static void add_steps_of_rows(int64_t m, const group_steps *s)
 #undef CASE
 }
 
-/* Between slices the sums of a few groups wait in a place of their own: rows of c may lie so far apart that they fall into the same
- * set of a cache. Many groups take slices long enough for that not to matter. */
+/* Several groups take the panel in slices that stay near for all of them. */
 void uk_avx512_gemm_i8(uk_acts a, int64_t k4, const int8_t *panel, const int32_t *correction, int32_t *c, int64_t ldc)
 {
-    _Alignas(64) int32_t waiting[MAX_SLICED_GROUPS * UK_ROWS * UK_PANEL];
     int64_t n_groups = (a.rows + UK_ROWS - 1) / UK_ROWS, a_step = 4 * a.group_rows, step = 0;
-    int64_t slice = n_groups == 1 ? k4 : n_groups <= MAX_SLICED_GROUPS ? SLICE_STEPS : LONG_SLICE_STEPS;
-    bool waits = n_groups <= MAX_SLICED_GROUPS;
-    const int32_t *from = correction;
-    int64_t from_ld = 0;
+    int64_t slice = n_groups == 1 ? k4 : LONG_SLICE_STEPS;
     do {
         int64_t n = k4 - step < slice ? k4 - step : slice;
-        bool is_last = step + n == k4;
-        int32_t *to = waits && !is_last ? waiting : c;
-        int64_t to_ld = waits && !is_last ? UK_PANEL : ldc;
         for (int64_t g = 0; g < n_groups; g++) {
+            int32_t *sums = c + g * UK_ROWS * ldc;
+            stream_share share = stream_share_of(g, n_groups, n);
             group_steps s = {.a = (const char *)a.data + g * a.group_bytes + step * a_step,
                              .a_step = a_step,
                              .panel = panel + step * STEP_BYTES,
                              .n_steps = n,
-                             .ahead = ahead_of(g, n_groups),
-                             .from = from + g * UK_ROWS * from_ld,
-                             .from_ld = from_ld,
-                             .to = to + g * UK_ROWS * to_ld,
-                             .to_ld = to_ld};
+                             .ahead = share.ahead,
+                             .pace = share.pace,
+                             .from = step == 0 ? correction : sums,
+                             .from_ld = step == 0 ? 0 : ldc,
+                             .to = sums,
+                             .to_ld = ldc};
             add_steps_of_rows(rows_of_group(&a, g), &s);
         }
-        from = to;
-        from_ld = to_ld;
         step += n;
     } while (step < k4);
 }
