@@ -1,8 +1,9 @@
 /* kernels/avx2/stream.h - how the products pull a panel through the caches, whatever the width of their registers.
  *
- * The first group of a panel pulls the weights from memory and asks for those that come AHEAD bytes later; the groups behind it find
- * them in the L1 cache, if they follow soon. So a few groups advance together in slices of 8 KB of the panel, and their sums wait in
- * memory meanwhile; many groups take the panel one by one, since what one of them reads is little beside its arithmetic. Measured in
+ * A group alone pulls the weights from memory and requests those that come AHEAD bytes later. Several groups take a stretch that stays
+ * near one after the other, and each requests its share of the stretch behind it (stream_share): what one of them asks for is little
+ * beside its arithmetic, so that none waits. Where the requests are the first group's (ahead_of, groups_in_turn), a few groups advance
+ * together in slices of 8 KB, and their sums wait in memory meanwhile; many take the panel one by one. Measured in
  * docs/PERFORMANCE.md. */
 #ifndef KERNELS_AVX2_STREAM_H
 #define KERNELS_AVX2_STREAM_H
@@ -49,8 +50,7 @@ typedef struct stream_share {
     int64_t ahead, pace;
 } stream_share;
 
-/* One group pulls the panel itself. Several find it near: each has requested its share of what comes behind the stretch before, so
- * that memory is busy all the time and no group waits. */
+/* That of group g, where a stretch has n_steps; the shares of all groups are the stretch behind it. */
 static inline stream_share stream_share_of(int64_t g, int64_t n_groups, int64_t n_steps)
 {
     int64_t pace = (STEP_BYTES + n_groups - 1) / n_groups;
