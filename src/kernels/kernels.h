@@ -105,7 +105,8 @@ typedef void uk_pack_fn(uk_source w, void *panel);
  * exp         y[i] = EXP(x[i]); NaN where x is; y may be x
  * add_scaled  y[i] = y[i] + a*x[i], the product rounded
  * weigh_rows  y[i] = bf(x[0][i]*a[0] + x[1][i]*a[1] + ...), r < n_rows ascending, n_rows >= 1; products and sums are rounded
- * blend       y[i] = a*y[i] + b*x[i], each product rounded
+ * blend       y[r][i] = a[r]*y[r][i] + b[r]*x[r][i], r < n_rows, i < UK_PANEL, each product rounded; rows follow each other
+ * divide      y[r*ldy + i] = x[r][i] / d[r], r < n_rows, i < UK_PANEL; rows of x follow each other
  * add_dequant y[i] = y[i] + (float)acc[i]*scale, the product rounded
  * scale_cols  y[i] = x[i]*col_scale[i]; y may be x
  * sum_squares lane sum of x[i]*x[i] (each square rounded)
@@ -145,7 +146,8 @@ typedef void uk_pack_fn(uk_source w, void *panel);
     X(exp, void, (int64_t n, const float *x, float *y))                                                             \
     X(add_scaled, void, (int64_t n, float a, const float *x, float *y))                                             \
     X(weigh_rows, void, (int64_t n, int64_t n_rows, const uint16_t *const *x, const float *a, uint16_t *y))         \
-    X(blend, void, (int64_t n, float a, float b, const float *x, float *y))                                         \
+    X(blend, void, (int64_t n_rows, const float *a, const float *b, const float *x, float *y))                      \
+    X(divide, void, (int64_t n_rows, const float *d, const float *x, float *y, int64_t ldy))                        \
     X(add_dequant, void, (int64_t n, const int32_t *acc, float scale, float *y))                                    \
     X(scale_cols, void, (int64_t n, const float *x, const float *col_scale, float *y))                              \
     X(sum_squares, float, (int64_t n, const float *x))                                                              \

@@ -7,6 +7,7 @@
  *           A block without keys takes no part in the merge: l_i = o_i = 0 and an m_i far below would leave m, l and o alone.
  * SHAPES    q bf16[T,H*hd]  keys i32[T,slots]  ring, overlay, compressed bf16[rows,hd]  sink f32[1,H]  ->  o bf16[T,H*hd]
  *           scratch m, l f32[T*partials,2*H], o_i f32[T*partials,H*ld], where several blocks share a list
+ *           o and o_i of a head group are panels, [hd/UK_PANEL][heads][UK_PANEL]: what a product adds to lies together
  * STAGES    attn.core   [1 x head_group x key_blocks]  q, keys, cache rows -> o, or m, l, o_i per key block
  *           attn.merge  [1 x head_group]               m, l, o_i -> o                                     where key_blocks < blocks
  *           A long list is attended to in rounds of both stages, of which each merges its key blocks behind those of the rounds
@@ -24,7 +25,7 @@
 
 /* Where the parts of a worker's scratch begin. */
 typedef struct layout {
-    size_t panels, rows, scores, weights, values, run, next, factors, turn, end;
+    size_t panels, rows, scores, weights, values, run, next, factors, turn, out, end;
 } layout;
 
 enum { ROUND_PARTS = 8, MAX_PARTS = 2 * ROUND_PARTS }; /* blocks that share a list in a round; in the only round */
@@ -43,7 +44,7 @@ typedef struct attention {
     layout at;
 } attention;
 
-/* Unnormalised attention of a head group over some keys: m, l [heads], o [heads, ld]. */
+/* Unnormalised attention of a head group over some keys: m, l [heads], o [panels of hd][heads][UK_PANEL]. */
 typedef struct partial {
     float *m, *l, *o;
 } partial;
@@ -54,9 +55,15 @@ typedef struct workspace {
     float *scores;         /* [tile, score_cols] */
     void *weights;         /* bf(e) as activations: heads x keys of a block */
     uint16_t *values;      /* UK_PANEL columns of the keys of a block, as a panel */
-    partial run, next;     /* of the blocks so far; of the block at hand */
+    partial run, next;     /* of the blocks so far; of the block at hand: one panel of o */
     float *factors, *turn; /* [2, heads]; [R] */
+    float *out;            /* [UK_ROWS, ld]: some heads of o, row by row */
 } workspace;
+
+/* What the o of two partials are multiplied with to be added, [heads]. */
+typedef struct blend_factors {
+    const float *alpha, *beta;
+} blend_factors;
 
 /* A round: the argument of its stages. */
 typedef struct attend_round {
@@ -100,17 +107,18 @@ static size_t reserve(size_t *end, int64_t n, size_t size)
 
 static layout lay_out(const attention *o)
 {
-    int64_t heads = o->a.tiles.head_group, partial_floats = heads * (2 + o->ld);
+    int64_t heads = o->a.tiles.head_group;
     layout at = {0};
     at.panels = reserve(&at.end, score_cols(o) * (o->hd + 1), sizeof(uint16_t));
     at.rows = reserve(&at.end, o->tile, sizeof(const uint16_t *));
     at.scores = reserve(&at.end, o->tile * score_cols(o), sizeof(float));
     at.weights = reserve(&at.end, tile_count(heads, UK_ROWS) * uk_acts_bytes_bf16(o->uk, UK_ROWS, o->tile), 1);
     at.values = reserve(&at.end, (o->tile + 1) * UK_PANEL, sizeof(uint16_t));
-    at.run = reserve(&at.end, partial_floats, sizeof(float));
-    at.next = reserve(&at.end, partial_floats, sizeof(float));
+    at.run = reserve(&at.end, heads * (2 + o->ld), sizeof(float));
+    at.next = reserve(&at.end, heads * (2 + UK_PANEL), sizeof(float));
     at.factors = reserve(&at.end, 2 * heads, sizeof(float));
     at.turn = reserve(&at.end, o->R, sizeof(float));
+    at.out = reserve(&at.end, UK_ROWS * o->ld, sizeof(float));
     return at;
 }
 
@@ -131,7 +139,8 @@ static workspace workspace_in(const attention *o, void *scratch)
                        .run = partial_in((float *)(memory + o->at.run), heads),
                        .next = partial_in((float *)(memory + o->at.next), heads),
                        .factors = (float *)(memory + o->at.factors),
-                       .turn = (float *)(memory + o->at.turn)};
+                       .turn = (float *)(memory + o->at.turn),
+                       .out = (float *)(memory + o->at.out)};
 }
 
 /* Where key block `block` of a token leaves its result for attn.merge. l of a block with keys is not 0: its largest e is 1. */
@@ -147,6 +156,16 @@ static partial run_at(const attention *o, int64_t t, int64_t head)
 {
     float *m = (float *)o->run_stats.data + t * 2 * o->H + head;
     return (partial){m, m + o->H, (float *)o->run_o.data + (t * o->H + head) * o->ld};
+}
+
+static int64_t n_panels(const attention *o)
+{
+    return o->ld / UK_PANEL;
+}
+
+static float *panel_of(const attention *o, const partial *x, int64_t p)
+{
+    return x->o + p * o->a.tiles.head_group * UK_PANEL;
 }
 
 /* ---- one key block ------------------------------------------------------------------------------------------------------ */
@@ -184,27 +203,42 @@ static uk_packed pack_heads(const attention *o, const workspace *w, const attend
     return uk_pack_bf16(o->uk, q, o->hd, o->a.tiles.head_group, 1, o->hd, w->panels);
 }
 
-/* out = attention over one key block; false, and out untouched, if it has no key. The first block with keys packs q. */
-static bool attend_block(const attention *o, const workspace *w, uk_packed *q, const attend_tile *tile, int64_t block,
-                         const partial *out)
+/* The weights of one key block, m and l; returns its number of keys. If that is 0 nothing is written. The first block with keys packs
+ * q. */
+static int64_t weigh_block(const attention *o, const workspace *w, uk_packed *q, const attend_tile *tile, int64_t block,
+                           const partial *out)
 {
-    int64_t heads = o->a.tiles.head_group, ld = score_cols(o), n = gather_rows(o, tile->t, block, w->rows);
+    int64_t ld = score_cols(o), n = gather_rows(o, tile->t, block, w->rows);
     if (n == 0) {
-        return false;
+        return 0;
     }
     *q = q->n_panels == 0 ? pack_heads(o, w, tile) : *q;
     o->uk->gemm_keys(n, o->hd, w->rows, q->n_panels, q->panels, w->scores, ld);
-    o->uk->softmax(n, heads, o->scale, w->scores, ld, out->m, out->l, w->weights);
-    uk_acts weights = {w->weights, heads, UK_ROWS, uk_acts_bytes_bf16(o->uk, UK_ROWS, n)};
-    for (int64_t i = 0; i < o->hd; i += UK_PANEL) {
-        o->uk->panel_keys(n, tile_min(o->hd - i, UK_PANEL), w->rows, i, w->values);
-        o->uk->gemm_bf16(weights, n, w->values, out->o + i, o->ld);
-    }
-    return true;
+    o->uk->softmax(n, o->a.tiles.head_group, o->scale, w->scores, ld, out->m, out->l, w->weights);
+    return n;
 }
 
-/* run = run and next, merged. */
-static void merge(const attention *o, const partial *next, const workspace *w)
+/* sums = panel p of o_i of a block of n weighted keys. */
+static void sum_values(const attention *o, const workspace *w, int64_t n, int64_t p, float *sums)
+{
+    uk_acts weights = {w->weights, o->a.tiles.head_group, UK_ROWS, uk_acts_bytes_bf16(o->uk, UK_ROWS, n)};
+    o->uk->panel_keys(n, tile_min(o->hd - p * UK_PANEL, UK_PANEL), w->rows, p * UK_PANEL, w->values);
+    o->uk->gemm_bf16(weights, n, w->values, sums, UK_PANEL);
+}
+
+/* out = attention over one key block; false, and out untouched, if it has no key. */
+static bool attend_block(const attention *o, const workspace *w, uk_packed *q, const attend_tile *tile, int64_t block,
+                         const partial *out)
+{
+    int64_t n = weigh_block(o, w, q, tile, block, out);
+    for (int64_t p = 0; n > 0 && p < n_panels(o); p++) {
+        sum_values(o, w, n, p, panel_of(o, out, p));
+    }
+    return n > 0;
+}
+
+/* m and l of run = those of run and next, merged; returns the factors alpha and beta of their o. */
+static blend_factors merge_stats(const attention *o, const partial *next, const workspace *w)
 {
     int64_t heads = o->a.tiles.head_group;
     const partial *run = &w->run;
@@ -218,7 +252,30 @@ static void merge(const attention *o, const partial *next, const workspace *w)
     o->uk->exp(2 * heads, w->factors, w->factors);
     for (int64_t h = 0; h < heads; h++) {
         run->l[h] = alpha[h] * run->l[h] + beta[h] * next->l[h];
-        o->uk->blend(o->hd, alpha[h], beta[h], next->o + h * o->ld, run->o + h * o->ld);
+    }
+    return (blend_factors){alpha, beta};
+}
+
+/* run = run and next, merged. */
+static void merge(const attention *o, const partial *next, const workspace *w)
+{
+    blend_factors f = merge_stats(o, next, w);
+    for (int64_t p = 0; p < n_panels(o); p++) {
+        o->uk->blend(o->a.tiles.head_group, f.alpha, f.beta, panel_of(o, next, p), panel_of(o, &w->run, p));
+    }
+}
+
+/* run = run and a block, merged panel by panel: what a product has left is still near. */
+static void merge_block(const attention *o, const workspace *w, uk_packed *q, const attend_tile *tile, int64_t block)
+{
+    int64_t n = weigh_block(o, w, q, tile, block, &w->next);
+    if (n == 0) {
+        return;
+    }
+    blend_factors f = merge_stats(o, &w->next, w);
+    for (int64_t p = 0; p < n_panels(o); p++) {
+        sum_values(o, w, n, p, w->next.o);
+        o->uk->blend(o->a.tiles.head_group, f.alpha, f.beta, w->next.o, panel_of(o, &w->run, p));
     }
 }
 
@@ -231,6 +288,20 @@ static void describe_finish(const attention *o, const attend_tile *tile, dsv4_de
     dsv4_reads(d, a->sink.view, 0, 1, tile->head, end);
     op_turns_reads_by(d, &a->turns, &a->turn_rows, tile->t, tile->t + 1, o->R);
     dsv4_writes(d, o->o.view, tile->t, tile->t + 1, tile->head * o->hd, end * o->hd);
+}
+
+/* Divides heads of run by their denominators, rotates them back and stores them, hd apart. */
+static void finish_heads(const attention *o, const workspace *w, tile_range heads, uint16_t *out)
+{
+    int64_t n = heads.end - heads.begin;
+    for (int64_t p = 0; p < n_panels(o); p++) {
+        const float *panel = panel_of(o, &w->run, p) + heads.begin * UK_PANEL;
+        o->uk->divide(n, w->factors + heads.begin, panel, w->out + p * UK_PANEL, o->ld);
+    }
+    for (int64_t h = 0; h < n; h++) {
+        op_turn_row(o->uk, w->turn, o->R, o->hd, w->out + h * o->ld);
+        o->uk->narrow_bf16(o->hd, w->out + h * o->ld, out + h * o->hd);
+    }
 }
 
 /* Divides run by its denominators, rotates it back and stores it. Without a key the heads are 0. */
@@ -249,13 +320,9 @@ static void finish(const attention *o, const workspace *w, const attend_tile *ti
     o->uk->exp(heads, w->factors, w->factors);
     op_turns_load(o->uk, &o->a.turns, op_turns_row(&o->a.turn_rows, tile->t), o->R, w->turn);
     o->uk->scale(half, w->turn + half, -1.0f, w->turn + half);
-    for (int64_t h = 0; h < heads; h++) {
-        float *head = w->run.o + h * o->ld, denominator = w->run.l[h] + w->factors[h];
-        for (int64_t i = 0; i < o->hd; i++) {
-            head[i] = head[i] / denominator;
-        }
-        op_turn_row(o->uk, w->turn, o->R, o->hd, head);
-        o->uk->narrow_bf16(o->hd, head, out + h * o->hd);
+    o->uk->add(heads, w->run.l, w->factors);
+    for (int64_t h = 0; h < heads; h += UK_ROWS) {
+        finish_heads(o, w, (tile_range){h, tile_min(h + UK_ROWS, heads)}, out + h * o->hd);
     }
 }
 
@@ -326,11 +393,10 @@ static void attend_whole(const attention *o, const workspace *w, const attend_ti
     uk_packed q = {0};
     bool any = false;
     for (int64_t i = 0; i < o->n_blocks; i++) {
-        if (attend_block(o, w, &q, tile, i, any ? &w->next : &w->run)) {
-            if (any) {
-                merge(o, &w->next, w);
-            }
-            any = true;
+        if (any) {
+            merge_block(o, w, &q, tile, i);
+        } else {
+            any = attend_block(o, w, &q, tile, i, &w->run);
         }
     }
     finish(o, w, tile, any);

@@ -135,18 +135,37 @@ static void updates_round_each_product_and_the_sum(void **state)
     (void)state;
     for (int f = 0; f < ANY_BITS; f++) {
         uint64_t random = 9;
-        float x[N], before[N], scaled[N], blended[N], columns[N];
+        float x[N], before[N], scaled[N], columns[N];
         fill_f32(x, N, (flavour)f, &random);
         fill_f32(before, N, (flavour)f, &random);
         memcpy(scaled, before, sizeof scaled);
-        memcpy(blended, before, sizeof blended);
         ref->add_scaled(N, 0.3f, x, scaled);
-        ref->blend(N, 0.7f, 0.3f, x, blended);
         ref->scale_cols(N, x, before, columns);
         for (int i = 0; i < N; i++) {
             expect_f32(scaled[i], sum(before[i], product(0.3f, x[i])));
-            expect_f32(blended[i], sum(product(0.7f, before[i]), product(0.3f, x[i])));
             expect_f32(columns[i], product(x[i], before[i]));
+        }
+    }
+}
+
+static void rows_have_factors_and_divisors_of_their_own(void **state)
+{
+    enum { ROWS = 3, VALUES = ROWS * UK_PANEL };
+    (void)state;
+    for (int f = 0; f < ANY_BITS; f++) {
+        uint64_t random = 12;
+        float x[VALUES], before[VALUES], a[ROWS], b[ROWS], blended[VALUES], divided[VALUES];
+        fill_f32(x, VALUES, (flavour)f, &random);
+        fill_f32(before, VALUES, (flavour)f, &random);
+        fill_f32(a, ROWS, (flavour)f, &random);
+        fill_f32(b, ROWS, (flavour)f, &random);
+        memcpy(blended, before, sizeof blended);
+        ref->blend(ROWS, a, b, x, blended);
+        ref->divide(ROWS, a, before, divided, UK_PANEL);
+        for (int i = 0; i < VALUES; i++) {
+            int r = i / UK_PANEL;
+            expect_f32(blended[i], sum(product(a[r], before[i]), product(b[r], x[i])));
+            expect_f32(divided[i], (float)((double)before[i] / (double)a[r]));
         }
     }
 }
@@ -301,6 +320,7 @@ int main(void)
         cmocka_unit_test(sum_parts_adds_in_double_and_rounds_once),
         cmocka_unit_test(sum_parts_takes_any_values),
         cmocka_unit_test(updates_round_each_product_and_the_sum),
+        cmocka_unit_test(rows_have_factors_and_divisors_of_their_own),
         cmocka_unit_test(add_dequant_rounds_conversion_product_and_sum),
         cmocka_unit_test(quantize_rounds_ties_to_even_and_saturates),
         cmocka_unit_test(dequant_rounds_conversion_and_products),

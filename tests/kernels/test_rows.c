@@ -48,11 +48,24 @@ static void check_weigh_rows(const uk_table *row, test_case *t)
 static void check_blend(const uk_table *row, test_case *t)
 {
     while (next_case(t)) {
-        const float *x = input_f32(0, t->n, t);
-        float a = draw_f32(&t->random, t->f), b = draw_f32(&t->random, t->f);
-        outputs y = place_updated(t->n, t);
-        ref->blend(t->n, a, b, x, y.want);
-        row->blend(t->n, a, b, x, y.got);
+        int64_t n_rows = t->n / UK_PANEL, n = n_rows * UK_PANEL;
+        const float *x = input_f32(0, n, t), *a = input_f32(1, n_rows, t), *b = input_f32(2, n_rows, t);
+        outputs y = place_updated(n, t);
+        ref->blend(n_rows, a, b, x, y.want);
+        row->blend(n_rows, a, b, x, y.got);
+        expect_same_f32(y, t);
+    }
+}
+
+static void check_divide(const uk_table *row, test_case *t)
+{
+    while (next_case(t)) {
+        int64_t n_rows = t->n / UK_PANEL;
+        const float *d = input_f32(0, n_rows, t), *x = input_f32(1, n_rows * UK_PANEL, t);
+        int64_t ldy = UK_PANEL + t->gap;
+        outputs y = place_updated(n_rows > 0 ? (n_rows - 1) * ldy + UK_PANEL : 0, t);
+        ref->divide(n_rows, d, x, y.want, ldy);
+        row->divide(n_rows, d, x, y.got, ldy);
         expect_same_f32(y, t);
     }
 }

@@ -70,7 +70,12 @@ static void call_narrow_bf16(const uk_table *uk, vector_data *d)
 
 static void call_blend(const uk_table *uk, vector_data *d)
 {
-    uk->blend(N, 0.5f, 0.5f, d->x, d->y);
+    uk->blend(N / UK_PANEL, d->gamma, d->gamma, d->x, d->y);
+}
+
+static void call_divide(const uk_table *uk, vector_data *d)
+{
+    uk->divide(N / UK_PANEL, d->gamma, d->x, d->y, UK_PANEL);
 }
 
 /* Turning back and forth would round away; a turn of a copy stays what it is. */
@@ -132,7 +137,8 @@ static const struct {
     {"dequant_i32", "4096", 12.0 * N, 3.0 * N, call_dequant_i32},
     {"widen_bf16", "4096", 6.0 * N, 1.0 * N, call_widen_bf16},
     {"narrow_bf16", "4096", 6.0 * N, 1.0 * N, call_narrow_bf16},
-    {"blend", "4096", 12.0 * N, 3.0 * N, call_blend},
+    {"blend", "128x32", 12.0 * N, 3.0 * N, call_blend},
+    {"divide", "128x32", 8.0 * N, 1.0 * N, call_divide},
 };
 
 int vectors_n(void)

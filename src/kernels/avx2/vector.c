@@ -103,12 +103,26 @@ void uk_avx2_add_scaled(int64_t n, float a, const float *x, float *y)
     }
 }
 
-void uk_avx2_blend(int64_t n, float a, float b, const float *x, float *y)
+void uk_avx2_blend(int64_t n_rows, const float *a, const float *b, const float *x, float *y)
 {
-    for (int64_t i = 0; i < n; i += AVX2_STEP) {
-        __m256 of_y = _mm256_mul_ps(_mm256_set1_ps(a), avx2_load_f32(y + i, n - i));
-        __m256 of_x = _mm256_mul_ps(_mm256_set1_ps(b), avx2_load_f32(x + i, n - i));
-        avx2_store_f32(y + i, _mm256_add_ps(of_y, of_x), n - i);
+    for (int64_t r = 0; r < n_rows; r++) {
+        __m256 of_a = _mm256_set1_ps(a[r]), of_b = _mm256_set1_ps(b[r]);
+        UK_UNROLL
+        for (int i = 0; i < UK_PANEL; i += AVX2_STEP) {
+            float *at = y + r * UK_PANEL + i;
+            __m256 of_x = _mm256_mul_ps(of_b, _mm256_loadu_ps(x + r * UK_PANEL + i));
+            _mm256_storeu_ps(at, _mm256_add_ps(_mm256_mul_ps(of_a, _mm256_loadu_ps(at)), of_x));
+        }
+    }
+}
+
+void uk_avx2_divide(int64_t n_rows, const float *d, const float *x, float *y, int64_t ldy)
+{
+    for (int64_t r = 0; r < n_rows; r++) {
+        UK_UNROLL
+        for (int i = 0; i < UK_PANEL; i += AVX2_STEP) {
+            _mm256_storeu_ps(y + r * ldy + i, _mm256_div_ps(_mm256_loadu_ps(x + r * UK_PANEL + i), _mm256_set1_ps(d[r])));
+        }
     }
 }
 

@@ -22,13 +22,13 @@ static inline void softmax_columns(int64_t n_rows, __mmask16 mask, float scale, 
     }
     int64_t r = 0;
     for (; r + 1 < n_rows; r += 2) {
-        __m512 e0 = avx512_exp(_mm512_sub_ps(scaled_row(s + r * ld, mask, scales), max));
-        __m512 e1 = avx512_exp(_mm512_sub_ps(scaled_row(s + (r + 1) * ld, mask, scales), max));
+        __m512 e0 = avx512_exp_of_negative(_mm512_sub_ps(scaled_row(s + r * ld, mask, scales), max));
+        __m512 e1 = avx512_exp_of_negative(_mm512_sub_ps(scaled_row(s + (r + 1) * ld, mask, scales), max));
         sum = _mm512_add_ps(_mm512_add_ps(sum, e0), e1);
         store_pairs(mask, e0, e1, r / 2 * PAIRS_BYTES, group, second);
     }
     if (r < n_rows) {
-        __m512 e = avx512_exp(_mm512_sub_ps(scaled_row(s + r * ld, mask, scales), max));
+        __m512 e = avx512_exp_of_negative(_mm512_sub_ps(scaled_row(s + r * ld, mask, scales), max));
         sum = _mm512_add_ps(sum, e);
         store_pairs(mask, e, _mm512_setzero_ps(), r / 2 * PAIRS_BYTES, group, second);
     }

@@ -94,13 +94,26 @@ void uk_avx512_weigh_rows(int64_t n, int64_t n_rows, const uint16_t *const *x, c
     }
 }
 
-void uk_avx512_blend(int64_t n, float a, float b, const float *x, float *y)
+void uk_avx512_blend(int64_t n_rows, const float *a, const float *b, const float *x, float *y)
 {
-    for (int64_t i = 0; i < n; i += AVX512_STEP) {
-        __mmask16 mask = avx512_lanes(n - i);
-        __m512 of_y = _mm512_mul_ps(_mm512_set1_ps(a), _mm512_maskz_loadu_ps(mask, y + i));
-        __m512 of_x = _mm512_mul_ps(_mm512_set1_ps(b), _mm512_maskz_loadu_ps(mask, x + i));
-        _mm512_mask_storeu_ps(y + i, mask, _mm512_add_ps(of_y, of_x));
+    for (int64_t r = 0; r < n_rows; r++) {
+        __m512 of_a = _mm512_set1_ps(a[r]), of_b = _mm512_set1_ps(b[r]);
+        UK_UNROLL
+        for (int i = 0; i < UK_PANEL; i += AVX512_STEP) {
+            float *at = y + r * UK_PANEL + i;
+            __m512 of_x = _mm512_mul_ps(of_b, _mm512_loadu_ps(x + r * UK_PANEL + i));
+            _mm512_storeu_ps(at, _mm512_add_ps(_mm512_mul_ps(of_a, _mm512_loadu_ps(at)), of_x));
+        }
+    }
+}
+
+void uk_avx512_divide(int64_t n_rows, const float *d, const float *x, float *y, int64_t ldy)
+{
+    for (int64_t r = 0; r < n_rows; r++) {
+        UK_UNROLL
+        for (int i = 0; i < UK_PANEL; i += AVX512_STEP) {
+            _mm512_storeu_ps(y + r * ldy + i, _mm512_div_ps(_mm512_loadu_ps(x + r * UK_PANEL + i), _mm512_set1_ps(d[r])));
+        }
     }
 }
 

@@ -129,10 +129,19 @@ void uk_scalar_weigh_rows(int64_t n, int64_t n_rows, const uint16_t *const *x, c
     }
 }
 
-void uk_scalar_blend(int64_t n, float a, float b, const float *x, float *y)
+void uk_scalar_blend(int64_t n_rows, const float *a, const float *b, const float *x, float *y)
 {
-    for (int64_t i = 0; i < n; i++) {
-        y[i] = a * y[i] + b * x[i];
+    for (int64_t i = 0; i < n_rows * UK_PANEL; i++) {
+        y[i] = a[i / UK_PANEL] * y[i] + b[i / UK_PANEL] * x[i];
+    }
+}
+
+void uk_scalar_divide(int64_t n_rows, const float *d, const float *x, float *y, int64_t ldy)
+{
+    for (int64_t r = 0; r < n_rows; r++) {
+        for (int64_t i = 0; i < UK_PANEL; i++) {
+            y[r * ldy + i] = x[r * UK_PANEL + i] / d[r];
+        }
     }
 }
 
