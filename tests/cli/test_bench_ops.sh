@@ -20,13 +20,13 @@ bench ops --only qkv_proj_rope --json qkv.json
 has_json qkv.json 393216.0 rows 0 ops # 2 * (256*128 + 256*128 + 128*1024)
 has_json qkv.json 3145728.0 rows 1 ops
 bench ops --only hc_pre --json pre.json
-has_json pre.json 49152.0 rows 0 ops # 2 * 1024 * 24
+has_json pre.json 0.0 rows 0 ops # FP32 products are fma, counted with elementwise work
 
 # ---- stages
 bench ops --only indexer --stages --json two.json
 prints '^ +stage +blocks +us +bound us +binds +of it +of all$'
-prints '^ +index.score +[0-9]+ +[0-9.]+ +[0-9.]+ +(read|int8) +[0-9.]+ % +[0-9.]+ %$'
-prints '^ +index.topk .* (-|read) '
+prints '^ +index.score +[0-9]+ +[0-9.]+ +[0-9.]+ +(read|int8|fp32) +[0-9.]+ % +[0-9.]+ %$'
+prints '^ +index.topk .* (fp32|read) '
 
 # ---- the same results by one worker
 bench ops --only indexer --threads 1 --json one.json --csv one.csv
