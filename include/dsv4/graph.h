@@ -82,8 +82,8 @@ void dsv4_graph_destroy(dsv4_graph *g);
 /* The builder functions below keep the first error in the graph instead of returning it (the seal reports it), so that a builder
  * reads like the schedule. After an error they return id 0 or NULL and do nothing. */
 
-/* Memory that lives as long as the graph, zeroed and 64-byte aligned; where it is large, the thread that first touches a page has it
- * near its core. NULL without memory. */
+/* Memory that lives as long as the graph, zeroed and 64-byte aligned; where it is large, the thread that first touches a page has
+ * it near its core. NULL without memory. */
 void *dsv4_graph_memory(dsv4_graph *g, size_t n_bytes);
 
 /* A view of caller's memory: rows x cols elements of elem_bytes (1..64), rows row_bytes apart (>= cols * elem_bytes unless

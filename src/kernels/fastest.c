@@ -1,4 +1,5 @@
-/* kernels/fastest.c - two rows measured in turn: each the least of TRIALS times of a few products, which no interruption can shorten. */
+/* kernels/fastest.c - two rows measured in turn: each the least of TRIALS times of a few products, which no interruption can
+ * shorten. */
 #include "kernels/fastest.h"
 
 #include "base/clock.h"

@@ -16,14 +16,13 @@
  *     r = fma(t, -0x1.63p-1f, x), r = fma(t, 0x1.bd0106p-13f, r); p = 0x1.a0d2cep-13f, then p = fma(p, r, c) for
  *     c = 0x1.6e879cp-10f, 0x1.11121p-7f, 0x1.555382p-5f, 0x1.555554p-3f, 0.5f; y = fma(p, r*r, r) + 1, t added to the exponent of
  *     y. Between the two bounds, both included, within 2 ulp of e^x.
- *
- *   - DENORMALS: in the products of BF16 values (gemm_bf16, gemm_keys) an operand below FLT_MIN in size counts as a zero
- *     of its sign, and so does the result of every fma and addition (as it would round with any exponent). Elsewhere denormals are
- *     numbers like others.
+ *   - DENORMALS: in the products of BF16 values (gemm_bf16, gemm_keys, gemm_fp8) an operand below FLT_MIN in size counts as a zero
+ *     of its sign, and so does the result of every fma and of every addition of chunk sums (as it would round with any exponent).
+ *     Elsewhere denormals are numbers like others.
  *   - PAIRED SUM over k of x[k]*w[k]: k is cut into chunks of UK_CHUNK. In a chunk, from 0.0f, two k at a time:
- *     s = fma(x[2r+1], w[2r+1], s), then s = fma(x[2r], w[2r], s); an odd count is filled up with a zero. The sums of the chunks are
- *     added in ascending order. A step is what vdpbf16ps computes, so rows with and without that instruction agree; short chunks
- *     keep rounding errors small.
+ *     s = fma(x[2r+1], w[2r+1], s), then s = fma(x[2r], w[2r], s); an odd count is filled up with a zero. The sums of the chunks
+ *     are added in ascending order. A step is what vdpbf16ps computes, so rows with and without that instruction agree; short
+ *     chunks keep rounding errors small.
  *
  * LAYOUT of packed weights (pack.h) [K, N], cut into panels of UK_PANEL = 32 columns, the last one padded with zeros. A panel is a
  * stream of steps of 128 bytes (INT8, BF16), lane c of 32 bits is column c:
@@ -35,8 +34,8 @@
  *         byte 4c+i of line 1+s is row 64r+4s+i, its low nibble of column c, its high one of column 16+c. K padded with zeros to a
  *         multiple of 64; scales of padding are 127, since that of 0 is a denormal and slow
  *
- * LAYOUT of activations (uk_acts): groups of UK_ROWS rows; all rows of a group advance together through k, so that one short stretch
- * of memory serves a step. Made by tile_bf16 and tile_i8; what lies within is private to a row of the table. */
+ * LAYOUT of activations (uk_acts): groups of UK_ROWS rows; all rows of a group advance together through k, so that one short
+ * stretch of memory serves a step. Made by tile_bf16 and tile_i8; what lies within is private to a row of the table. */
 #ifndef KERNELS_KERNELS_H
 #define KERNELS_KERNELS_H
 
@@ -64,33 +63,33 @@ typedef struct uk_source {
     int64_t k, n, stride_k, stride_n;
 } uk_source;
 
-/* Packs w, w.n <= UK_PANEL, as a whole panel, 32-byte aligned: 128 bytes for each 4 / elem_bytes rows, padded with zeros. Fast where
- * one of the strides is 1. */
+/* Packs w, w.n <= UK_PANEL, as a whole panel, 32-byte aligned: 128 bytes for each 4 / elem_bytes rows, padded with zeros. Fast
+ * where one of the strides is 1. */
 typedef void uk_pack_fn(uk_source w, void *panel);
 
 /* name, result type, parameters: feeds the table, the declarations and the tests.
  *
- * tile_bf16   packs one group: dst = rows x[i][0..k), i < rows <= group_rows, of BF16 values, ldx apart; missing rows and an odd k are
- *             filled up with zeros. dst has uk_acts_bytes_bf16 bytes.
- * tile_i8     packs one group of INT8 values, each plus 128 as UINT8; missing rows and k up to a multiple of 4 are filled up. dst has
- *             uk_acts_bytes_i8 bytes.
- * tile_fp4    packs one group of INT8 values for gemm_fp4; missing rows and k up to a multiple of UK_BLOCK_FP4 are filled up. dst has
- *             uk_acts_bytes_fp4 bytes.
+ * tile_bf16   packs one group: dst = rows x[i][0..k), i < rows <= group_rows, of BF16 values, ldx apart; missing rows and an odd k
+ *             are filled up with zeros. dst has uk_acts_bytes_bf16 bytes.
+ * tile_i8     packs one group of INT8 values, each plus 128 as UINT8; missing rows and k up to a multiple of 4 are filled up. dst
+ *             has uk_acts_bytes_i8 bytes.
+ * tile_fp4    packs one group of INT8 values for gemm_fp4; missing rows and k up to a multiple of UK_BLOCK_FP4 are filled up. dst
+ *             has uk_acts_bytes_fp4 bytes.
  * gemm_bf16   c[i][j] = paired sum over k of a[i][k] * w[k][j], i < a.rows, j < 32. ldc counts elements.
  *             Fast where k <= 512: that much of a panel stays near for all groups.
- * gemm_i8     c[i][j] = correction[j] + sum over k < 4*k4 of (a[i][k] + 128) * w[k][j] in INT32, i < a.rows, j < 32; correction[j] =
- *             -128 * sum_k w[k][j], made by the packer. |sum| < 2^31 for 4*k4 <= UK_MAX_K_I8.
- * gemm_fp8    c[i][j] = sum over the chunks b of UK_CHUNK rows, ascending, of scales[b] * d[b], one fma each from 0.0f; d[b] = paired
- *             sum over the chunk of a[i][k] * w[k][j], w E4M3, exact in BF16. i < a.rows, j < 32; a is that of gemm_bf16. DENORMALS
- *             holds for scales[b] and d[b] too: a scale of 2^-127 counts as zero.
+ * gemm_i8     c[i][j] = correction[j] + sum over k < 4*k4 of (a[i][k] + 128) * w[k][j] in INT32, i < a.rows, j < 32; correction[j]
+ *             = -128 * sum_k w[k][j], made by the packer. |sum| < 2^31 for 4*k4 <= UK_MAX_K_I8.
+ * gemm_fp8    c[i][j] = sum over the chunks b of UK_CHUNK rows, ascending, of scales[b] * d[b], one fma each from 0.0f; d[b] =
+ *             paired sum over the chunk of a[i][k] * w[k][j], w E4M3, exact in BF16. i < a.rows, j < 32; a is that of gemm_bf16.
+ *             DENORMALS holds for scales[b] and d[b] too: a scale of 2^-127 counts as zero.
  * gemm_fp4    c[i][j] = sum over the groups g of 32 rows, ascending, of (float)d[g] * 2^(e[g][j] - 128), one fma each from 0.0f;
  *             d[g] = sum over the group of a[i][k] * 2w[k][j] in INT32, w E2M1. e = 255 is a NaN. i < a.rows, j < 32; there are
  *             2*k64 groups.
  * gemm_f32    c[i][j] = sum over k of a[i][k] * w[k][j], i < m, j < 32. k is cut into chunks of UK_CHUNK:
  *             in each, one accumulator from 0.0f, one fma a step in ascending order; then their sums are added in ascending order.
  *             1 <= m <= UK_ROWS; lda and ldc count elements.
- * gemm_keys   c[i][j] = paired sum over d < k of keys[i][d] * w[d][j], i < n, j < 32*n_panels: gathered rows of BF16 values in their
- *             natural order, of any alignment, against panels that lie one behind the other. ldc counts elements.
+ * gemm_keys   c[i][j] = paired sum over d < k of keys[i][d] * w[d][j], i < n, j < 32*n_panels: gathered rows of BF16 values in
+ *             their natural order, of any alignment, against panels that lie one behind the other. ldc counts elements.
  * panel_keys  packs a panel: row r, r < k, is keys[r][first .. first + n), n <= 32; missing columns and an odd k are filled up with
  *             zeros.
  * softmax     for each column h < n_cols of s[n_rows][ld]: m[h] = MAX over rows of s*scale; e = EXP(s*scale - m[h]);
@@ -173,8 +172,8 @@ typedef struct uk_table {
     uk_pack_fn *pack;
 } uk_table;
 
-/* Bytes of one group of activations; a range of k that begins at a multiple of 2 (INT8: 4) lies k * group_rows * the bytes of a value
- * behind the beginning of its group. */
+/* Bytes of one group of activations; a range of k that begins at a multiple of 2 (INT8: 4) lies k * group_rows * the bytes of a
+ * value behind the beginning of its group. */
 static inline int64_t uk_acts_bytes_bf16(const uk_table *uk, int64_t group_rows, int64_t k)
 {
     return (k + 1) / 2 * 2 * group_rows * uk->act_bytes;
@@ -201,7 +200,8 @@ bool uk_is_supported(const uk_table *table);
 
 /* The row named isa. For NULL the one that the environment variable DSV4_ISA names; where that is unset or empty, the best one that
  * this machine runs, the same for the whole process: of avx512bf16 and avx512 the one that a measurement of less than a millisecond
- * at the first call finds faster, as that differs between processors. Any thread. DSV4_E_NOT_FOUND names the rows there are, DSV4_E_UNSUPPORTED says what the machine lacks. */
+ * at the first call finds faster, as that differs between processors. Any thread. DSV4_E_NOT_FOUND names the rows there are,
+ * DSV4_E_UNSUPPORTED says what the machine lacks. */
 DSV4_MUST_CHECK dsv4_status uk_find(const char *isa, const uk_table **out, dsv4_error *err);
 
 #endif

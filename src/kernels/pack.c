@@ -1,7 +1,7 @@
 /* kernels/pack.c - packing of weights piece by piece: some rows of one panel.
  *
- * Pieces follow the direction in which the weights are contiguous. Where that is k, a panel is finished before the next. Where it is
- * n, the panels take turns: a cache line that two of them share is still near for the second. */
+ * Pieces follow the direction in which the weights are contiguous. Where that is k, a panel is finished before the next. Where it
+ * is n, the panels take turns: a cache line that two of them share is still near for the second. */
 #include "kernels/pack.h"
 
 #include <string.h>
@@ -66,8 +66,8 @@ static void correct(const uk_table *uk, const int8_t *steps, int64_t n_steps, in
     }
 }
 
-/* Packs n_rows rows of panel p from row k on, or those that w still has. What a correction is made of is packed nearby first: to read
- * it back from the panel would be to wait until the panel has come from memory. */
+/* Packs n_rows rows of panel p from row k on, or those that w still has. What a correction is made of is packed nearby first: to
+ * read it back from the panel would be to wait until the panel has come from memory. */
 static void pack_piece(const uk_table *uk, const uk_source *w, int64_t k, int64_t n_rows, int64_t p, const uk_packed *out)
 {
     const char *data = (const char *)w->data + (k * w->stride_k + p * UK_PANEL * w->stride_n) * w->elem_bytes;

@@ -22,8 +22,8 @@ size_t uk_pack_i8_bytes(int64_t k, int64_t n);
 /* The packed form of w in memory of that many bytes, 64-byte aligned. Writes nothing. */
 uk_packed uk_packed_in(const uk_source *w, void *memory);
 
-/* Packs the panels [begin, end) of w, and their corrections, into out, which uk_packed_in made of w. Threads may pack different panels
- * at once. Fast where one of the strides is 1. */
+/* Packs the panels [begin, end) of w, and their corrections, into out, which uk_packed_in made of w. Threads may pack different
+ * panels at once. Fast where one of the strides is 1. */
 void uk_pack_panels(const uk_table *uk, const uk_source *w, int64_t begin, int64_t end, const uk_packed *out);
 
 /* Both at once: packs w, element (k, n) at w[k*stride_k + n*stride_n], into memory. */

@@ -46,8 +46,8 @@ static dsv4_status find_named(const char *source, const char *isa, const uk_tabl
     return fail_not_found(source, isa, err);
 }
 
-/* The row for this machine. Products of BF16 take avx512bf16 half the instructions of avx512, but some processors execute them at less
- * than half the rate: these two are measured. Both compute the same bits. */
+/* The row for this machine. Products of BF16 take avx512bf16 half the instructions of avx512, but some processors execute them at
+ * less than half the rate: these two are measured. Both compute the same bits. */
 static const uk_table *choose(void)
 {
     const uk_table *const *row = rows;

@@ -26,7 +26,8 @@ void op_acts_touch(dsv4_describe *d, int mode, const op_acts *x, tile_range t, t
     dsv4_touch(d, mode, x->view, (dsv4_box){t.begin / UK_ROWS, tile_count(t.end, UK_ROWS), begin, end});
 }
 
-/* ---- the stage that packs a matrix --------------------------------------------------------------------------------------------- */
+/* ---- the stage that packs a matrix ---------------------------------------------------------------------------------------------
+ * */
 
 typedef struct acts_tile {
     tile_range t, k;

@@ -203,8 +203,8 @@ static uk_packed pack_heads(const attention *o, const workspace *w, const attend
     return uk_pack_bf16(o->uk, q, o->hd, o->a.tiles.head_group, 1, o->hd, w->panels);
 }
 
-/* The weights of one key block, m and l; returns its number of keys. If that is 0 nothing is written. The first block with keys packs
- * q. */
+/* The weights of one key block, m and l; returns its number of keys. If that is 0 nothing is written. The first block with keys
+ * packs q. */
 static int64_t weigh_block(const attention *o, const workspace *w, uk_packed *q, const attend_tile *tile, int64_t block,
                            const partial *out)
 {

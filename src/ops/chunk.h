@@ -1,8 +1,8 @@
 /* ops/chunk.h - the fixed grain of floating sums, and blocks that own whole chunks of a row.
  *
- * Sums have one order, so that no choice of tiles, threads or instruction set changes a result: products are summed over ascending
- * k within chunks of OP_SUM_CHUNK, rows over the lane sum (kernels.h) of chunks of OP_SUM_CHUNK; then the chunk sums are added in
- * ascending order. */
+ * Sums have one order, so that no choice of tiles, threads or instruction set changes a result: products are summed within chunks
+ * of OP_SUM_CHUNK k by one call of a kernel (kernels.h says how), rows by the lane sum (kernels.h) of such chunks; then the chunk
+ * sums are added in double, ascending, and rounded once. */
 #ifndef OPS_CHUNK_H
 #define OPS_CHUNK_H
 

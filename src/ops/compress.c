@@ -174,17 +174,21 @@ static int64_t product_cols(const compress *o)
     return o->hadamard.packed.n_panels * UK_PANEL;
 }
 
+static size_t acts_bytes(const compress *o)
+{
+    return o->hadamard.packed.panels == NULL ? 0 : (size_t)uk_acts_bytes_bf16(o->uk, 1, o->a->width);
+}
+
 static size_t finish_scratch(const compress *o)
 {
-    size_t acts_bytes = o->hadamard.packed.panels == NULL ? 0 : (size_t)uk_acts_bytes_bf16(o->uk, 1, o->a->width);
-    return (size_t)(o->R + o->a->width + product_cols(o)) * sizeof(float) + (size_t)o->a->width * sizeof(uint16_t) + acts_bytes;
+    return (size_t)(o->R + o->a->width + product_cols(o)) * sizeof(float) + acts_bytes(o) + (size_t)o->a->width * sizeof(uint16_t);
 }
 
 static finish_rows finish_rows_in(const compress *o, void *scratch)
 {
     float *turn = scratch, *y = turn + o->R, *product = y + o->a->width;
-    uint16_t *rounded = (uint16_t *)(product + product_cols(o));
-    return (finish_rows){turn, y, product, rounded, (char *)(rounded + o->a->width)};
+    char *acts = (char *)(product + product_cols(o));
+    return (finish_rows){turn, y, product, (uint16_t *)(acts + acts_bytes(o)), acts};
 }
 
 /* What the step persists: the cache row, its scale, the pooled row. */

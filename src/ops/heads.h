@@ -1,5 +1,5 @@
-/* ops/heads.h - heads from a quantised row, as one stage: the INT8 product of a few heads and, while its sums are near, what follows
- * per head.
+/* ops/heads.h - heads from a quantised row, as one stage: the INT8 product of a few heads and, while its sums are near, what
+ * follows per head.
  *
  * MATH     v = (float(x w) * row_scale) * col_scale;  [v = v * 1/sqrt(sum v^2 / hd + eps)];  y = bf(rotate(v)), head by head
  * TILES    a block owns t_tile rows (rounded up to whole row groups) and head_group heads; its INT32 sums stay in scratch.

@@ -74,7 +74,6 @@ typedef struct score_scratch {
     float *w;        /* [tokens][IH] */
     float *scores;   /* [key_tile] */
     float *k_scale;  /* [key_tile] */
-    float *row;      /* [ID] */
     char *keys;      /* [key_tile] rows, as the product takes them */
     int8_t *q8;      /* [UK_ROWS][ID] */
 } score_scratch;

@@ -145,7 +145,8 @@ static void run_qr_quant(const void *arg, int64_t block, void *scratch)
     }
 }
 
-/* ---- the key/value row --------------------------------------------------------------------------------------------------------------- */
+/* ---- the key/value row
+ * --------------------------------------------------------------------------------------------------------------- */
 
 static void describe_kv_head(const void *arg, int64_t block, dsv4_describe *d)
 {

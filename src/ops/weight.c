@@ -44,7 +44,15 @@ static void pack_share(void *context, int worker)
 
 op_weight op_weight_pack(const op_context *c, const char *name, op_weight_source w)
 {
-    void *memory = dsv4_graph_memory(c->g, packed_bytes(&w));
+    size_t n_bytes = packed_bytes(&w);
+    if (n_bytes == 0) {
+        dsv4_error err = {0};
+        dsv4_fail(&err, DSV4_E_VALUE, "%s: %s: weights of %lld x %lld cannot be packed", c->op->name, name, (long long)w.k,
+                  (long long)w.n);
+        dsv4_graph_fail(c->g, &err);
+        return (op_weight){0};
+    }
+    void *memory = dsv4_graph_memory(c->g, n_bytes);
     if (memory == NULL) {
         return (op_weight){0};
     }
@@ -58,5 +66,5 @@ op_weight op_weight_pack(const op_context *c, const char *name, op_weight_source
         rt_pool_run_all(c->pool, pack_share, &p);
     }
     dsv4_view view = dsv4_graph_view(c->g, name, memory, p.packed.n_panels, p.packed.panel_bytes, 1, (size_t)p.packed.panel_bytes);
-    return (op_weight){p.packed, w.dtype, view};
+    return (op_weight){p.packed, view};
 }

@@ -7,8 +7,7 @@
 
 /* A packed weight and its view: row p is panel p, columns are bytes. */
 typedef struct op_weight {
-    uk_packed packed;
-    dsv4_dtype dtype;
+    uk_packed packed; /* its corrections lie behind the panels and are constant, as these are */
     dsv4_view view;
 } op_weight;
 

@@ -4,13 +4,19 @@
 
 #include "kernels/row_case.h"
 
-/* One group, several that take turns in slices, and so many that slices are long; tails of each. */
-static const int64_t fp_rows[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 17, 31, 48};
+/* None, one group, several that take turns in slices, and so many that slices are long; tails of each. */
+static const int64_t fp_rows[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 17, 31, 48};
 enum { N_FP_ROWS = sizeof fp_rows / sizeof *fp_rows };
 
 static inline int64_t fp_group_rows(int64_t rows)
 {
     return rows < UK_ROWS ? rows : UK_ROWS;
+}
+
+/* Elements from the first to the last of rows that lie ld apart. */
+static inline int64_t fp_extent(int64_t rows, int64_t ld, int64_t width)
+{
+    return rows > 0 ? (rows - 1) * ld + width : 0;
 }
 
 /* ---- FP4 ------------------------------------------------------------------------------------------------------------------- */
@@ -45,9 +51,9 @@ static inline void check_gemm_fp4_shape(const uk_table *row, int64_t rows, int64
 {
     t->n = k;
     int64_t ldx = k + 3, k64 = (k + UK_BLOCK_FP4 - 1) / UK_BLOCK_FP4;
-    const int8_t *x = input_bytes(0, (rows - 1) * ldx + k, t);
+    const int8_t *x = input_bytes(0, fp_extent(rows, ldx, k), t);
     const uint8_t *panel = input_blocks_fp4(1, k64, t);
-    outputs c = place_outputs((rows - 1) * LDC + UK_PANEL, sizeof(float), t);
+    outputs c = place_outputs(fp_extent(rows, LDC, UK_PANEL), sizeof(float), t);
     ref->gemm_fp4(tile_rows_fp4(ref, 2, rows, k, x, ldx), k64, panel, c.want, LDC);
     row->gemm_fp4(tile_rows_fp4(row, 3, rows, k, x, ldx), k64, panel, c.got, LDC);
     expect_same_f32(c, t);
@@ -96,7 +102,7 @@ static inline void check_gemm_fp8_shape(const uk_table *row, int64_t rows, int64
 {
     t->n = k;
     int64_t ldx = k + 3, n_chunks = (k + UK_CHUNK - 1) / UK_CHUNK, panel_bytes = (k + 1) / 2 * 2 * UK_PANEL;
-    const uint16_t *x = input_bf16(0, (rows - 1) * ldx + k, t);
+    const uint16_t *x = input_bf16(0, fp_extent(rows, ldx, k), t);
     uk_acts ref_acts = tile_rows_bf16(ref, 2, rows, k, x, ldx), row_acts = tile_rows_bf16(row, 3, rows, k, x, ldx);
     uint8_t *panel = guarded_place(&inputs[1], (size_t)panel_bytes, 0);
     float *scales = guarded_place(&inputs[0], (size_t)n_chunks * sizeof *scales, 0);
@@ -108,7 +114,7 @@ static inline void check_gemm_fp8_shape(const uk_table *row, int64_t rows, int64
         uint8_t any = (uint8_t)draw_u64(&t->random);
         scales[b] = num_f32_from_e8m0(t->f == ORDINARY ? 112 + any % 32 : any);
     }
-    outputs c = place_outputs((rows - 1) * LDC + UK_PANEL, sizeof(float), t);
+    outputs c = place_outputs(fp_extent(rows, LDC, UK_PANEL), sizeof(float), t);
     ref->gemm_fp8(ref_acts, k, panel, scales, c.want, LDC);
     row->gemm_fp8(row_acts, k, panel, scales, c.got, LDC);
     expect_same_f32(c, t);

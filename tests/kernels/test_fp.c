@@ -1,5 +1,5 @@
-/* FP4 and FP8 weights from the layout of checkpoints: packed ones element by element, and products of every row of the table against
- * sums in double. */
+/* FP4 and FP8 weights from the layout of checkpoints: packed ones element by element, and products of every row of the table
+ * against sums in double. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -16,10 +16,11 @@
 
 enum { MAX_ROWS = 128, MAX_K = 300 };
 
-/* ---- one step of a sum, in double --------------------------------------------------------------------------------------------- */
+/* ---- one step of a sum, in double ---------------------------------------------------------------------------------------------
+ * */
 
-/* a*b + c for FP32 values with a last bit that tells whether the sum is exact (1) or not: of two neighbours around the exact sum the
- * odd one. Rounded once more, to fewer bits, it gives what rounding the exact sum gives. The product is exact in double. */
+/* a*b + c for FP32 values with a last bit that tells whether the sum is exact (1) or not: of two neighbours around the exact sum
+ * the odd one. Rounded once more, to fewer bits, it gives what rounding the exact sum gives. The product is exact in double. */
 static double fused_to_odd(float a, float b, float c)
 {
     double p = (double)a * (double)b, s = p + (double)c, of_c = s - p, lost = (p - (s - of_c)) + ((double)c - of_c);

@@ -12,8 +12,8 @@ typedef struct bench_times {
 /* Of n >= 1 samples; sorts them. */
 bench_times bench_times_of(double *samples, int n);
 
-/* Takes a turn, which returns its seconds; again while the system took a core away from the program meanwhile, a few times at most: on
- * a machine that others use too, such a time says how busy they are. */
+/* Takes a turn, which returns its seconds; again while the system took a core away from the program meanwhile, a few times at most:
+ * on a machine that others use too, such a time says how busy they are. */
 double bench_quiet_turn(double (*turn)(void *context), void *context);
 
 #define BENCH_CHECKSUM_OF_NOTHING UINT64_C(14695981039346656037)

@@ -4,7 +4,8 @@
 
 #include "ops/chunk.h"
 
-/* ---- BF16: chunks of k into scratch, then their sum, as op_project_bf16 does ---------------------------------------------------- */
+/* ---- BF16: chunks of k into scratch, then their sum, as op_project_bf16 does ----------------------------------------------------
+ * */
 
 static int64_t panel_bytes_bf16(int64_t k)
 {

@@ -1,8 +1,8 @@
 /* cli/bench/families.h - the families of products that `dsv4 bench kernels` measures: how one product is computed from packed
  * activations and a packed panel, on which shapes.
  *
- * A family is one row of the table in families.c. Weights are drawn bits, masked into values of the format: what a kernel costs does
- * not depend on them. */
+ * A family is one row of the table in families.c. Weights are drawn bits, masked into values of the format: what a kernel costs
+ * does not depend on them. */
 #ifndef CLI_BENCH_FAMILIES_H
 #define CLI_BENCH_FAMILIES_H
 

@@ -1,8 +1,8 @@
-/* cli/bench/kernels.c - `dsv4 bench kernels`: every family of products, on the shapes of a model, at growing numbers of rows, beside
- * the ceilings of the machine; and the other kernels.
+/* cli/bench/kernels.c - `dsv4 bench kernels`: every family of products, on the shapes of a model, at growing numbers of rows,
+ * beside the ceilings of the machine; and the other kernels.
  *
- * Products, other kernels and ceilings take turns within a round, so that a drift of the machine hits all alike. Results must be the
- * same before the first round and behind the last. */
+ * Products, other kernels and ceilings take turns within a round, so that a drift of the machine hits all alike. Results must be
+ * the same before the first round and behind the last. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,4 +1,5 @@
-/* cli/bench/ops.c - `dsv4 bench ops` and `dsv4 bench layer`: operators and whole attention layers against the sum of their bounds. */
+/* cli/bench/ops.c - `dsv4 bench ops` and `dsv4 bench layer`: operators and whole attention layers against the sum of their bounds.
+ * */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -16,7 +16,6 @@ typedef struct vector_data {
     float scores[KEYS * HEADS];
     int32_t acc[KEYS * HEADS];
     uint16_t half[N];
-    int8_t bytes[N];
     _Alignas(64) uint16_t heads[HEADS * HEAD_DIM]; /* as panels */
     uint16_t key_values[KEYS * HEAD_DIM];
     const uint16_t *keys[KEYS];
@@ -193,7 +192,6 @@ static void draw_data(vector_data *d)
         d->cosine[i] = d->gamma[i];
         d->sine[i] = 1 - d->gamma[i];
         d->half[i] = (uint16_t)(0x3c00 | (rng_u64(&r, (uint64_t)i) & 0x83ff));
-        d->bytes[i] = (int8_t)rng_u64(&r, (uint64_t)i);
     }
     for (int i = 0; i < KEYS * HEAD_DIM; i++) {
         d->key_values[i] = (uint16_t)(0x3c00 | (rng_u64(&r, (uint64_t)i + 4 * N) & 0x83ff));

@@ -1,5 +1,5 @@
-/* kernels/avx2/gemm_bf16.c - BF16 products by FP32 FMA: a 32-bit lane holds two k of a column, so a shift and a mask widen the weights
- * of a step in registers; activations are widened ahead. A slice of a panel is a chunk of the sums. */
+/* kernels/avx2/gemm_bf16.c - BF16 products by FP32 FMA: a 32-bit lane holds two k of a column, so a shift and a mask widen the
+ * weights of a step in registers; activations are widened ahead. A slice of a panel is a chunk of the sums. */
 #include <string.h>
 
 #include "kernels/avx2/products.h"
@@ -60,7 +60,8 @@ void uk_avx2_gemm_bf16(uk_acts a, int64_t k, const uint16_t *panel, float *c, in
     _mm_setcsr(mode);
 }
 
-/* ---- keys: groups of gathered rows, a chunk of which is packed for all panels --------------------------------------------------- */
+/* ---- keys: groups of gathered rows, a chunk of which is packed for all panels ---------------------------------------------------
+ * */
 
 /* Values [first, first + n) of m keys as a group of activations. */
 static void tile_keys(int64_t m, const uint16_t *const *keys, int64_t first, int64_t n, float *group)

@@ -1,4 +1,5 @@
-/* kernels/avx2/gemm_fp8.c - BF16 x FP8 products: a chunk of the weights becomes BF16 in the order of gemm_bf16, which multiplies. */
+/* kernels/avx2/gemm_fp8.c - BF16 x FP8 products: a chunk of the weights becomes BF16 in the order of gemm_bf16, which multiplies.
+ * */
 #include <string.h>
 
 #include "kernels/avx2/avx2.h"

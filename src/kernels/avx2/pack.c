@@ -1,5 +1,5 @@
-/* kernels/avx2/pack.c - weights into panels. Where k is contiguous, lanes of 32 bits are transposed, eight columns at a time; where n
- * is, the rows that share lanes are interleaved. The rest goes lane by lane. */
+/* kernels/avx2/pack.c - weights into panels. Where k is contiguous, lanes of 32 bits are transposed, eight columns at a time; where
+ * n is, the rows that share lanes are interleaved. The rest goes lane by lane. */
 #include "kernels/avx2/transpose.h"
 #include "kernels/lanes.h"
 
@@ -69,7 +69,8 @@ UK_INLINE void pack_step_f32(const char *x, int64_t ld, char *step)
 
 typedef void pack_step_fn(const char *x, int64_t ld, char *step);
 
-/* The panels of a weight take turns: what lies to the right is next. The processor does not foresee it in that many rows at once. */
+/* The panels of a weight take turns: what lies to the right is next. The processor does not foresee it in that many rows at once.
+ * */
 UK_INLINE void prefetch_right(const char *x, const int64_t group, int64_t ld)
 {
     enum { AHEAD_BYTES = 256 };

@@ -1,9 +1,9 @@
 /* kernels/avx2/stream.h - how the products pull a panel through the caches, whatever the width of their registers.
  *
- * A group alone pulls the weights from memory and requests those that come AHEAD bytes later. Several groups take a stretch that stays
- * near one after the other, and each requests its share of the stretch behind it (stream_share): what one of them asks for is little
- * beside its arithmetic, so that none waits. Where the requests are the first group's (ahead_of, groups_in_turn), a few groups advance
- * together in slices of 8 KB, and their sums wait in memory meanwhile; many take the panel one by one. Measured in
+ * A group alone pulls the weights from memory and requests those that come AHEAD bytes later. Several groups take a stretch that
+ * stays near one after the other, and each requests its share of the stretch behind it (stream_share): what one of them asks for is
+ * little beside its arithmetic, so that none waits. Where the requests are the first group's (ahead_of, groups_in_turn), a few
+ * groups advance together in slices of 8 KB, and their sums wait in memory meanwhile; many take the panel one by one. Measured in
  * docs/PERFORMANCE.md. */
 #ifndef KERNELS_AVX2_STREAM_H
 #define KERNELS_AVX2_STREAM_H
@@ -44,8 +44,8 @@ static inline int64_t groups_in_turn(int64_t n_groups)
     return n_groups <= MAX_SLICED_GROUPS ? n_groups : 1;
 }
 
-/* What a group requests while it takes a stretch of a panel: in the first step what lies `ahead` bytes behind the stretch's beginning,
- * `pace` bytes more in each step. */
+/* What a group requests while it takes a stretch of a panel: in the first step what lies `ahead` bytes behind the stretch's
+ * beginning, `pace` bytes more in each step. */
 typedef struct stream_share {
     int64_t ahead, pace;
 } stream_share;

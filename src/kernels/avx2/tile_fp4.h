@@ -1,4 +1,5 @@
-/* kernels/avx2/tile_fp4.h - activations of gemm_fp4: for every 32 k a lane of sums, then eight lanes of four values, of each row. */
+/* kernels/avx2/tile_fp4.h - activations of gemm_fp4: for every 32 k a lane of sums, then eight lanes of four values, of each row.
+ * */
 #ifndef KERNELS_AVX2_TILE_FP4_H
 #define KERNELS_AVX2_TILE_FP4_H
 

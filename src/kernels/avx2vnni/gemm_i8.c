@@ -1,5 +1,5 @@
-/* kernels/avx2vnni/gemm_i8.c - INT8 products with VNNI: vpdpbusd adds four unsigned x signed byte products to each 32-bit lane, here
- * four consecutive k of one column. */
+/* kernels/avx2vnni/gemm_i8.c - INT8 products with VNNI: vpdpbusd adds four unsigned x signed byte products to each 32-bit lane,
+ * here four consecutive k of one column. */
 #include "kernels/avx2/products.h"
 #include "kernels/avx2vnni/avx2vnni.h"
 

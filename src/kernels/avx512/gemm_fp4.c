@@ -1,6 +1,6 @@
-/* kernels/avx512/gemm_fp4.c - INT8 x FP4 products with VNNI: a table look-up makes a nibble an unsigned byte, the doubled weight plus
- * 12, and vpdpbusd multiplies it by the signed activations. The sums of 32 k begin at -12 times the sum of the activations, which
- * takes the 12 out again. */
+/* kernels/avx512/gemm_fp4.c - INT8 x FP4 products with VNNI: a table look-up makes a nibble an unsigned byte, the doubled weight
+ * plus 12, and vpdpbusd multiplies it by the signed activations. The sums of 32 k begin at -12 times the sum of the activations,
+ * which takes the 12 out again. */
 #include "kernels/avx2/tile_fp4.h"
 #include "kernels/avx512/products.h"
 

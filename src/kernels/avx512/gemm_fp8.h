@@ -1,5 +1,6 @@
-/* kernels/avx512/gemm_fp8.h - gemm_fp8 around add_step of gemm_bf16.h and an UK_INLINE function widen_e4m3 with its e4m3_table, which
- * the including file defines before. The first group of a panel widens a chunk in registers and keeps it for the groups behind it. */
+/* kernels/avx512/gemm_fp8.h - gemm_fp8 around add_step of gemm_bf16.h and an UK_INLINE function widen_e4m3 with its e4m3_table,
+ * which the including file defines before. The first group of a panel widens a chunk in registers and keeps it for the groups
+ * behind it. */
 #include "kernels/avx512/gemm_bf16.h"
 
 enum { FP8_STEP_BYTES = STEP_BYTES / 2, CHUNK_BYTES = UK_CHUNK * UK_PANEL * (int)sizeof(uint16_t) };
@@ -74,7 +75,7 @@ static void add_widened_chunk_of_rows(int64_t m, const group_chunk *s, float sca
 static void add_chunk_of_groups(const uk_acts *a, const group_chunk *first, float scale, float *c, int64_t ldc)
 {
     int64_t n_groups = (a->rows + UK_ROWS - 1) / UK_ROWS;
-    if (n_groups == 1) {
+    if (n_groups <= 1) {
         add_fp8_chunk_of_rows(a->rows, first, scale, c, ldc);
         return;
     }

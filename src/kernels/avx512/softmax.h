@@ -1,5 +1,5 @@
-/* kernels/avx512/softmax.h - softmax around an UK_INLINE function store_pairs, which the including file defines before: in the form of
- * its activations. Sixteen columns a register: two groups of activations. */
+/* kernels/avx512/softmax.h - softmax around an UK_INLINE function store_pairs, which the including file defines before: in the form
+ * of its activations. Sixteen columns a register: two groups of activations. */
 #include "kernels/avx512/exp.h"
 
 /* A group's lane of 32 bits, or two of them: a pair of k of each of its rows. */

@@ -1,5 +1,5 @@
-/* kernels/avx512bf16/avx512bf16.h - the kernels of this folder: products of BF16 values by vdpbf16ps. All others of its row of the table
- * are those of avx512/. Needs AVX512_BF16 and VBMI besides. */
+/* kernels/avx512bf16/avx512bf16.h - the kernels of this folder: products of BF16 values by vdpbf16ps. All others of its row of the
+ * table are those of avx512/. Needs AVX512_BF16 and VBMI besides. */
 #ifndef KERNELS_AVX512BF16_AVX512BF16_H
 #define KERNELS_AVX512BF16_AVX512BF16_H
 

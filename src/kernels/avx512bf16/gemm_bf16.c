@@ -1,5 +1,5 @@
-/* kernels/avx512bf16/gemm_bf16.c - BF16 products with vdpbf16ps: a 32-bit lane holds two k of a column, and the instruction adds both
- * products, k+1 first, as the paired sum of kernels.h does. */
+/* kernels/avx512bf16/gemm_bf16.c - BF16 products with vdpbf16ps: a 32-bit lane holds two k of a column, and the instruction adds
+ * both products, k+1 first, as the paired sum of kernels.h does. */
 #include "kernels/avx512/products.h"
 #include "kernels/avx512bf16/avx512bf16.h"
 #include "kernels/avx512bf16/e4m3.h"

@@ -3,8 +3,8 @@
 
 enum { ACT_BYTES = sizeof(uint16_t) };
 
-/* Stores the weights of two rows; columns that mask does not name are zero. The instruction rounds as bf does, but for denormals, and
- * EXP has none. */
+/* Stores the weights of two rows; columns that mask does not name are zero. The instruction rounds as bf does, but for denormals,
+ * and EXP has none. */
 UK_INLINE void store_pairs(__mmask16 mask, __m512 e0, __m512 e1, int64_t at, char *first, char *second)
 {
     const __m512i columns = _mm512_cvtepu8_epi32(_mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));

@@ -32,8 +32,8 @@ static inline float scalar_flush(float x)
     return fabsf(x) < FLT_MIN ? copysignf(0.0f, x) : x;
 }
 
-/* fma of two widened BF16 values that flushes operands and result. A result that only rounding lifts to FLT_MIN counts as tiny where
- * it would not reach it with any exponent: seen by scaling everything out of the denormal range. */
+/* fma of two widened BF16 values that flushes operands and result. A result that only rounding lifts to FLT_MIN counts as tiny
+ * where it would not reach it with any exponent: seen by scaling everything out of the denormal range. */
 static inline float scalar_flushing_fma(float x, float w, float s)
 {
     float a = scalar_flush(x), b = scalar_flush(w), y = fmaf(a, b, scalar_flush(s));

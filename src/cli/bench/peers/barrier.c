@@ -78,7 +78,8 @@ static product_shape shape_of(const rt_view *weights, const dsv4_work *work)
     return s;
 }
 
-/* ---- opening ------------------------------------------------------------------------------------------------------------------ */
+/* ---- opening ------------------------------------------------------------------------------------------------------------------
+ * */
 
 static dsv4_status add_step(bench_barrier *b, const dsv4_graph *g, int32_t stage, const bench_view_use *uses, dsv4_describe *d,
                             dsv4_error *err)
@@ -165,7 +166,8 @@ void bench_barrier_close(bench_barrier *b)
     free(b);
 }
 
-/* ---- running ------------------------------------------------------------------------------------------------------------------ */
+/* ---- running ------------------------------------------------------------------------------------------------------------------
+ * */
 
 static void run_stage(const bench_barrier *b, const rt_stage *s)
 {

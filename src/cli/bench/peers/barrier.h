@@ -1,4 +1,5 @@
-/* cli/bench/peers/barrier.h - the peer of an operator: its stages as OpenMP loops with barriers between them, its products by oneDNN.
+/* cli/bench/peers/barrier.h - the peer of an operator: its stages as OpenMP loops with barriers between them, its products by
+ * oneDNN.
  *
  * What runs is the same graph: stage after stage in program order, each an `omp parallel for` over the same blocks, which ends with
  * a barrier; a stage of one block runs on the caller. A stage that multiplies by packed weights is one call of oneDNN instead: BF16
@@ -6,9 +7,9 @@
  * OpenMP loops, with weights of as many bytes in the layout that it prefers.
  *
  * The work is equal, or less for the peer: its products leave their sums in buffers of their own, and what our stage does to sums
- * in the same block (heads are scaled, normalised and rotated, out.proj_b scales and adds them, signed activations are corrected by column sums) the peer does not do. So the
- * stages behind a product go on with the sums of the last run of the graph itself. Activations of its products are constants: what
- * a product costs does not depend on them. */
+ * in the same block (heads are scaled, normalised and rotated, out.proj_b scales and adds them, signed activations are corrected by
+ * column sums) the peer does not do. So the stages behind a product go on with the sums of the last run of the graph itself.
+ * Activations of its products are constants: what a product costs does not depend on them. */
 #ifndef CLI_BENCH_PEERS_BARRIER_H
 #define CLI_BENCH_PEERS_BARRIER_H
 

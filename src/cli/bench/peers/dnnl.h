@@ -19,8 +19,8 @@ typedef enum peer_dnnl_types {
 typedef struct peer_dnnl peer_dnnl;
 
 /* y[m,n] = x[m,k] w[k,n]. weights: the plain row-major [k, n], of the type of the product; n_copies of it are stored in the layout
- * that oneDNN prefers. The sums and activations (small positive values at first) are the product's own. DSV4_E_UNSUPPORTED where oneDNN has no such
- * product. The caller destroys it (NULL allowed there). */
+ * that oneDNN prefers. The sums and activations (small positive values at first) are the product's own. DSV4_E_UNSUPPORTED where
+ * oneDNN has no such product. The caller destroys it (NULL allowed there). */
 DSV4_MUST_CHECK dsv4_status peer_dnnl_create(peer_dnnl_types types, int64_t m, int64_t k, int64_t n, const void *weights,
                                              int n_copies, peer_dnnl **out, dsv4_error *err);
 void peer_dnnl_destroy(peer_dnnl *p);

@@ -5,7 +5,7 @@
 #include "cli/bench/peers/products.h"
 #include "ops/project.h"
 
-enum { N_TILE_BF16 = 64, N_TILE_I8 = 256, T_TILE = 128 };
+enum { N_TILE_BF16 = 64, N_TILE_I8 = 128, T_TILE = 64 };
 
 typedef struct ours {
     int n_copies;
@@ -35,7 +35,10 @@ static dsv4_status open_copy(ours *o, const peers_problem *p, int copy, const uk
     o->products[copy] = p->is_i8 ? op_project_i8(&c, "product", acts, weight, T_TILE, N_TILE_I8)
                                  : op_project_bf16(&c, "product", acts, weight, (op_project_tiles){T_TILE, N_TILE_BF16, 1});
     dsv4_status status = dsv4_graph_seal(g, DSV4_DEPS_BLOCK, err);
-    return status == DSV4_OK ? dsv4_exec_create(g, p->pool, false, &o->execs[copy], err) : status;
+    if (status == DSV4_OK) {
+        status = dsv4_exec_create(g, p->pool, false, &o->execs[copy], err);
+    }
+    return status == DSV4_OK ? dsv4_exec_run(o->execs[copy], 0, err) : status; /* memory of the sums is there from now on */
 }
 
 static void close_ours(void *state)

@@ -14,7 +14,8 @@
 #include "cli/bench/peers/products.h"
 #include "cli/bench/work.h"
 
-/* ---- operators and layers ------------------------------------------------------------------------------------------------------ */
+/* ---- operators and layers ------------------------------------------------------------------------------------------------------
+ * */
 
 /* Our graphs and the peer's versions of them. */
 typedef struct match {
@@ -115,7 +116,8 @@ static dsv4_status measure_calls(peers_suite *s, const bench_call_list *list, ds
     return status;
 }
 
-/* ---- the suite ------------------------------------------------------------------------------------------------------------------ */
+/* ---- the suite ------------------------------------------------------------------------------------------------------------------
+ * */
 
 static dsv4_status measure_all(peers_suite *s, dsv4_error *err)
 {

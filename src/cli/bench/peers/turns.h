@@ -1,8 +1,8 @@
 /* cli/bench/peers/turns.h - contenders that are measured in turns, and what the parts of the suite share.
  *
- * TURNS  Contenders take turns within a round. A turn is an untimed run, which starts the contender's threads, and a few timed ones,
- *        each with other weights. Behind a turn of OpenMP its team is let go; whose threads cannot be let go is waited for. So no
- *        thread of one contender spins while another is measured, and all are bound to the same cores. */
+ * TURNS  Contenders take turns within a round. A turn is an untimed run, which starts the contender's threads, and a few timed
+ *        ones, each with other weights. Behind a turn of OpenMP its team is let go; whose threads cannot be let go is waited for.
+ *        So no thread of one contender spins while another is measured, and all are bound to the same cores. */
 #ifndef CLI_BENCH_PEERS_TURNS_H
 #define CLI_BENCH_PEERS_TURNS_H
 
