@@ -6,28 +6,14 @@
 
 #include <string.h>
 
+#include "kernels/panels.h"
+
 enum { PAIR = 2, GROUP = 4 /* consecutive k of one column: BF16, INT8 */ };
 enum { PIECE_BYTES = 16 * 1024, PIECE_ROWS = 16 }; /* where k is contiguous, and elsewhere; multiples of GROUP rows */
 
 static int64_t min_i64(int64_t a, int64_t b)
 {
     return a < b ? a : b;
-}
-
-static int64_t ceil_div(int64_t a, int64_t b)
-{
-    return a / b + (a % b != 0);
-}
-
-/* 0 on overflow. */
-static size_t panels_bytes(int64_t n, int64_t rows, size_t row_bytes, size_t correction_bytes)
-{
-    size_t bytes;
-    if (__builtin_mul_overflow(rows, row_bytes, &bytes) || __builtin_add_overflow(bytes, correction_bytes, &bytes) ||
-        __builtin_mul_overflow(bytes, ceil_div(n, UK_PANEL), &bytes)) {
-        return 0;
-    }
-    return bytes;
 }
 
 size_t uk_pack_bf16_bytes(int64_t k, int64_t n)

@@ -4,24 +4,9 @@
 #include <string.h>
 
 #include "base/numbers.h"
+#include "kernels/panels.h"
 
 enum { LINE = 64, HALF_PANEL = UK_PANEL / 2, SCALE_BLOCK = 128, SCALE_ONE = 127 };
-
-static int64_t ceil_div(int64_t a, int64_t b)
-{
-    return a / b + (a % b != 0);
-}
-
-/* 0 on overflow. */
-static size_t panels_bytes(int64_t n, int64_t steps, size_t step_bytes, size_t scale_bytes)
-{
-    size_t bytes;
-    if (__builtin_mul_overflow(steps, step_bytes, &bytes) || __builtin_add_overflow(bytes, scale_bytes, &bytes) ||
-        __builtin_mul_overflow(bytes, ceil_div(n, UK_PANEL), &bytes)) {
-        return 0;
-    }
-    return bytes;
-}
 
 /* ---- FP4 ----------------------------------------------------------------------------------------------------------------- */
 

@@ -12,7 +12,7 @@
 #include "ops/weight.h"
 
 typedef struct op_heads {
-    op_acts x;                      /* I8 [T, K], K <= 65536 */
+    op_acts x;                      /* I8 [T, K], K <= UK_MAX_K_I8 */
     op_weight w;                    /* I8 [K, n_heads*hd] */
     op_matrix row_scale, col_scale; /* FP32 [T, 1], [1, n_heads*hd] */
     op_turns turns;

@@ -35,7 +35,7 @@ void op_product_row(const uk_table *uk, const op_product *y, int64_t t, int64_t 
 /* Declares that a block reads columns [begin, end) of rows [t0, t1) of y, all partials. */
 void op_product_reads(dsv4_describe *d, const op_product *y, int64_t t0, int64_t t1, int64_t begin, int64_t end);
 
-/* x and w INT8, K <= 65536: sums INT32, one partial. */
+/* x and w INT8, K <= UK_MAX_K_I8: sums INT32, one partial. */
 op_product op_project_i8(const op_context *c, const char *stage, op_acts x, op_weight w, int64_t t_tile, int64_t n_tile);
 
 #endif

@@ -182,9 +182,9 @@ dsv4_status op_qkv_check(const op_context *c, dsv4_error *err)
         return dsv4_fail(err, DSV4_E_VALUE, "%s: qk_rope_head_dim=%lld, rule: even and at most head_dim=%lld", c->op->name,
                          (long long)R, (long long)hd);
     }
-    if (c->dims.of[OP_QL] > 65536) {
-        return dsv4_fail(err, DSV4_E_VALUE, "%s: q_lora_rank=%lld, rule q_lora_rank <= 65536: INT32 sums must be exact",
-                         c->op->name, (long long)c->dims.of[OP_QL]);
+    if (c->dims.of[OP_QL] > UK_MAX_K_I8) {
+        return dsv4_fail(err, DSV4_E_VALUE, "%s: q_lora_rank=%lld, rule q_lora_rank <= %d: INT32 sums must be exact", c->op->name,
+                         (long long)c->dims.of[OP_QL], UK_MAX_K_I8);
     }
     return DSV4_OK;
 }
