@@ -9,13 +9,6 @@
 
 enum { LINE = 64, STEPS_IN_INT16 = 4 };
 
-UK_INLINE __m256i broadcast_lane(const char *a)
-{
-    int32_t lane;
-    memcpy(&lane, a, sizeof lane);
-    return _mm256_set1_epi32(lane);
-}
-
 /* Half of 2^(e - 127), also of 0, which makes a denormal; NaN of 255. */
 UK_INLINE __m256 scales_of(const uint8_t *e)
 {
@@ -46,7 +39,7 @@ UK_INLINE void add_steps(const int m, const char *a, int64_t a_step, const uint8
         __m256i w_low = weights_of(nibbles), w_high = weights_of(_mm256_srli_epi16(nibbles, 4));
         UK_UNROLL
         for (int i = 0; i < m; i++) {
-            __m256i x = broadcast_lane(a + s * a_step + 4 * i);
+            __m256i x = avx2_broadcast_lane(a + s * a_step + 4 * i);
             low16[i] = _mm256_add_epi16(low16[i], _mm256_maddubs_epi16(w_low, x));
             high16[i] = _mm256_add_epi16(high16[i], _mm256_maddubs_epi16(w_high, x));
         }
@@ -70,7 +63,7 @@ UK_INLINE void add_group(const int m, const char *a, int64_t a_step, const uint8
     __m256i low[2], high[2];
     UK_UNROLL
     for (int i = 0; i < m; i++) {
-        low[i] = high[i] = broadcast_lane(a + 4 * i);
+        low[i] = high[i] = avx2_broadcast_lane(a + 4 * i);
     }
     for (int s = 0; s < UK_FP4_STEPS; s += STEPS_IN_INT16) {
         add_steps(m, a + (1 + s) * a_step, a_step, half_lines + s * LINE, low, high);

@@ -12,12 +12,6 @@ typedef struct group_chunk {
     bool first;
 } group_chunk;
 
-/* Sums of a chunk, added to those of the chunks before. */
-UK_INLINE void store_chunk(float *c, __m512 sum, bool first)
-{
-    _mm512_storeu_ps(c, first ? sum : _mm512_add_ps(_mm512_loadu_ps(c), sum));
-}
-
 /* Rows of the activations lie row_bytes apart. */
 UK_INLINE void add_chunk(const int m, const int64_t row_bytes, const group_chunk *s, float *c, int64_t ldc)
 {
@@ -35,8 +29,8 @@ UK_INLINE void add_chunk(const int m, const int64_t row_bytes, const group_chunk
     }
     UK_UNROLL
     for (int i = 0; i < m; i++) {
-        store_chunk(c + i * ldc, left[i], s->first);
-        store_chunk(c + i * ldc + UK_PANEL / 2, right[i], s->first);
+        avx512_store_sums(c + i * ldc, left[i], !s->first);
+        avx512_store_sums(c + i * ldc + UK_PANEL / 2, right[i], !s->first);
     }
 }
 

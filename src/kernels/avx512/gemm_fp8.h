@@ -45,25 +45,12 @@ UK_INLINE void add_scaled_chunk(const int m, const bool is_bf16, const group_chu
     }
 }
 
-/* The only group. */
-static void add_fp8_chunk_of_rows(int64_t m, const group_chunk *s, float scale, float *c, int64_t ldc)
+/* A group whose chunk nobody keeps: the only one, or one behind the first. Inlined for each form of the panel. */
+UK_INLINE void add_scaled_chunk_of_rows(int64_t m, const bool is_bf16, const group_chunk *s, float scale, float *c, int64_t ldc)
 {
-#define CASE(rows)                                             \
-    case rows:                                                 \
-        add_scaled_chunk(rows, false, s, NULL, scale, c, ldc); \
-        return;
-    switch (m) {
-        CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8)
-    }
-#undef CASE
-}
-
-/* A group behind the first. */
-static void add_widened_chunk_of_rows(int64_t m, const group_chunk *s, float scale, float *c, int64_t ldc)
-{
-#define CASE(rows)                                            \
-    case rows:                                                \
-        add_scaled_chunk(rows, true, s, NULL, scale, c, ldc); \
+#define CASE(rows)                                               \
+    case rows:                                                   \
+        add_scaled_chunk(rows, is_bf16, s, NULL, scale, c, ldc); \
         return;
     switch (m) {
         CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8)
@@ -76,7 +63,7 @@ static void add_chunk_of_groups(const uk_acts *a, const group_chunk *first, floa
 {
     int64_t n_groups = (a->rows + UK_ROWS - 1) / UK_ROWS;
     if (n_groups <= 1) {
-        add_fp8_chunk_of_rows(a->rows, first, scale, c, ldc);
+        add_scaled_chunk_of_rows(a->rows, false, first, scale, c, ldc);
         return;
     }
     _Alignas(64) char widened[CHUNK_BYTES];
@@ -85,7 +72,7 @@ static void add_chunk_of_groups(const uk_acts *a, const group_chunk *first, floa
         group_chunk s = *first;
         s.a += g * a->group_bytes;
         s.panel = widened;
-        add_widened_chunk_of_rows(rows_of_group(a, g), &s, scale, c + g * UK_ROWS * ldc, ldc);
+        add_scaled_chunk_of_rows(rows_of_group(a, g), true, &s, scale, c + g * UK_ROWS * ldc, ldc);
     }
 }
 
