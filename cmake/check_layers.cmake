@@ -13,10 +13,11 @@ set(MAY_rt base tensor rt)
 set(MAY_kernels base kernels)
 set(MAY_ops base tensor rt kernels ops)
 set(MAY_golden base tensor golden)
-set(MAY_sim base tensor rt ops sim)
+set(MAY_trace base rt trace)
+set(MAY_sim base trace sim)
 set(MAY_model base tensor rt kernels ops model)
 set(MAY_text base text)
-set(MAY_cli base tensor rt kernels ops golden sim model text cli)
+set(MAY_cli base tensor rt kernels ops golden trace sim model text cli)
 
 # PUBLIC_<name>: the layer that include/dsv4/<name>.h belongs to.
 set(PUBLIC_status base)

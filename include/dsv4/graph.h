@@ -36,11 +36,20 @@ typedef struct dsv4_box {
     int64_t row0, row1, col0, col1;
 } dsv4_box;
 
-/* What one block costs, for priorities, reports and simulation. Bytes follow from the boxes. */
+/* The product of a block, where it has one: m x n outputs, each a sum over k. For the efficiency and the buffers of a simulated tile. */
+typedef struct dsv4_product {
+    int64_t m, n, k;
+    int64_t k_tile; /* of k, loaded at a time; 0: operands are streamed */
+    int64_t ahead;  /* tiles of k in flight at most; 0 counts as 2 */
+} dsv4_product;
+
+/* What one block costs, for priorities, reports and simulation. Bytes follow from the tracked boxes. */
 typedef struct dsv4_work {
     double flops_bf16; /* multiply and add counted as two, operands BF16 */
     double ops_i8;     /* likewise, operands INT8 */
     double vector_ops; /* FP32 operations, elementwise or in products: an addition, a multiplication, or both at once in an fma */
+    double gathered_bytes; /* read within untracked boxes, at most */
+    dsv4_product product;
 } dsv4_work;
 
 typedef struct dsv4_describe dsv4_describe; /* receives the boxes and the work of one block */

@@ -73,9 +73,12 @@ static bool is_cost(double x)
 void dsv4_costs(dsv4_describe *d, dsv4_work work)
 {
     char text[192];
-    if (d->error.status == DSV4_OK && !(is_cost(work.flops_bf16) && is_cost(work.ops_i8) && is_cost(work.vector_ops))) {
-        dsv4_fail(&d->error, DSV4_E_GRAPH, "%s: costs %g flops, %g integer and %g vector operations; expected finite numbers >= 0",
-                  rt_block_text(d->graph, d->stage, d->block, text, sizeof text), work.flops_bf16, work.ops_i8, work.vector_ops);
+    bool ok = is_cost(work.flops_bf16) && is_cost(work.ops_i8) && is_cost(work.vector_ops) && is_cost(work.gathered_bytes);
+    if (d->error.status == DSV4_OK && !ok) {
+        dsv4_fail(&d->error, DSV4_E_GRAPH,
+                  "%s: costs %g flops, %g integer and %g vector operations, %g bytes; expected finite numbers >= 0",
+                  rt_block_text(d->graph, d->stage, d->block, text, sizeof text), work.flops_bf16, work.ops_i8, work.vector_ops,
+                  work.gathered_bytes);
     }
     d->work = work;
 }
