@@ -2,8 +2,9 @@
  *
  * build.c      fills the first half                     describe.c   turns a block into spans
  * accesses.c   gathers the boxes of all blocks          infer.c      boxes -> edges
- * seal.c       edges -> tasks in priority order         exec.c       replays the second half
+ * seal.c       edges -> tasks in priority order         exec.c       replays the second half (exec_create.c)
  * trace.c      writes the last replay as a swimlane     trace_stages.c  sums it up by stage
+ * pmu.c        counts events around blocks              pmu_events.c    which events there are
  * verify_*.c   find wrong declarations
  *
  * TASK IDS   While sealing, blocks are numbered in program order and joins follow: the id of block b of stage s is
