@@ -83,6 +83,9 @@ static inline int rt_exec_home(const dsv4_exec *x, const rt_task *t)
 DSV4_MUST_CHECK dsv4_status rt_exec_create(const dsv4_graph *g, dsv4_pool *pool, int level, const rt_pmu_choice *pmu,
                                            dsv4_exec **out, dsv4_error *err);
 
+/* Blocks of the last run that lack a count. */
+int64_t rt_exec_n_uncounted(const dsv4_exec *exec);
+
 /* Nanoseconds per tick, from the time that passed since the exec was created (waits until that is 10 ms). */
 double rt_exec_tick_ns(const dsv4_exec *exec);
 
