@@ -384,7 +384,10 @@ static void describe_core(const void *arg, int64_t block, dsv4_describe *d)
         describe_partials(o, &tile, DSV4_WRITE, d);
     }
     double n_keys = (double)((tile.block.end - tile.block.begin) * o->tile);
-    dsv4_costs(d, (dsv4_work){.flops_bf16 = 4 * n_keys * (double)(heads * o->hd), .vector_ops = 16 * n_keys * (double)heads});
+    dsv4_costs(d, (dsv4_work){.flops_bf16 = 4 * n_keys * (double)(heads * o->hd),
+                              .vector_ops = 16 * n_keys * (double)heads,
+                              .gathered_bytes = n_keys * (double)o->hd * sizeof(uint16_t),
+                              .product = {.m = heads, .n = o->tile, .k = o->hd}});
 }
 
 /* One block owns the whole list. */

@@ -138,7 +138,8 @@ static void describe_pool(const void *arg, int64_t block, dsv4_describe *d)
         reads_written(o, t, width + channel.begin, width + channel.end, d);
     }
     dsv4_writes(d, o->pooled.view, window, window + 1, channel.begin, channel.end);
-    dsv4_costs(d, (dsv4_work){.vector_ops = 30.0 * (double)(o->plan->span * (channel.end - channel.begin))});
+    double values = (double)(o->plan->span * (channel.end - channel.begin));
+    dsv4_costs(d, (dsv4_work){.vector_ops = 30 * values, .gathered_bytes = 2 * values * sizeof(float)});
 }
 
 static void run_pool(const void *arg, int64_t block, void *scratch)
@@ -228,7 +229,9 @@ static void describe_finish(const void *arg, int64_t window, dsv4_describe *d)
     }
     op_gate_reads(d, &o->gate);
     describe_kept(o, window, d);
-    dsv4_costs(d, (dsv4_work){.vector_ops = 8.0 * (double)o->a->width, .flops_bf16 = 2.0 * (double)(w->k * w->n)});
+    dsv4_costs(d, (dsv4_work){.vector_ops = 8.0 * (double)o->a->width,
+                              .flops_bf16 = 2.0 * (double)(w->k * w->n),
+                              .product = {.m = 1, .n = w->n, .k = w->k}});
 }
 
 /* y = float(bf(y)) hadamard. */

@@ -38,6 +38,11 @@ static tile_range fresh_rows(const index_stages *o, const score_tile *tile)
     return (tile_range){0, tile_min(tile_count(tile->t.end, OP_INDEX_RATIO), o->a.fresh.rows)};
 }
 
+static int64_t padded_heads(const index_stages *o)
+{
+    return tile_count(o->IH, UK_PANEL) * UK_PANEL;
+}
+
 static void describe_score(const void *arg, int64_t block, dsv4_describe *d)
 {
     const index_stages *o = arg;
@@ -62,7 +67,11 @@ static void describe_score(const void *arg, int64_t block, dsv4_describe *d)
         dsv4_writes(d, a->score.view, t.begin, t.end, rows.begin, rows.end);
     }
     double pairs = (double)o->columns / (double)o->parts * (double)((t.end - t.begin) * o->IH);
-    dsv4_costs(d, (dsv4_work){.ops_i8 = 2 * pairs * (double)o->ID, .vector_ops = 5 * pairs});
+    double keys = (double)o->columns / (double)o->parts, row_bytes = (double)o->ID * (a->cache_scale.data != NULL ? 1 : 2);
+    dsv4_costs(d, (dsv4_work){.ops_i8 = 2 * pairs * (double)o->ID,
+                              .vector_ops = 5 * pairs,
+                              .gathered_bytes = keys * row_bytes,
+                              .product = {.m = o->key_tile, .n = padded_heads(o), .k = o->ID}});
 }
 
 /* ---- keys: cache rows, quantised and biased ---------------------------------------------------------------------------------- */
@@ -82,11 +91,6 @@ typedef struct score_scratch {
 static int64_t group_bytes(const index_stages *o)
 {
     return uk_acts_bytes_i8(UK_ROWS, o->ID);
-}
-
-static int64_t padded_heads(const index_stages *o)
-{
-    return tile_count(o->IH, UK_PANEL) * UK_PANEL;
 }
 
 static size_t scratch_bytes(const index_stages *o)
