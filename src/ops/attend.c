@@ -390,6 +390,19 @@ static void describe_core(const void *arg, int64_t block, dsv4_describe *d)
                               .product = {.m = heads, .n = o->tile, .k = o->hd}});
 }
 
+/* Of the slots that a block declares, those with keys. */
+static double share_of_core(const void *arg, int64_t block)
+{
+    const attend_round *r = arg;
+    const attention *o = r->o;
+    attend_tile tile = tile_of(r, block);
+    int64_t begin = tile.block.begin * o->tile, end = tile.block.end * o->tile, n_keys = 0;
+    for (int64_t slot = begin; slot < end; slot++) {
+        n_keys += op_matrix_int(&o->a.keys, tile.t, slot) >= 0;
+    }
+    return (double)n_keys / (double)(end - begin);
+}
+
 /* One block owns the whole list. */
 static void attend_whole(const attention *o, const workspace *w, const attend_tile *tile)
 {
@@ -510,8 +523,9 @@ static void add_round(const op_context *c, const attend_round *r)
 {
     const attention *o = r->o;
     int64_t n_merge = o->T * (o->H / o->a.tiles.head_group);
-    dsv4_graph_stage(c->g,
-                     &(dsv4_stage_desc){"attn.core", n_merge * parts_of(r), run_core, describe_core, r, o->at.end, DSV4_CUBE});
+    dsv4_stage core = dsv4_graph_stage(
+        c->g, &(dsv4_stage_desc){"attn.core", n_merge * parts_of(r), run_core, describe_core, r, o->at.end, DSV4_CUBE});
+    dsv4_graph_share(c->g, core, share_of_core);
     if (o->n_parts > 1) {
         dsv4_graph_stage(c->g, &(dsv4_stage_desc){"attn.merge", n_merge, run_merge, describe_merge, r, o->at.end, DSV4_VECTOR});
     }

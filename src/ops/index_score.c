@@ -218,6 +218,18 @@ static void run_score(const void *arg, int64_t block, void *scratch)
     }
 }
 
+/* Of the columns that a block declares, those that its tokens see. */
+static double share_of_score(const void *arg, int64_t block)
+{
+    const index_stages *o = arg;
+    score_tile tile = score_tile_of(o, block);
+    int64_t n_seen = 0;
+    for (int64_t t = tile.t.begin; t < tile.t.end; t++) {
+        n_seen += visible_rows(o, t);
+    }
+    return (double)n_seen / (double)(o->columns * (tile.t.end - tile.t.begin));
+}
+
 /* ---- merge: a block is a token ----------------------------------------------------------------------------------------------- */
 
 static void describe_topk(const void *arg, int64_t t, dsv4_describe *d)
@@ -262,8 +274,9 @@ void index_add_score(const op_context *c, index_stages *o)
     o->parts = tile_min(o->a.key_parts, tile_count(o->columns, o->key_tile));
     o->best = op_matrix_new(c, "index.best", o->T, o->parts * o->topk, DSV4_I64);
     o->n_best = op_matrix_new(c, "index.n_best", o->T, o->parts, DSV4_I32);
-    dsv4_graph_stage(c->g,
-                     &(dsv4_stage_desc){"index.score", score_blocks(o), run_score, describe_score, o, scratch_bytes(o), DSV4_CUBE});
+    dsv4_stage score = dsv4_graph_stage(
+        c->g, &(dsv4_stage_desc){"index.score", score_blocks(o), run_score, describe_score, o, scratch_bytes(o), DSV4_CUBE});
+    dsv4_graph_share(c->g, score, share_of_score);
     dsv4_graph_stage(c->g, &(dsv4_stage_desc){"index.topk", o->T, run_topk, describe_topk, o,
                                               2 * (size_t)o->topk * sizeof(uint64_t), DSV4_VECTOR});
 }
