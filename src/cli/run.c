@@ -10,13 +10,13 @@
 #include "cli/launch.h"
 #include "cli/stages.h"
 #include "dsv4/safetensors.h"
-#include "dsv4/trace.h"
 #include "golden/golden.h"
+#include "trace/trace.h"
 
 typedef struct run_options {
     launch_options launch;
     inputs_request inputs;
-    const char *save, *trace;
+    const char *save, *trace, *deps_json;
     int mode, ratio;  /* OP_ANY: not given */
     long long rounds; /* 0: not given */
 } run_options;
@@ -52,6 +52,8 @@ static const cli_option options_table[] = {
     {"bench", "[ROUNDS]", "time ROUNDS replays over weights larger than the caches (default 20)", store_rounds, FIELD(rounds), 1,
      1000000},
     {"trace", "F.json", "write the timed run as a Chrome/Perfetto trace", cli_store_file, FIELD(trace), 0, 0},
+    {"deps-json", "F.json", "write the graph: what each edge comes from, and its two boxes", cli_store_file, FIELD(deps_json), 0,
+     0},
     {.name = NULL},
 };
 
@@ -97,7 +99,7 @@ static dsv4_status replay_undisturbed(const launch *l, dsv4_exec_summary *s, dsv
     return status;
 }
 
-static dsv4_status report_times(const launch *l, const run_options *o, json_t *results, dsv4_error *err)
+static dsv4_status report_times(const launch *l, json_t *results, dsv4_error *err)
 {
     dsv4_exec_summary s = {0};
     dsv4_status status = replay_undisturbed(l, &s, err);
@@ -115,14 +117,27 @@ static dsv4_status report_times(const launch *l, const run_options *o, json_t *r
                                      "workers", (json_int_t)s.n_workers, "blocks", (json_int_t)info.n_blocks, "edges",
                                      (json_int_t)info.n_edges, "longest_path", (json_int_t)info.longest_path, "memory_bytes",
                                      (json_int_t)info.memory_bytes, "between_bytes", (json_int_t)info.between_bytes));
-    status = stages_report(l->exec, l->graph, results, err);
-    if (status != DSV4_OK || o->trace == NULL) {
-        return status;
+    return stages_report(l->exec, l->graph, results, err);
+}
+
+/* The last run and its graph, to files. */
+static dsv4_status write_traces(const launch *l, const run_options *o, dsv4_error *err)
+{
+    trace t = {0};
+    dsv4_status status = o->trace != NULL || o->deps_json != NULL ? trace_capture(l->exec, &t, err) : DSV4_OK;
+    if (status == DSV4_OK && o->trace != NULL) {
+        status = trace_write(&t, o->trace, err);
+        if (status == DSV4_OK) {
+            cli_print("  trace %s (open it in ui.perfetto.dev or chrome://tracing)\n", o->trace);
+        }
     }
-    status = dsv4_exec_write_trace(l->exec, o->trace, err);
-    if (status == DSV4_OK) {
-        cli_print("  trace %s (open it in ui.perfetto.dev or chrome://tracing)\n", o->trace);
+    if (status == DSV4_OK && o->deps_json != NULL) {
+        status = trace_write_deps(&t, o->deps_json, err);
+        if (status == DSV4_OK) {
+            cli_print("  graph %s (edges, what they come from, boxes)\n", o->deps_json);
+        }
     }
+    trace_deinit(&t);
     return status;
 }
 
@@ -242,7 +257,10 @@ static dsv4_status execute(run_state *s, run_options *o, json_t *results, dsv4_e
         status = save(o, s->op, &s->config, &s->inputs, &s->io, err);
     }
     if (status == DSV4_OK) {
-        status = report_times(&s->launch, o, results, err);
+        status = report_times(&s->launch, results, err);
+    }
+    if (status == DSV4_OK) {
+        status = write_traces(&s->launch, o, err);
     }
     if (status == DSV4_OK && o->rounds > 0) {
         status = bench_operator(s->op, &s->config, &o->launch, &s->inputs, &s->io, (int)o->rounds, results, err);

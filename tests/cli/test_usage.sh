@@ -18,7 +18,7 @@ for name in list run check bench; do
 done
 accepts run --help
 for option in preset mode batch seq start-pos compress-ratio seed threads numerics compat act-scale index-cache deps set \
-    inputs save bench trace; do
+    inputs save bench trace deps-json; do
     prints "^  --$option "
 done
 accepts run nonsense --help --batch 0
@@ -40,7 +40,7 @@ done
 refuses 'option --verify=1 takes no value' run rmsnorm --verify=1
 refuses 'option --se is unknown or ambiguous' run rmsnorm --se 3
 for option in preset mode batch seq start-pos compress-ratio seed threads numerics compat act-scale index-cache deps set inputs \
-    save trace json; do
+    save trace deps-json json; do
     refuses "option --$option needs a value" run rmsnorm "--$option"
 done
 
@@ -82,6 +82,7 @@ refuses 'bench: ' bench
 refuses 'bench: .*"nonsense"' bench nonsense
 refuses '--save: got "-", expected a file' run rmsnorm --save -
 refuses '--trace: got "-", expected a file' run rmsnorm --trace -
+refuses '--deps-json: got "-", expected a file' run rmsnorm --deps-json -
 
 # ---- tiles
 tile() { # pattern, operator, setting
