@@ -36,7 +36,8 @@ static inline int made_stage(made *m, int64_t n_blocks, dsv4_core_kind kind)
 static inline int made_block(made *m, int stage, int64_t block, dsv4_work work)
 {
     assert(m->n_tasks == m->n_blocks);
-    m->tasks[m->n_tasks] = (trace_task){.stage = stage, .block = block, .work = work, .touch = m->n_touches, .touch_end = m->n_touches};
+    m->tasks[m->n_tasks] =
+        (trace_task){.stage = stage, .block = block, .work = work, .touch = m->n_touches, .touch_end = m->n_touches};
     m->n_blocks++;
     return m->n_tasks++;
 }
@@ -108,19 +109,20 @@ static inline trace made_trace(const made *m)
  * nothing. No overheads; arithmetic and transfers overlap wholly. */
 static inline sim_device made_device(int n_cores)
 {
-    return (sim_device){.name = "made",
-                        .cores = {{.name = "core",
-                                   .count = n_cores,
-                                   .runs_cube = true,
-                                   .runs_vector = true,
-                                   .bf16 = {.ops_s = 1e9, .step_m = 1, .step_n = 1, .step_k = 1},
-                                   .i8 = {.ops_s = 2e9, .step_m = 1, .step_n = 1, .step_k = 1},
-                                   .vector = {.ops_s = 1e9, .step_m = 1, .step_n = 1, .step_k = 1}}},
-                        .n_core_kinds = 1,
-                        .levels = {{.name = "memory", .is_shared = true, .read_bytes_s = 1e9, .write_bytes_s = 5e8, .line_bytes = 64},
-                                   {.name = "cache", .bytes = 65536, .line_bytes = 64}},
-                        .n_levels = 2,
-                        .overlap = 1};
+    return (sim_device){
+        .name = "made",
+        .cores = {{.name = "core",
+                   .count = n_cores,
+                   .runs_cube = true,
+                   .runs_vector = true,
+                   .bf16 = {.ops_s = 1e9, .step_m = 1, .step_n = 1, .step_k = 1},
+                   .i8 = {.ops_s = 2e9, .step_m = 1, .step_n = 1, .step_k = 1},
+                   .vector = {.ops_s = 1e9, .step_m = 1, .step_n = 1, .step_k = 1}}},
+        .n_core_kinds = 1,
+        .levels = {{.name = "memory", .is_shared = true, .read_bytes_s = 1e9, .write_bytes_s = 5e8, .line_bytes = 64},
+                   {.name = "cache", .bytes = 65536, .line_bytes = 64}},
+        .n_levels = 2,
+        .overlap = 1};
 }
 
 #endif
