@@ -1,7 +1,7 @@
 /* trace/trace.h - a run as data: the sealed graph, and when and where each of its blocks ran.
  *
  *   capture.c  from a sealed graph, and from the last run of an exec      write.c, read.c  to and from a file (data.c: its form)
- *   source.c   what each edge comes from (deps.c: to a file)              report.c         what the run shows, critical paths
+ *   source.c   what each edge comes from                                  report.c         what the run shows, critical paths
  *   html.c, draw.c  for people to look at                                 sim/             fills `run` from a device's description
  *
  * Everything that looks at runs works on these structures: a real run, one read from a file and a simulated one look the same.
@@ -120,7 +120,7 @@ typedef struct trace {
 
 void trace_deinit(trace *t);
 
-/* Frees the run and leaves the graph, for a simulation of it. */
+/* Forgets the run, not the graph. */
 void trace_clear_run(trace *t);
 
 /* ---- from the runtime (capture.c) -------------------------------------------------------------------------------------------- */
@@ -145,8 +145,7 @@ DSV4_MUST_CHECK dsv4_status trace_read(const char *path, trace *t, dsv4_error *e
 /* The same from the bytes of such a file; name is what err calls it. */
 DSV4_MUST_CHECK dsv4_status trace_read_memory(const char *name, const void *bytes, size_t n_bytes, trace *t, dsv4_error *err);
 
-/* Writes the graph as JSON with every edge's source and its two boxes (deps.c: its form). A join made by sealing appears as a node of
- * its own between the blocks that it orders. */
+/* Writes the graph with every edge's source and its two boxes. */
 DSV4_MUST_CHECK dsv4_status trace_write_deps(const trace *t, const char *path, dsv4_error *err);
 
 /* ---- measures ---------------------------------------------------------------------------------------------------------------- */
