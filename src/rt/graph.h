@@ -31,7 +31,8 @@ typedef struct rt_stage {
     const void *arg;
     size_t scratch_bytes;
     dsv4_core_kind kind;
-    bool manual; /* nothing is inferred from its boxes */
+    bool manual;          /* nothing is inferred from its boxes */
+    dsv4_share_fn *share; /* NULL: all of the declared work is done */
 } rt_stage;
 
 enum { RT_ALL_BLOCKS = -1 };
@@ -100,6 +101,9 @@ struct dsv4_describe {
 /* Fills d for block `block` of stage `stage`: DSV4_E_GRAPH for a box outside its view. */
 DSV4_MUST_CHECK dsv4_status rt_describe_block(dsv4_describe *d, const dsv4_graph *g, int32_t stage, int64_t block, dsv4_error *err);
 void rt_describe_deinit(dsv4_describe *d);
+
+/* The same with the work that the block had in the last run. */
+DSV4_MUST_CHECK dsv4_status rt_describe_ran(dsv4_describe *d, const dsv4_graph *g, int32_t stage, int64_t block, dsv4_error *err);
 
 /* DSV4_OK for a sealed graph that can be used, DSV4_E_GRAPH before the seal and after a change behind it. */
 DSV4_MUST_CHECK dsv4_status rt_graph_check_sealed(const dsv4_graph *g, dsv4_error *err);

@@ -186,6 +186,21 @@ static bool copy_events(const dsv4_exec *exec, int64_t n_events, trace_run *run)
     return run->events != NULL;
 }
 
+/* Work is what the run had to do. */
+static dsv4_status take_shares(const dsv4_graph *g, trace_graph *out, dsv4_error *err)
+{
+    dsv4_describe d = {0};
+    dsv4_status status = DSV4_OK;
+    for (int64_t i = 0; i < out->n_blocks && status == DSV4_OK; i++) {
+        if (g->stages.items[out->tasks[i].stage].share != NULL) {
+            status = rt_describe_ran(&d, g, out->tasks[i].stage, out->tasks[i].block, err);
+            out->tasks[i].work = d.work;
+        }
+    }
+    rt_describe_deinit(&d);
+    return status;
+}
+
 dsv4_status trace_capture(const dsv4_exec *exec, trace *t, dsv4_error *err)
 {
     int64_t n_events = 0;
@@ -196,6 +211,9 @@ dsv4_status trace_capture(const dsv4_exec *exec, trace *t, dsv4_error *err)
         return dsv4_fail(err, DSV4_E_USAGE, "graph %s: no traced run", exec->g->name);
     }
     dsv4_status status = trace_capture_graph(exec->g, t, err);
+    if (status == DSV4_OK) {
+        status = take_shares(exec->g, &t->graph, err);
+    }
     if (status != DSV4_OK) {
         return status;
     }

@@ -125,7 +125,8 @@ void trace_deinit(trace *t);
 /* Fills t, zeroed before, from a sealed graph: everything but the run. DSV4_E_NO_MEMORY, or DSV4_E_GRAPH where it is not sealed. */
 DSV4_MUST_CHECK dsv4_status trace_capture_graph(const dsv4_graph *g, trace *t, dsv4_error *err);
 
-/* The same, and the last run of exec, which was created with a trace. DSV4_E_USAGE where it has not run. */
+/* The same, and the last run of exec, which was created with a trace; work is what that run had to do (dsv4_graph_share).
+ * DSV4_E_USAGE where it has not run. */
 DSV4_MUST_CHECK dsv4_status trace_capture(const dsv4_exec *exec, trace *t, dsv4_error *err);
 
 /* ---- files (write.c, read.c) --------------------------------------------------------------------------------------------------- */
