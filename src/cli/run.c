@@ -9,14 +9,15 @@
 #include "cli/inputs.h"
 #include "cli/launch.h"
 #include "cli/stages.h"
+#include "cli/trace_run.h"
 #include "dsv4/safetensors.h"
-#include "dsv4/trace.h"
 #include "golden/golden.h"
 
 typedef struct run_options {
     launch_options launch;
     inputs_request inputs;
     const char *save, *trace;
+    bool ceilings;
     int mode, ratio;  /* OP_ANY: not given */
     long long rounds; /* 0: not given */
 } run_options;
@@ -52,6 +53,8 @@ static const cli_option options_table[] = {
     {"bench", "[ROUNDS]", "time ROUNDS replays over weights larger than the caches (default 20)", store_rounds, FIELD(rounds), 1,
      1000000},
     {"trace", "F.json", "write the timed run as a Chrome/Perfetto trace", cli_store_file, FIELD(trace), 0, 0},
+    {"ceilings", NULL, "with --trace: measure what the machine can do at best, for dsv4 trace report (a second or two)",
+     cli_store_flag, FIELD(ceilings), 0, 0},
     {.name = NULL},
 };
 
@@ -60,6 +63,9 @@ static dsv4_status settle_options(run_options *o, const dsv4_op *op, dsv4_error 
 {
     o->inputs.mode = o->launch.op.mode = op_mode_of(op, o->mode);
     o->inputs.ratio = op_ratio_of(op, o->ratio);
+    if (o->ceilings && o->trace == NULL) {
+        return dsv4_fail(err, DSV4_E_USAGE, "run: got --ceilings without --trace, which they are written to");
+    }
     return numerics_read(&o->launch.numerics, &o->launch.op.numerics, err);
 }
 
@@ -119,11 +125,7 @@ static dsv4_status report_times(const launch *l, const run_options *o, json_t *r
     if (status != DSV4_OK || o->trace == NULL) {
         return status;
     }
-    status = dsv4_exec_write_trace(l->exec, o->trace, err);
-    if (status == DSV4_OK) {
-        cli_print("  trace %s (open it in ui.perfetto.dev or chrome://tracing)\n", o->trace);
-    }
-    return status;
+    return trace_run_write(l, o->trace, o->ceilings, results, err);
 }
 
 /* ---- saving -------------------------------------------------------------------------------------------------------------- */

@@ -74,10 +74,11 @@ json_t *trace_report_json(const trace *t, const trace_report *r)
     json_t *parallel = json_pack(
         "{s:f, s:o, s:o, s:o}", "mean", r->parallel.mean, "share", numbers_json(r->parallel.share, t->run.n_workers + 1), "running",
         numbers_json(r->parallel.running, r->parallel.n_buckets), "ready", numbers_json(r->parallel.ready, r->parallel.n_buckets));
-    return json_pack("{s:o, s:o, s:b, s:I, s:I, s:f, s:f, s:f, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "graph",
+    return json_pack("{s:o, s:o, s:b, s:I, s:I, s:f, s:f, s:f, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "graph",
                      cli_json_text(t->graph.name), "device", cli_json_text(t->run.device), "simulated", (int)t->run.is_simulated,
                      "blocks", (json_int_t)t->graph.n_blocks, "edges", (json_int_t)t->graph.n_edges, "makespan_s", r->makespan_s,
                      "busy_s", r->busy_s, "longest_path_s", r->longest.blocks_s, "cores_bound_s", r->cores_bound_s,
+                     "arithmetic_bound_s", bound_json(r->arithmetic_bound_s), "transfer_bound_s", bound_json(r->transfer_bound_s),
                      "machine_bound_s", bound_json(r->machine_bound_s), "workers", workers_json(t, r), "stages", stages_json(r),
                      "longest_path", path_json(t, &r->longest), "executed_path", path_json(t, &r->executed), "needs_path",
                      path_json(t, &r->needs), "parallelism", parallel);

@@ -43,9 +43,18 @@ static void print_bounds(const trace *t, const trace_report *r)
     print_bound("busy time over workers", r->cores_bound_s, r->makespan_s);
     cli_print("at least, on this machine\n");
     if (r->machine_bound_s > 0) {
-        print_bound("bytes and arithmetic as declared", r->machine_bound_s, r->makespan_s);
+        print_bound("arithmetic as declared", r->arithmetic_bound_s, r->makespan_s);
+        print_bound("inputs and outputs, memory", r->transfer_bound_s, r->makespan_s);
+        print_bound("the longer one, stage by stage", r->machine_bound_s, r->makespan_s);
     } else {
         cli_print("  not known: dsv4 run OP --trace FILE --ceilings measures what the machine can do\n");
+    }
+    if (r->arithmetic_bound_s > r->makespan_s) {
+        cli_print(
+            "  arithmetic beyond the makespan: something else ran while the ceilings were measured, or blocks did less than they "
+            "declare\n");
+    } else if (r->machine_bound_s > r->makespan_s) {
+        cli_print("  more than the makespan: caches held what the replay before had touched\n");
     }
 }
 

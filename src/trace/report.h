@@ -60,7 +60,7 @@ typedef struct trace_stage_stats {
     double flops_bf16, ops_i8, vector_ops;
     double longest_path_s, executed_path_s; /* its blocks on these paths */
     double outside_bytes;                   /* of inputs and outputs of the graph that no stage before it touches */
-    double bound_s;                         /* the least time of the machine; 0: not known */
+    double bound_s;                         /* the longer of arithmetic and transfer at best; 0: not known */
 } trace_stage_stats;
 
 typedef struct trace_step {
@@ -93,8 +93,11 @@ typedef struct trace_report {
     trace_path executed; /* from the end back, to what each block waited for: a block that it needs, or one that held its core */
     trace_path needs;    /* likewise, but to the block that made it ready in any case */
     trace_parallel parallel;
-    double cores_bound_s;   /* busy time over workers, for each kind of work over those that run it */
-    double machine_bound_s; /* sum of the stages'; 0: not known */
+    double cores_bound_s; /* busy time over workers, for each kind of work over those that run it */
+    /* Sums over stages; 0: not known. The run may take less than the latter two where caches held data of a run before. */
+    double arithmetic_bound_s; /* work as declared */
+    double transfer_bound_s;   /* outside_bytes, from memory */
+    double machine_bound_s;    /* of the stages' bound_s */
 } trace_report;
 
 /* Fills out, zeroed before, from a trace with a run; trace_report_deinit always. The report borrows names from t. */

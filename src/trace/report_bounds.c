@@ -27,11 +27,39 @@ static bool find_cores_bound(const trace *t, trace_report *r)
     return ok;
 }
 
-/* Seconds for an amount; *known turns false where there is some and its rate is not known. */
-static double seconds(double amount, double per_s, bool *known)
+/* A rate of the machine, and whether all amounts so far could be divided by it. */
+typedef struct ceiling {
+    double per_s;
+    bool known;
+} ceiling;
+
+static double seconds(double amount, ceiling *c)
 {
-    *known = *known && (amount <= 0 || per_s > 0);
-    return amount > 0 && per_s > 0 ? amount / per_s : 0;
+    c->known = c->known && (amount <= 0 || c->per_s > 0);
+    return amount > 0 && c->per_s > 0 ? amount / c->per_s : 0;
+}
+
+static void bound_stages(const trace_run *run, const double *bytes, bool bytes_known, trace_report *r)
+{
+    ceiling read = {run->read_bytes_s, bytes_known}, i8 = {run->ops_i8_s, true}, bf16 = {run->flops_bf16_s, true},
+            vector = {run->vector_ops_s, true};
+    for (int64_t i = 0; i < r->n_stages; i++) {
+        trace_stage_stats *s = &r->stages[i];
+        double arithmetic_s = seconds(s->ops_i8, &i8) + seconds(s->flops_bf16, &bf16) + seconds(s->vector_ops, &vector);
+        double transfer_s = seconds(bytes[i], &read);
+        s->outside_bytes = bytes[i];
+        s->bound_s = arithmetic_s > transfer_s ? arithmetic_s : transfer_s;
+        r->arithmetic_bound_s += arithmetic_s;
+        r->transfer_bound_s += transfer_s;
+        r->machine_bound_s += s->bound_s;
+    }
+    bool arithmetic_known = i8.known && bf16.known && vector.known, known = arithmetic_known && read.known;
+    r->arithmetic_bound_s = arithmetic_known ? r->arithmetic_bound_s : 0;
+    r->transfer_bound_s = read.known ? r->transfer_bound_s : 0;
+    r->machine_bound_s = known ? r->machine_bound_s : 0;
+    for (int64_t i = 0; i < r->n_stages && !known; i++) {
+        r->stages[i].bound_s = 0;
+    }
 }
 
 dsv4_status trace_report_bounds(const trace *t, const int32_t *row_of, trace_report *r, dsv4_error *err)
@@ -43,19 +71,9 @@ dsv4_status trace_report_bounds(const trace *t, const int32_t *row_of, trace_rep
         return trace_report_no_memory(t, err);
     }
     dsv4_status status = trace_outside_bytes(&t->graph, row_of, r->n_stages, bytes, &known, err);
-    for (int64_t i = 0; i < r->n_stages && status == DSV4_OK; i++) {
-        trace_stage_stats *s = &r->stages[i];
-        double arithmetic_s = seconds(s->ops_i8, t->run.ops_i8_s, &known) + seconds(s->flops_bf16, t->run.flops_bf16_s, &known) +
-                              seconds(s->vector_ops, t->run.vector_ops_s, &known);
-        double transfer_s = seconds(bytes[i], t->run.read_bytes_s, &known);
-        s->outside_bytes = bytes[i];
-        s->bound_s = arithmetic_s > transfer_s ? arithmetic_s : transfer_s;
-        r->machine_bound_s += s->bound_s;
+    if (status == DSV4_OK) {
+        bound_stages(&t->run, bytes, known, r);
     }
-    for (int64_t i = 0; i < r->n_stages && !known; i++) {
-        r->stages[i].bound_s = 0;
-    }
-    r->machine_bound_s = known ? r->machine_bound_s : 0;
     free(bytes);
     return status;
 }

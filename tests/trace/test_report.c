@@ -386,16 +386,16 @@ static void test_bounds_of_the_machine(void **state)
     make_report(&s, &r);
     assert_true(r.machine_bound_s == 0);
     assert_true(r.stages[0].outside_bytes == (3 + 3 + 2) * 2 + 12);
-    assert_true(r.stages[1].outside_bytes == 4 * 4 * 2 - 16 + 32 - 12);
+    assert_true(r.stages[1].outside_bytes == (4 * 4 - 8) * 2 + (24 - 4));
     trace_report_deinit(&r);
     s.t.run.read_bytes_s = 2;
     s.t.run.flops_bf16_s = 20;
     make_report(&s, &r);
-    assert_true(r.machine_bound_s == 0 && r.stages[0].bound_s == 0);
+    assert_true(r.machine_bound_s == 0 && r.arithmetic_bound_s == 0 && r.transfer_bound_s == 32 && r.stages[0].bound_s == 0);
     trace_report_deinit(&r);
     s.t.run.ops_i8_s = 1;
     make_report(&s, &r);
-    assert_true(r.stages[0].bound_s == 20 && r.stages[1].bound_s == 18 && r.machine_bound_s == 38);
+    assert_true(r.stages[0].bound_s == 20 && r.stages[1].bound_s == 18 && r.machine_bound_s == 38 && r.arithmetic_bound_s == 30);
     trace_report_deinit(&r);
 }
 
