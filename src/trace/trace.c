@@ -2,6 +2,16 @@
 
 #include <stdlib.h>
 
+void trace_clear_run(trace *t)
+{
+    free(t->run.workers);
+    free(t->run.events);
+    free(t->run.counters);
+    free(t->run.counts);
+    free(t->run.waits);
+    t->run = (trace_run){.device = ""};
+}
+
 void trace_deinit(trace *t)
 {
     free(t->graph.views);
@@ -9,11 +19,7 @@ void trace_deinit(trace *t)
     free(t->graph.tasks);
     free(t->graph.touches);
     free(t->graph.edges);
-    free(t->run.workers);
-    free(t->run.events);
-    free(t->run.counters);
-    free(t->run.counts);
-    free(t->run.waits);
+    trace_clear_run(t);
     arena_deinit(&t->memory);
     *t = (trace){0};
 }
