@@ -2,16 +2,16 @@
 
 #include <stddef.h>
 
-enum { N_BUCKETS = 64, DEFAULT_STAGES = 20 };
+enum { N_BUCKETS = 64, DEFAULT_ROWS = 20 };
 
 typedef struct report_options {
-    long long n_stages; /* 0: not given */
+    long long n_rows; /* 0: not given */
     bool path;
 } report_options;
 
 static const cli_option options_table[] = {
-    {"top", "N", "print the N stages that take longest (default 20)", cli_store_number, offsetof(report_options, n_stages), 1,
-     1 << 20},
+    {"top", "N", "print the N stages that take longest, and N workers (default 20)", cli_store_number,
+     offsetof(report_options, n_rows), 1, 1 << 20},
     {"path", NULL, "print the path as executed block by block", cli_store_flag, offsetof(report_options, path), 0, 0},
     {.name = NULL},
 };
@@ -32,7 +32,7 @@ static dsv4_status report(const char *path, const report_options *o, dsv4_error 
         status = cli_blame(path, err);
     }
     if (status == DSV4_OK) {
-        trace_report_print(&t, &r, o->n_stages > 0 ? o->n_stages : DEFAULT_STAGES);
+        trace_report_print(&t, &r, o->n_rows > 0 ? o->n_rows : DEFAULT_ROWS);
         if (o->path) {
             trace_report_print_path(&t, &r);
         }

@@ -8,8 +8,8 @@
 /* argv[0] is "report". self is not looked at: the command has its own options. */
 int trace_report_run(const cli_command *self, int argc, char **argv);
 
-/* Stages beyond the n_stages longest are summed up in a line. */
-void trace_report_print(const trace *t, const trace_report *r, int64_t n_stages);
+/* Of workers the first n_rows, of stages the n_rows that take longest; the rest in a line. */
+void trace_report_print(const trace *t, const trace_report *r, int64_t n_rows);
 
 /* The path as executed, a line for each block. */
 void trace_report_print_path(const trace *t, const trace_report *r);

@@ -26,6 +26,20 @@ static json_t *workers_json(const trace *t, const trace_report *r)
     return array;
 }
 
+static json_t *kinds_json(const trace_report *r)
+{
+    json_t *array = json_array();
+    for (int64_t i = 0; i < r->n_kinds; i++) {
+        const trace_kind_stats *k = &r->kinds[i];
+        double whole_s = r->makespan_s * (double)k->n_workers;
+        json_array_append_new(array, json_pack("{s:o, s:I, s:I, s:f, s:f, s:o}", "first", cli_json_text(k->name), "workers",
+                                               (json_int_t)k->n_workers, "blocks", (json_int_t)k->sum.n_blocks, "busy_s",
+                                               k->sum.busy_s, "busy_share", whole_s > 0 ? k->sum.busy_s / whole_s : 0, "idle_s",
+                                               reasons_json(k->sum.idle_s)));
+    }
+    return array;
+}
+
 static json_t *stage_json(const trace_report *r, const trace_stage_stats *s)
 {
     return json_pack("{s:o, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:o}", "name",
@@ -74,12 +88,12 @@ json_t *trace_report_json(const trace *t, const trace_report *r)
     json_t *parallel = json_pack(
         "{s:f, s:o, s:o, s:o}", "mean", r->parallel.mean, "share", numbers_json(r->parallel.share, t->run.n_workers + 1), "running",
         numbers_json(r->parallel.running, r->parallel.n_buckets), "ready", numbers_json(r->parallel.ready, r->parallel.n_buckets));
-    return json_pack("{s:o, s:o, s:b, s:I, s:I, s:f, s:f, s:f, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "graph",
+    return json_pack("{s:o, s:o, s:b, s:I, s:I, s:f, s:f, s:f, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "graph",
                      cli_json_text(t->graph.name), "device", cli_json_text(t->run.device), "simulated", (int)t->run.is_simulated,
                      "blocks", (json_int_t)t->graph.n_blocks, "edges", (json_int_t)t->graph.n_edges, "makespan_s", r->makespan_s,
                      "busy_s", r->busy_s, "longest_path_s", r->longest.blocks_s, "cores_bound_s", r->cores_bound_s,
                      "arithmetic_bound_s", bound_json(r->arithmetic_bound_s), "transfer_bound_s", bound_json(r->transfer_bound_s),
-                     "machine_bound_s", bound_json(r->machine_bound_s), "workers", workers_json(t, r), "stages", stages_json(r),
-                     "longest_path", path_json(t, &r->longest), "executed_path", path_json(t, &r->executed), "needs_path",
-                     path_json(t, &r->needs), "parallelism", parallel);
+                     "machine_bound_s", bound_json(r->machine_bound_s), "kinds", kinds_json(r), "workers", workers_json(t, r),
+                     "stages", stages_json(r), "longest_path", path_json(t, &r->longest), "executed_path",
+                     path_json(t, &r->executed), "needs_path", path_json(t, &r->needs), "parallelism", parallel);
 }

@@ -41,7 +41,7 @@ static void print_bounds(const trace *t, const trace_report *r)
     cli_print("\nat least, with these durations\n");
     print_bound("longest path of the graph", r->longest.blocks_s, r->makespan_s);
     print_bound("busy time over workers", r->cores_bound_s, r->makespan_s);
-    cli_print("at least, on this machine\n");
+    cli_print("at least, on this %s\n", t->run.is_simulated ? "device" : "machine");
     if (r->machine_bound_s > 0) {
         print_bound("arithmetic as declared", r->arithmetic_bound_s, r->makespan_s);
         print_bound("inputs and outputs, memory", r->transfer_bound_s, r->makespan_s);
@@ -60,20 +60,39 @@ static void print_bounds(const trace *t, const trace_report *r)
 
 /* ---- workers ----------------------------------------------------------------------------------------------------------------- */
 
-/* Runs of workers that all have the same first letters are long on large devices: a line each all the same, but shares only. */
-static void print_workers(const trace *t, const trace_report *r)
+/* Shares of the makespan of each of n_workers. */
+static void print_shares_of(const trace_worker_stats *s, int64_t n_workers, const trace_report *r)
 {
+    double whole_s = r->makespan_s * (double)n_workers;
+    cli_print(" %8lld %7.1f %% %14.1f %% %7.1f %% %7.1f %%\n", (long long)s->n_blocks, percent(s->busy_s, whole_s),
+              percent(s->idle_s[TRACE_NO_WORK], whole_s), percent(s->idle_s[TRACE_PICKUP], whole_s),
+              percent(s->idle_s[TRACE_STEAL], whole_s));
+}
+
+/* Kinds of workers where there are several, or more workers than are printed. */
+static void print_workers(const trace *t, const trace_report *r, int64_t n_printed)
+{
+    int64_t n = t->run.n_workers < n_printed ? t->run.n_workers : n_printed;
     int width = (int)strlen("worker");
     for (int64_t w = 0; w < t->run.n_workers; w++) {
         width = widest(width, t->run.workers[w].name);
     }
+    width += r->n_kinds > 1 || n < t->run.n_workers ? (int)strlen("99 x ") : 0;
     cli_print("\n%-*s %8s %9s %16s %9s %9s   of the makespan\n", width, "worker", "blocks", "busy", "no ready work", "pick-up",
               "steal");
-    for (int64_t w = 0; w < t->run.n_workers; w++) {
-        const trace_worker_stats *s = &r->workers[w];
-        cli_print("%-*s %8lld %7.1f %% %14.1f %% %7.1f %% %7.1f %%\n", width, t->run.workers[w].name, (long long)s->n_blocks,
-                  percent(s->busy_s, r->makespan_s), percent(s->idle_s[TRACE_NO_WORK], r->makespan_s),
-                  percent(s->idle_s[TRACE_PICKUP], r->makespan_s), percent(s->idle_s[TRACE_STEAL], r->makespan_s));
+    for (int64_t k = 0; k < r->n_kinds && (r->n_kinds > 1 || n < t->run.n_workers); k++) {
+        const trace_kind_stats *s = &r->kinds[k];
+        char text[64];
+        snprintf(text, sizeof text, "%lld x %.*s", (long long)s->n_workers, s->name_length, s->name);
+        cli_print("%-*s", width, text);
+        print_shares_of(&s->sum, s->n_workers, r);
+    }
+    for (int64_t w = 0; w < n; w++) {
+        cli_print("%-*s", width, t->run.workers[w].name);
+        print_shares_of(&r->workers[w], 1, r);
+    }
+    if (n < t->run.n_workers) {
+        cli_print("and %lld workers more (--top N)\n", (long long)(t->run.n_workers - n));
     }
 }
 
@@ -218,11 +237,11 @@ static void print_parallel(const trace *t, const trace_report *r)
     print_shares(r, t->run.n_workers);
 }
 
-void trace_report_print(const trace *t, const trace_report *r, int64_t n_stages)
+void trace_report_print(const trace *t, const trace_report *r, int64_t n_rows)
 {
     print_bounds(t, r);
-    print_workers(t, r);
-    print_stages(r, n_stages);
+    print_workers(t, r, n_rows);
+    print_stages(r, n_rows);
     print_paths(r);
     print_parallel(t, r);
 }

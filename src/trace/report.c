@@ -60,6 +60,7 @@ dsv4_status trace_report_make(const trace *t, int64_t n_buckets, trace_report *o
 void trace_report_deinit(trace_report *r)
 {
     free(r->workers);
+    free(r->kinds);
     free(r->stages);
     free(r->longest.steps);
     free(r->executed.steps);

@@ -7,8 +7,8 @@
  *   report_parallel.c  how much ran at once
  *   report_outside.c, report_bounds.c  the least time that graph and machine allow
  *
- * All of it is near-linear in blocks and edges and follows edges through joins. Nothing of a run is taken for granted but that ids
- * are in range: times may be anything finite. The MAKESPAN reaches from the first time at which a block was ready to the last end. */
+ * All of it is near-linear in blocks and edges and follows edges through joins. Of a run, ids are taken for granted, and that every
+ * event is of a block; times may be anything finite. The MAKESPAN reaches from the first time at which a block was ready to the last end. */
 #ifndef TRACE_REPORT_H
 #define TRACE_REPORT_H
 
@@ -17,8 +17,8 @@
 /* ---- blame ------------------------------------------------------------------------------------------------------------------ */
 
 typedef enum trace_reason {
-    TRACE_NO_WORK, /* no block was ready that the worker could run */
-    TRACE_NO_CORE, /* the block was ready, but all workers that could run it were at work or about to be */
+    TRACE_NO_WORK, /* too few blocks were ready that the worker could run; on a path: what the block waited for was not yet released */
+    TRACE_NO_CORE, /* the block was ready, but too few workers that could run it were not at work or about to be */
     TRACE_PICKUP,  /* block and worker were there, but it had not yet started */
     TRACE_STEAL,   /* the same, of a block found in another worker's ready set */
     TRACE_N_REASONS
@@ -49,6 +49,14 @@ typedef struct trace_worker_stats {
     int64_t n_blocks;
     double busy_s, idle_s[TRACE_N_REASONS]; /* together the makespan */
 } trace_worker_stats;
+
+/* Workers whose names differ in their numbers alone: "cube 0", "cube 1". Sums over them. */
+typedef struct trace_kind_stats {
+    const char *name; /* of the first */
+    int name_length;  /* without its number */
+    int64_t n_workers;
+    trace_worker_stats sum;
+} trace_kind_stats;
 
 /* All stages of one name. */
 typedef struct trace_stage_stats {
@@ -87,8 +95,9 @@ typedef struct trace_parallel {
 typedef struct trace_report {
     double begin_s, makespan_s, busy_s;
     trace_worker_stats *workers; /* [n_workers of the run] */
+    trace_kind_stats *kinds;     /* [n_kinds] */
     trace_stage_stats *stages;   /* [n_stages], in program order */
-    int64_t n_stages;
+    int64_t n_kinds, n_stages;
     trace_path longest;  /* of the graph with unlimited cores, durations as measured */
     trace_path executed; /* from the end back, to what each block waited for: a block that it needs, or one that held its core */
     trace_path needs;    /* likewise, but to the block that made it ready in any case */

@@ -3,8 +3,9 @@
  *   FREE    of a worker: from the end of a block until the next one that it runs is ready (or the end of the run)
  *   QUEUED  of a block: from ready until its worker has ended the block before
  *
- * A free worker while something is queued that it could run, or a queued block while some worker is free, is work not picked up.
- * What lies between both and the start is the worker's own time to find and start the block. */
+ * While q blocks are queued and f workers free that could run them, min(q, f) pairs are not brought together: a worker's time counts
+ * as pick-up by min(1, q / f), a block's by min(1, f / q); the rest is for lack of work, or of cores. What lies between both intervals
+ * and the start is the worker's own time to find and start the block. */
 #include <stdlib.h>
 
 #include "base/memory.h"
@@ -32,19 +33,21 @@ typedef struct point {
 typedef struct sweep {
     const trace *t;
     const trace_index *x;
-    const uint8_t *kinds; /* [n_workers] */
+    const uint8_t *skills; /* [n_workers] */
     trace_blame *blames;
     trace_tail *tails; /* may be NULL */
     point *points;     /* [n_points] */
     double *mark_s;    /* [n_events + n_workers]: at the interval's begin */
     int64_t n_points;
+    uint8_t rivals[N_KINDS]; /* kinds that the workers of a kind run */
     /* at the time that the sweep has reached */
     double now_s;
-    int64_t n_free[N_KINDS], n_queued[N_KINDS]; /* workers that could run the kind; blocks of it */
-    double free_s[N_KINDS];                     /* in which some worker was free for it */
-    double queued_s[N_SETS];                    /* in which a block of the set was queued */
-    double since_s[N_KINDS];                    /* some worker has been free for it since */
-    int32_t freed_by[N_KINDS];                  /* event whose end began that; TRACE_NONE: the begin of the run */
+    int64_t n_free[N_SETS];    /* workers that run any kind of the set */
+    int64_t n_queued[N_SETS];  /* blocks of the set */
+    double worker_s[N_SETS];   /* of a worker that runs the set, as far as it would count as pick-up */
+    double block_s[N_KINDS];   /* of a block */
+    double since_s[N_KINDS];   /* some worker has been free for it since */
+    int32_t freed_by[N_KINDS]; /* event whose end began that; TRACE_NONE: the begin of the run */
 } sweep;
 
 static int compare_points(const void *a, const void *b)
@@ -58,8 +61,7 @@ static int compare_points(const void *a, const void *b)
 
 static int kind_of(const trace *t, const trace_event *e)
 {
-    int32_t stage = t->graph.tasks[e->task].stage;
-    return stage != TRACE_NONE && t->graph.stages[stage].kind == DSV4_CUBE ? DSV4_CUBE : DSV4_VECTOR;
+    return t->graph.stages[t->graph.tasks[e->task].stage].kind == DSV4_CUBE ? DSV4_CUBE : DSV4_VECTOR;
 }
 
 /* When the worker was done with the block before; not later than the event's start. */
@@ -104,20 +106,30 @@ static void gather_points(sweep *s)
 
 /* ---- the sweep --------------------------------------------------------------------------------------------------------------- */
 
+static double share(int64_t n, int64_t of)
+{
+    return n >= of ? 1 : (double)n / (double)of;
+}
+
 static void advance(sweep *s, double to_s)
 {
     double passed_s = to_s - s->now_s;
-    for (int k = 0; k < N_KINDS; k++) {
-        s->free_s[k] += s->n_free[k] > 0 ? passed_s : 0;
-    }
     for (int set = 1; set < N_SETS; set++) {
-        bool is_queued = false;
-        for (int k = 0; k < N_KINDS; k++) {
-            is_queued = is_queued || ((set >> k & 1) != 0 && s->n_queued[k] > 0);
-        }
-        s->queued_s[set] += is_queued ? passed_s : 0;
+        s->worker_s[set] += s->n_free[set] > 0 ? passed_s * share(s->n_queued[set], s->n_free[set]) : 0;
+    }
+    for (int k = 0; k < N_KINDS; k++) {
+        int64_t n_queued = s->n_queued[s->rivals[k]];
+        s->block_s[k] += n_queued > 0 ? passed_s * share(s->n_free[1 << k], n_queued) : 0;
     }
     s->now_s = to_s;
+}
+
+/* Adds to the sets that have any of the kinds. */
+static void count(int64_t *n_of_set, int kinds, int64_t n)
+{
+    for (int set = 1; set < N_SETS; set++) {
+        n_of_set[set] += (set & kinds) != 0 ? n : 0;
+    }
 }
 
 static int32_t worker_of(const sweep *s, int32_t id)
@@ -129,38 +141,37 @@ static int32_t worker_of(const sweep *s, int32_t id)
 static void begin_free(sweep *s, int32_t id)
 {
     int32_t worker = worker_of(s, id);
-    s->mark_s[id] = s->queued_s[s->kinds[worker]];
+    s->mark_s[id] = s->worker_s[s->skills[worker]];
     for (int k = 0; k < N_KINDS; k++) {
-        if ((s->kinds[worker] >> k & 1) != 0 && s->n_free[k]++ == 0) {
+        if ((s->skills[worker] >> k & 1) != 0 && s->n_free[1 << k] == 0) {
             s->since_s[k] = s->now_s;
             s->freed_by[k] = id < s->t->run.n_events ? s->x->before[id] : s->x->last[worker];
         }
     }
+    count(s->n_free, s->skills[worker], 1);
 }
 
 static void end_free(sweep *s, int32_t id, double begin_s)
 {
     int32_t worker = worker_of(s, id);
-    double missed_s = s->queued_s[s->kinds[worker]] - s->mark_s[id];
+    double missed_s = s->worker_s[s->skills[worker]] - s->mark_s[id];
     double *idle_s = id < s->t->run.n_events ? s->blames[id].idle_s : s->tails != NULL ? s->tails[worker].idle_s : NULL;
     if (idle_s != NULL) {
         idle_s[TRACE_PICKUP] += missed_s;
         idle_s[TRACE_NO_WORK] += s->now_s - begin_s - missed_s;
     }
-    for (int k = 0; k < N_KINDS; k++) {
-        s->n_free[k] -= s->kinds[worker] >> k & 1;
-    }
+    count(s->n_free, s->skills[worker], -1);
 }
 
 static void end_queue(sweep *s, int32_t id, double ready_s)
 {
     trace_blame *b = &s->blames[id];
     int kind = kind_of(s->t, &s->t->run.events[id]);
-    double missed_s = s->free_s[kind] - s->mark_s[id];
+    double missed_s = s->block_s[kind] - s->mark_s[id];
     b->delay_s[TRACE_PICKUP] += missed_s;
     b->delay_s[TRACE_NO_CORE] += s->now_s - ready_s - missed_s;
-    s->n_queued[kind]--;
-    if (s->n_free[kind] == 0) {
+    count(s->n_queued, 1 << kind, -1);
+    if (s->n_free[1 << kind] == 0) {
         b->since_s = s->now_s;
         b->explained = s->x->before[id];
     } else if (s->since_s[kind] > ready_s) {
@@ -175,8 +186,8 @@ static void pass(sweep *s, const point *p)
     switch (p->type) {
     case QUEUE_BEGIN: {
         int kind = kind_of(s->t, &s->t->run.events[p->id]);
-        s->mark_s[p->id] = s->free_s[kind];
-        s->n_queued[kind]++;
+        s->mark_s[p->id] = s->block_s[kind];
+        count(s->n_queued, 1 << kind, 1);
         break;
     }
     case QUEUE_END:
@@ -222,8 +233,13 @@ static void begin_blame(sweep *s, const int32_t *made_ready)
         int32_t maker = made_ready[s->t->run.events[i].task];
         s->blames[i] = (trace_blame){.made_ready = maker, .explained = maker, .since_s = block_ready_s(s, i)};
     }
-    for (int64_t w = 0; s->tails != NULL && w < s->t->run.n_workers; w++) {
-        s->tails[w] = (trace_tail){{0}};
+    for (int64_t w = 0; w < s->t->run.n_workers; w++) {
+        for (int k = 0; k < N_KINDS; k++) {
+            s->rivals[k] |= (s->skills[w] >> k & 1) != 0 ? s->skills[w] : 0;
+        }
+        if (s->tails != NULL) {
+            s->tails[w] = (trace_tail){{0}};
+        }
     }
 }
 
@@ -248,12 +264,12 @@ static void end_blame(sweep *s)
 dsv4_status trace_blame_indexed(const trace *t, const trace_index *x, trace_blame *out, trace_tail *tails, dsv4_error *err)
 {
     size_t n_ids = (size_t)(t->run.n_events + t->run.n_workers);
-    uint8_t *kinds = memory_array((size_t)t->run.n_workers, sizeof *kinds);
+    uint8_t *skills = memory_array((size_t)t->run.n_workers, sizeof *skills);
     int32_t *made_ready = memory_array((size_t)t->graph.n_tasks, sizeof *made_ready);
-    sweep s = {.t = t, .x = x, .kinds = kinds, .blames = out, .tails = tails, .now_s = x->begin_s};
+    sweep s = {.t = t, .x = x, .skills = skills, .blames = out, .tails = tails, .now_s = x->begin_s};
     s.points = memory_array(2 * n_ids, sizeof *s.points);
     s.mark_s = memory_array(n_ids, sizeof *s.mark_s);
-    bool ok = kinds != NULL && made_ready != NULL && s.points != NULL && s.mark_s != NULL && trace_worker_kinds(t, kinds);
+    bool ok = skills != NULL && made_ready != NULL && s.points != NULL && s.mark_s != NULL && trace_worker_skills(t, skills);
     if (ok) {
         find_made_ready(t, x, made_ready);
         begin_blame(&s, made_ready);
@@ -263,7 +279,7 @@ dsv4_status trace_blame_indexed(const trace *t, const trace_index *x, trace_blam
         }
         end_blame(&s);
     }
-    free(kinds);
+    free(skills);
     free(made_ready);
     free(s.points);
     free(s.mark_s);

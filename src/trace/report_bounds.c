@@ -9,11 +9,11 @@ static bool find_cores_bound(const trace *t, trace_report *r)
     enum { N_SETS = 4 };
     double busy_s[N_SETS] = {0};
     int64_t n_workers[N_SETS] = {0};
-    uint8_t *kinds = memory_array((size_t)t->run.n_workers, sizeof *kinds);
-    bool ok = kinds != NULL && trace_worker_kinds(t, kinds);
+    uint8_t *skills = memory_array((size_t)t->run.n_workers, sizeof *skills);
+    bool ok = skills != NULL && trace_worker_skills(t, skills);
     for (int set = 1; ok && set < N_SETS; set++) {
         for (int64_t w = 0; w < t->run.n_workers; w++) {
-            n_workers[set] += (kinds[w] & set) != 0;
+            n_workers[set] += (skills[w] & set) != 0;
         }
         for (int64_t i = 0; i < t->run.n_events; i++) {
             const trace_event *e = &t->run.events[i];
@@ -23,7 +23,7 @@ static bool find_cores_bound(const trace *t, trace_report *r)
         double bound_s = n_workers[set] > 0 ? busy_s[set] / (double)n_workers[set] : 0;
         r->cores_bound_s = bound_s > r->cores_bound_s ? bound_s : r->cores_bound_s;
     }
-    free(kinds);
+    free(skills);
     return ok;
 }
 

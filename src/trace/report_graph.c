@@ -89,52 +89,70 @@ void trace_index_deinit(trace_index *x)
 typedef struct named_worker {
     const char *name;
     size_t length; /* of the name without its number */
-    int64_t worker;
+    int32_t worker;
 } named_worker;
 
-static int compare_names(const void *a, const void *b)
+static int compare_names(const named_worker *x, const named_worker *y)
 {
-    const named_worker *x = a, *y = b;
     size_t n = x->length < y->length ? x->length : y->length;
     int order = memcmp(x->name, y->name, n);
     return order != 0 ? order : (x->length > y->length) - (x->length < y->length);
 }
 
-static named_worker split_name(const trace_run *run, int64_t worker)
+static int compare_workers(const void *a, const void *b)
 {
-    named_worker n = {run->workers[worker].name, strlen(run->workers[worker].name), worker};
-    while (n.length > 0 && isdigit((unsigned char)n.name[n.length - 1])) {
-        n.length--;
+    const named_worker *x = a, *y = b;
+    int order = compare_names(x, y);
+    return order != 0 ? order : (x->worker > y->worker) - (x->worker < y->worker);
+}
+
+size_t trace_worker_name_length(const char *name)
+{
+    size_t n = strlen(name);
+    while (n > 0 && isdigit((unsigned char)name[n - 1])) {
+        n--;
     }
     return n;
 }
 
-bool trace_worker_kinds(const trace *t, uint8_t *out)
+bool trace_worker_kinds(const trace_run *run, int32_t *kind_of, int64_t *n_kinds)
 {
-    const trace_run *run = &t->run;
     int64_t n = run->n_workers;
     named_worker *names = memory_array((size_t)n, sizeof *names);
     if (names == NULL) {
         return false;
     }
-    for (int64_t w = 0; w < n; w++) {
-        names[w] = split_name(run, w);
-        out[w] = 0;
+    for (int32_t w = 0; w < n; w++) {
+        names[w] = (named_worker){run->workers[w].name, trace_worker_name_length(run->workers[w].name), w};
     }
-    for (int64_t i = 0; i < run->n_events; i++) {
-        const trace_task *task = &t->graph.tasks[run->events[i].task];
-        out[run->events[i].worker] |= task->stage == TRACE_NONE ? 0 : (uint8_t)(1 << t->graph.stages[task->stage].kind);
+    qsort(names, (size_t)n, sizeof *names, compare_workers);
+    for (int64_t i = 0; i < n; i++) {
+        bool is_first = i == 0 || compare_names(&names[i - 1], &names[i]) != 0;
+        kind_of[names[i].worker] = is_first ? names[i].worker : kind_of[names[i - 1].worker];
     }
-    qsort(names, (size_t)n, sizeof *names, compare_names);
-    for (int64_t first = 0, end; first < n; first = end) {
-        uint8_t kinds = 0;
-        for (end = first; end < n && compare_names(&names[first], &names[end]) == 0; end++) {
-            kinds |= out[names[end].worker];
-        }
-        for (int64_t i = first; i < end; i++) {
-            out[names[i].worker] = kinds;
-        }
+    *n_kinds = 0;
+    for (int32_t w = 0; w < n; w++) {
+        kind_of[w] = kind_of[w] == w ? (int32_t)(*n_kinds)++ : kind_of[kind_of[w]];
     }
     free(names);
     return true;
+}
+
+bool trace_worker_skills(const trace *t, uint8_t *out)
+{
+    const trace_run *run = &t->run;
+    int64_t n_kinds = 0;
+    int32_t *kind_of = memory_array((size_t)run->n_workers, sizeof *kind_of);
+    uint8_t *skills = memory_zeroed_array((size_t)run->n_workers, sizeof *skills);
+    bool ok = kind_of != NULL && skills != NULL && trace_worker_kinds(run, kind_of, &n_kinds);
+    for (int64_t i = 0; ok && i < run->n_events; i++) {
+        const trace_task *task = &t->graph.tasks[run->events[i].task];
+        skills[kind_of[run->events[i].worker]] |= (uint8_t)(1 << t->graph.stages[task->stage].kind);
+    }
+    for (int64_t w = 0; ok && w < run->n_workers; w++) {
+        out[w] = skills[kind_of[w]];
+    }
+    free(kind_of);
+    free(skills);
+    return ok;
 }

@@ -16,9 +16,15 @@ typedef struct trace_index {
 DSV4_MUST_CHECK dsv4_status trace_index_make(const trace *t, trace_index *out, dsv4_error *err);
 void trace_index_deinit(trace_index *x);
 
-/* Kinds of stages, as bits (1 << dsv4_core_kind), that the workers of each kind have run; workers are of one kind whose names differ
- * in their numbers alone. out[n_workers]. False without memory. */
-bool trace_worker_kinds(const trace *t, uint8_t *out);
+/* Of a worker's name without its number. */
+size_t trace_worker_name_length(const char *name);
+
+/* Workers are of one kind whose names differ in their numbers alone: kind_of[n_workers], numbered as they come. False without
+ * memory, as below. */
+bool trace_worker_kinds(const trace_run *run, int32_t *kind_of, int64_t *n_kinds);
+
+/* The kinds of stages, as bits (1 << dsv4_core_kind), that workers of its kind have run: out[n_workers]. */
+bool trace_worker_skills(const trace *t, uint8_t *out);
 
 DSV4_MUST_CHECK dsv4_status trace_blame_indexed(const trace *t, const trace_index *x, trace_blame *out, trace_tail *tails,
                                                 dsv4_error *err);

@@ -112,6 +112,29 @@ dsv4_status trace_report_stages(const trace *t, const trace_blame *blames, int32
     return find_p95(t, row_of, r) ? DSV4_OK : trace_report_no_memory(t, err);
 }
 
+/* ---- workers ----------------------------------------------------------------------------------------------------------------- */
+
+static bool sum_kinds(const trace_run *run, trace_report *r)
+{
+    int32_t *kind_of = memory_array((size_t)run->n_workers, sizeof *kind_of);
+    bool ok = kind_of != NULL && trace_worker_kinds(run, kind_of, &r->n_kinds);
+    r->kinds = ok ? memory_zeroed_array((size_t)r->n_kinds, sizeof *r->kinds) : NULL;
+    for (int64_t w = 0; r->kinds != NULL && w < run->n_workers; w++) {
+        trace_kind_stats *k = &r->kinds[kind_of[w]];
+        if (k->n_workers++ == 0) {
+            k->name = run->workers[w].name;
+            k->name_length = (int)trace_worker_name_length(k->name);
+        }
+        k->sum.n_blocks += r->workers[w].n_blocks;
+        k->sum.busy_s += r->workers[w].busy_s;
+        for (int reason = 0; reason < TRACE_N_REASONS; reason++) {
+            k->sum.idle_s[reason] += r->workers[w].idle_s[reason];
+        }
+    }
+    free(kind_of);
+    return r->kinds != NULL;
+}
+
 dsv4_status trace_report_workers(const trace *t, const trace_index *x, const trace_blame *blames, const trace_tail *tails,
                                  trace_report *r, dsv4_error *err)
 {
@@ -135,5 +158,5 @@ dsv4_status trace_report_workers(const trace *t, const trace_index *x, const tra
             r->workers[i].idle_s[reason] += tails[i].idle_s[reason];
         }
     }
-    return DSV4_OK;
+    return sum_kinds(&t->run, r) ? DSV4_OK : trace_report_no_memory(t, err);
 }
