@@ -26,6 +26,7 @@ set(PUBLIC_tensor tensor)
 set(PUBLIC_safetensors tensor)
 set(PUBLIC_graph rt)
 set(PUBLIC_ops ops)
+set(PUBLIC_trace trace)
 
 # Means: what a line of code must not hold, the files it is allowed in, the rule.
 set(MEANS SYSTEM_THREADS OPENMP INTRINSICS STANDARD_OUTPUT STANDARD_ERROR PROCESS_END)

@@ -217,10 +217,6 @@ typedef struct dsv4_stage_time {
  * not for measured code. Fails with DSV4_E_NO_MEMORY only. */
 DSV4_MUST_CHECK dsv4_status dsv4_exec_stage_times(const dsv4_exec *exec, dsv4_stage_time *out, dsv4_error *err);
 
-/* Writes the last run as Chrome/Perfetto trace JSON: a lane per worker, a slice per block named after its stage, arrows along the
- * edges. Opens in ui.perfetto.dev and chrome://tracing. Replaces path whole or not at all. */
-DSV4_MUST_CHECK dsv4_status dsv4_exec_write_trace(const dsv4_exec *exec, const char *path, dsv4_error *err);
-
 #ifdef __cplusplus
 }
 #endif

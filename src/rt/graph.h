@@ -3,7 +3,7 @@
  * build.c      fills the first half                     describe.c   turns a block into spans
  * accesses.c   gathers the boxes of all blocks          infer.c      boxes -> edges
  * seal.c       edges -> tasks in priority order         exec.c       replays the second half
- * trace.c      writes the last replay as a swimlane     trace_stages.c  sums it up by stage
+ * trace.c      sums up the last replay      trace_stages.c  the same by stage
  * verify_*.c   find wrong declarations
  *
  * TASK IDS   While sealing, blocks are numbered in program order and joins follow: the id of block b of stage s is
@@ -80,6 +80,7 @@ struct dsv4_graph {
     dsv4_view verdict_view;
     int64_t n_verdicts;
 
+    dsv4_deps deps; /* as sealed */
     rt_task *tasks; /* [n_tasks], blocks by priority, then joins */
     int32_t *after; /* [n_edges] successors, ascending task number within one task */
     int32_t *roots; /* [n_roots] tasks that wait for nothing, ascending */
