@@ -206,7 +206,7 @@ static void draw_axis(const canvas *c)
     }
     int digits = (int)fmin(6, fmax(0, -floor(log10(step * units[u].scale) + 1e-9)));
     set_font(c, 11, false);
-    for (double k = ceil(c->begin_s / step - 1e-9); k * step <= c->end_s + 1e-9 * span; k++) {
+    for (double k = fmax(0, ceil(c->begin_s / step - 1e-9)); k * step <= c->end_s + 1e-9 * span; k++) {
         char label[64];
         double x = c->left + (k * step - c->begin_s) / span * (c->right - c->left);
         snprintf(label, sizeof label, "%.*f %s", digits, k * step * units[u].scale, units[u].unit);

@@ -1,14 +1,13 @@
 #include "trace/html.h"
 
 #include <inttypes.h>
-#include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "base/memory.h"
 #include "trace/look.h"
+#include "trace/out.h"
 #include "trace/viewer.h"
 
 typedef struct page {
@@ -327,41 +326,23 @@ static void write_page(page *p)
     }
 }
 
-/* Numbers as JSON wants them, whatever the program's locale. */
-static void write_page_in_c_locale(page *p)
+static bool write_html(const trace *t, FILE *out)
 {
-    locale_t c_locale = newlocale(LC_NUMERIC_MASK, "C", (locale_t)0);
-    if (c_locale == (locale_t)0) {
-        p->failed = true;
-        return;
+    trace_look look;
+    bool ok = trace_look_init(&look, t, NULL) == DSV4_OK;
+    if (ok) {
+        page p = {.t = t, .look = &look, .out = out};
+        write_page(&p);
+        ok = !p.failed;
     }
-    locale_t before = uselocale(c_locale);
-    write_page(p);
-    uselocale(before);
-    freelocale(c_locale);
+    trace_look_deinit(&look);
+    return ok;
 }
 
 dsv4_status trace_write_html(const trace *t, const char *path, dsv4_error *err)
 {
-    trace_look look;
-    file_writer writer;
     if (t->run.n_events == 0) {
         return dsv4_fail(err, DSV4_E_USAGE, "%s: the trace has no run to draw", path);
     }
-    dsv4_status status = trace_look_init(&look, t, err);
-    if (status == DSV4_OK) {
-        status = file_writer_open(&writer, path, err);
-    }
-    if (status == DSV4_OK) {
-        page p = {.t = t, .look = &look, .out = writer.stream};
-        write_page_in_c_locale(&p);
-        if (p.failed) {
-            file_writer_abort(&writer);
-            status = dsv4_fail(err, DSV4_E_NO_MEMORY, "%s: no memory for the page", path);
-        } else {
-            status = file_writer_commit(&writer, err);
-        }
-    }
-    trace_look_deinit(&look);
-    return status;
+    return trace_out_file(t, write_html, path, err);
 }

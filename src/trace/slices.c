@@ -6,7 +6,8 @@
 #include "base/memory.h"
 #include "rt/vec.h"
 
-static const double narrow = 2; /* pixels */
+static const double narrow = 2;   /* pixels */
+static const double least = 1e-6; /* of a pixel, below which it is rounding, or a block that took no time */
 
 /* One lane at a time; events come in order of time, so that one column is open at most. */
 typedef struct summing {
@@ -63,7 +64,6 @@ static void fill(summing *s, int64_t column, double share, int32_t row)
     if (s->row_filled[row] == 0) {
         s->seen[s->n_seen++] = row;
     }
-    share = share > 1e-6 ? share : 1e-6;
     s->row_filled[row] += share;
     s->filled += share;
 }
@@ -82,8 +82,8 @@ static void add_block(summing *s, double a, double b, int32_t row, int n_columns
     for (int64_t c = (int64_t)a; c < n_columns && (double)c <= b; c++) {
         double share = fmax(0, fmin(b, (double)c + 1) - fmax(a, (double)c));
         s->out->running[c] += share;
-        if (!is_wide && (share > 0 || a == b)) {
-            fill(s, c, share, row);
+        if (!is_wide && (share > least || b - a <= least)) {
+            fill(s, c, fmax(share, least), row);
         }
     }
 }

@@ -101,9 +101,11 @@ function idleText(event) {
 
 const range = (begin, n) => n === 1 ? String(begin) : begin + '..' + (begin + n - 1);
 function boxLine(box) {
-  const mode = ['', 'reads', 'writes', 'updates'][box.mode & 3] + (box.mode & 4 ? ' (untracked)' : '');
-  const [name, rows, cols] = box.view;
-  return line(mode, name + '  rows ' + range(box.row, box.rows) + ' of ' + rows + ', columns ' + range(box.col, box.cols) + ' of ' + cols);
+  const mode = ['', 'reads', 'writes', 'updates'][box.mode & 3] + (box.mode & 4 ? ' ~' : ''), [name, rows, cols] = box.view;
+  const row = line(mode, name + ' '), where = range(box.row, box.rows) + ' \u00d7 ' + range(box.col, box.cols);
+  row.lastChild.append(el('b', {}, where), el('small', {}, ' of ' + rows + ' \u00d7 ' + cols));
+  row.title = 'rows \u00d7 columns' + (box.mode & 4 ? '; ~ untracked: no order follows from it' : '');
+  return row;
 }
 
 function describe(event, maxBoxes) {
@@ -423,10 +425,6 @@ function selftest() {
   const out = {events: N};
   let longest = 0;
   for (let i = 0; i < N; i++) if (E.end[i] - E.start[i] > E.end[longest] - E.start[longest]) longest = i;
-  const mouse = (type, x, y) => {
-    const box = over.getBoundingClientRect();
-    over.dispatchEvent(new PointerEvent(type, {clientX: box.left + x, clientY: box.top + y, pointerId: 1, bubbles: true}));
-  };
   const before = performance.now(), frames = 20;
   for (let k = 0; k < frames; k++) {
     Object.assign(shown, {begin: runEnd * k / 100, end: runEnd * (1 - k / 100)});
@@ -434,13 +432,24 @@ function selftest() {
     drawOver();
   }
   out.frame_ms = (performance.now() - before) / frames;
+  fit(true);
+  const span = target.end - target.begin;
+  over.dispatchEvent(new KeyboardEvent('keydown', {key: 'w', bubbles: true}));
+  out.zoomed = (target.end - target.begin) / span;
   frame(longest);
   Object.assign(shown, target);
-  mouse('pointermove', toX((E.start[longest] + E.end[longest]) / 2), middleY(longest));
-  const d = declared(longest), ns = E.end[longest] - E.start[longest];
-  Object.assign(out, {hovered: state.hovered, task: state.hovered < 0 ? -1 : E.task[state.hovered],
-    tip: tip.hidden ? '' : tip.innerText, ns, bytes: d.read + d.written, before: linksOf(longest).before.length,
-    after: linksOf(longest).after.length, path: executedPath().events.length});
+  const box = over.getBoundingClientRect();
+  over.dispatchEvent(new PointerEvent('pointermove', {clientX: box.left + toX((E.start[longest] + E.end[longest]) / 2),
+    clientY: box.top + middleY(longest), pointerId: 1, bubbles: true}));
+  if (state.hovered >= 0) {
+    const d = declared(state.hovered);
+    Object.assign(out, {task: E.task[state.hovered], ns: E.end[state.hovered] - E.start[state.hovered], tip: tip.innerText,
+      bytes: d.read + d.written, before: state.links.before.length, after: state.links.after.length});
+    search(R[E.row[state.hovered]].name);
+    out.found = R.filter(row => row.chosen).map(row => row.name);
+  }
+  document.getElementById('path').click();
+  out.path = state.path.events.length;
   document.body.append(el('pre', {id: 'selftest', hidden: ''}, JSON.stringify(out)));
 }
 begin();
