@@ -18,7 +18,7 @@ for name in list run check bench trace; do
 done
 accepts run --help
 for option in preset mode batch seq start-pos compress-ratio seed threads numerics compat act-scale index-cache deps set \
-    inputs save bench trace deps-json; do
+    inputs save bench trace deps-json csv level pmu ceilings; do
     prints "^  --$option "
 done
 accepts run nonsense --help --batch 0
@@ -40,7 +40,7 @@ done
 refuses 'option --verify=1 takes no value' run rmsnorm --verify=1
 refuses 'option --se is unknown or ambiguous' run rmsnorm --se 3
 for option in preset mode batch seq start-pos compress-ratio seed threads numerics compat act-scale index-cache deps set inputs \
-    save trace deps-json json; do
+    save trace deps-json csv level pmu json; do
     refuses "option --$option needs a value" run rmsnorm "--$option"
 done
 
