@@ -16,6 +16,20 @@ tune_time tune_time_of(double *samples, int n)
     return (tune_time){.median_s = median_s, .error_s = median_over_mean * sigma_s / sqrt(n)};
 }
 
+tune_result tune_combine(const tune_result *r, int n)
+{
+    double ratios[TUNE_MAX_REPEATS], error = 0;
+    for (int i = 0; i < n; i++) {
+        ratios[i] = r[i].ratio;
+        error = fmax(error, r[i].error);
+    }
+    bench_times t = bench_times_of(ratios, n);
+    tune_result all = r[0];
+    all.ratio = t.median_s;
+    all.error = fmax(error, (t.max_s - t.min_s) / 2);
+    return all;
+}
+
 bool tune_is_noise(const tune_result *a, const tune_result *b, double floor)
 {
     return fabs(a->ratio - b->ratio) <= fmax(floor, 2 * hypot(a->error, b->error));

@@ -2,10 +2,11 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "cli/bench/bench.h"
 #include "cli/tune/tune.h"
 #include "ops/names.h"
 
-static const double sweeps_share = 0.5, pairs_share = 0.85; /* of the budget, when each part ends */
+static const double sweeps_share = 0.5, pairs_share = 0.8; /* of the budget, when each part ends */
 enum { TOP_AXES = 3 };
 
 /* ---- planning ------------------------------------------------------------------------------------------------------------ */
@@ -286,6 +287,31 @@ static void choose_finalists(const op_context *c, tune_search *s, const int *ran
     add_finalist(s, &together);
 }
 
+/* Several times, each with graphs built anew: where the system puts packed weights makes a difference too, which no number of
+ * replays shows. Stops behind the second when the time is up. */
+static dsv4_status repeat_finalists(const tune_call *call, tune_search *s, double end_s, dsv4_error *err)
+{
+    tune_result results[TUNE_MAX_FINALISTS][TUNE_MAX_REPEATS];
+    double median_s[TUNE_MAX_FINALISTS][TUNE_MAX_REPEATS];
+    dsv4_status status = DSV4_OK;
+    int n = 0;
+    while (n < TUNE_MAX_REPEATS && status == DSV4_OK && (n < 2 || clock_s() < end_s)) {
+        double now_s = clock_s(), floor = 0;
+        status = measure(call, s, s->finalist, s->n_finalists, now_s + (end_s - now_s) / (TUNE_MAX_REPEATS - n), &floor, err);
+        s->floor = floor > s->floor ? floor : s->floor;
+        for (int i = 0; i < s->n_finalists; i++) {
+            results[i][n] = s->finalist[i].result;
+            median_s[i][n] = s->finalist[i].median_s;
+        }
+        n++;
+    }
+    for (int i = 0; i < s->n_finalists && status == DSV4_OK; i++) {
+        s->finalist[i].result = tune_combine(results[i], n);
+        s->finalist[i].median_s = bench_times_of(median_s[i], n).median_s;
+    }
+    return status;
+}
+
 dsv4_status tune_run(const tune_call *call, double budget_s, tune_search *s, dsv4_error *err)
 {
     int rank[OP_MAX_TILES];
@@ -302,7 +328,7 @@ dsv4_status tune_run(const tune_call *call, double budget_s, tune_search *s, dsv
         return status;
     }
     choose_finalists(&call->context, s, rank);
-    status = measure(call, s, s->finalist, s->n_finalists, begin_s + budget_s, &s->floor, err);
+    status = repeat_finalists(call, s, begin_s + budget_s, err);
     for (int i = 0; i < s->n_finalists; i++) {
         results[i] = s->finalist[i].result;
     }

@@ -6,7 +6,7 @@
 
 #include "cli/launch.h"
 
-enum { TUNE_MAX_VALUES = 8, TUNE_GRID = 5, TUNE_MAX_PAIRS = 3, TUNE_MAX_FINALISTS = 6 };
+enum { TUNE_MAX_VALUES = 8, TUNE_GRID = 5, TUNE_MAX_PAIRS = 3, TUNE_MAX_FINALISTS = 6, TUNE_MAX_REPEATS = 3 };
 
 /* ---- candidates --------------------------------------------------------------------------------------------------------- */
 
@@ -37,6 +37,9 @@ typedef struct tune_result {
     int n_changed;       /* tiles that differ from the default */
     int64_t n_blocks;    /* of the graph */
 } tune_result;
+
+/* n >= 1 measurements of the same choice as one: the median ratio; an error that also tells how far they lie apart. */
+tune_result tune_combine(const tune_result *r, int n);
 
 /* Whether the difference is no more than two standard errors, or `floor`. */
 bool tune_is_noise(const tune_result *a, const tune_result *b, double floor);
@@ -109,9 +112,9 @@ typedef struct tune_search {
     int n_sweeps;
     tune_pair pair[TUNE_MAX_PAIRS];
     int n_pairs;
-    tune_point finalist[TUNE_MAX_FINALISTS]; /* measured again, together; [0] has the default tiles */
+    tune_point finalist[TUNE_MAX_FINALISTS]; /* measured again, together, on new graphs; [0] has the default tiles */
     int n_finalists, chosen;                 /* of the finalists */
-    double floor;                            /* of that measurement */
+    double floor;                            /* the largest of those measurements */
     int n_measured;
     bool cut; /* the budget ended before all points were measured */
 } tune_search;
