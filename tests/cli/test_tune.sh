@@ -74,6 +74,10 @@ prints '^  tiles n_tile=64 '
 accepts run rmsnorm --preset tiny --threads 2
 prints_nothing_like '^  tiles '
 
+lacks() { # file, key...
+    ! "$json_get" "$@" 2>/dev/null
+}
+
 # ---- writing keeps what is there
 accepts tune rmsnorm --preset tiny --budget 1 --rounds 5
 prints '^  table own\.json, '
@@ -82,8 +86,8 @@ has_json own.json 64 cpus "$cpu" 0 tiles n_tile
 has_json own.json rmsnorm cpus "$cpu" 1 op
 accepts tune qkv_proj_rope --preset tiny --threads 2 --budget 1 --rounds 5 --tiles norm_t_tile
 has_json own.json rmsnorm cpus "$cpu" 1 op
-holds 'its own entry is replaced' fails "$json_get" own.json cpus "$cpu" 0 tiles n_tile
-holds 'no entry is added' fails "$json_get" own.json cpus "$cpu" 2
+holds 'its own entry is replaced' lacks own.json cpus "$cpu" 0 tiles n_tile
+holds 'no entry is added' lacks own.json cpus "$cpu" 2
 
 # ---- tables that are refused
 write_table own.json '"n_tile": 48'
