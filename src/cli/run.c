@@ -244,6 +244,10 @@ static void tell_what_ran(const run_state *s, const run_options *o, json_t *resu
                                               numerics_compat_word(n->compat), "act_scale", numerics_act_scale_word(n->act_scale)));
     cli_print("%s %s %s%s%s\n", s->op->name, s->config.name, mode, launch_numerics_text(n, DSV4_CORRECT, numerics, sizeof numerics),
               o->launch.verify ? ", declarations verified" : "");
+    if (s->launch.tiles != NULL) {
+        cli_print("  tiles %s\n", s->launch.tiles);
+        json_object_set_new(results, "tiles", cli_json_text(s->launch.tiles));
+    }
     if (is_raised(s, o)) {
         cli_print("  max_position_embeddings raised to %lld, the end of the call\n", positions);
     }
