@@ -11,8 +11,8 @@ enum { REASON_BYTES = 160 };
 
 dsv4_status detail_settle(const detail_options *o, detail *out, dsv4_error *err)
 {
-    detail d = {.trace = o->trace, .csv = o->csv};
-    d.is_asked = o->trace != NULL || o->csv != NULL || o->pmu != NULL || o->level != 0;
+    detail d = {.trace = o->trace, .deps = o->deps, .csv = o->csv, .ceilings = o->ceilings};
+    d.is_asked = o->trace != NULL || o->deps != NULL || o->csv != NULL || o->pmu != NULL || o->level != 0 || o->ceilings;
     d.level = o->level != 0 ? (int)o->level : o->pmu != NULL ? RT_LEVEL_COUNTERS : RT_LEVEL_TIMES;
     if (o->pmu != NULL && d.level < RT_LEVEL_COUNTERS) {
         return dsv4_fail(err, DSV4_E_USAGE, "--pmu: counters need level %d or %d, got --level %d", RT_LEVEL_COUNTERS,
@@ -124,7 +124,14 @@ static dsv4_status write_files(const detail *d, const trace *t, dsv4_error *err)
     if (d->trace != NULL) {
         status = trace_write(t, d->trace, err);
         if (status == DSV4_OK) {
-            cli_print("  trace %s (open it in ui.perfetto.dev or chrome://tracing)\n", d->trace);
+            cli_print("  trace %s (dsv4 trace %s --html run.html; dsv4 trace report %s; ui.perfetto.dev)\n", d->trace, d->trace,
+                      d->trace);
+        }
+    }
+    if (status == DSV4_OK && d->deps != NULL) {
+        status = trace_write_deps(t, d->deps, err);
+        if (status == DSV4_OK) {
+            cli_print("  graph %s (edges, what they come from, boxes)\n", d->deps);
         }
     }
     if (status == DSV4_OK && d->csv != NULL) {
@@ -148,6 +155,9 @@ dsv4_status detail_report(const detail *d, const launch *l, dsv4_exec *exec, jso
         if (d->level >= RT_LEVEL_COUNTERS) {
             report_counters(d, &t, rt_exec_n_uncounted(exec), results);
         }
+        status = d->ceilings ? detail_measure_ceilings(l->pool, &t.run, results, err) : DSV4_OK;
+    }
+    if (status == DSV4_OK) {
         status = write_files(d, &t, err);
     }
     trace_deinit(&t);

@@ -55,6 +55,10 @@ static const cli_option options_table[] = {
     {"bench", "[ROUNDS]", "time ROUNDS replays over weights larger than the caches (default 20)", store_rounds, FIELD(rounds), 1,
      1000000},
     {"trace", "F.json", "write the timed run as a Chrome/Perfetto trace", cli_store_file, FIELD(looks.trace), 0, 0},
+    {"deps-json", "F.json", "write the graph: what each edge comes from, and its two boxes", cli_store_file, FIELD(looks.deps), 0,
+     0},
+    {"ceilings", NULL, "measure what the machine can do at best, for the trace and its report (a second or two)", cli_store_flag,
+     FIELD(looks.ceilings), 0, 0},
     {"csv", "F.csv", "write the timed run as a line per block, with its counters", cli_store_file, FIELD(looks.csv), 0, 0},
     {"level", "1..3", "record times of blocks, counters too, waits too (default 1; 2 with --pmu)", cli_store_number,
      FIELD(looks.level), 1, 3},
@@ -240,6 +244,10 @@ static void tell_what_ran(const run_state *s, const run_options *o, json_t *resu
                                               numerics_compat_word(n->compat), "act_scale", numerics_act_scale_word(n->act_scale)));
     cli_print("%s %s %s%s%s\n", s->op->name, s->config.name, mode, launch_numerics_text(n, DSV4_CORRECT, numerics, sizeof numerics),
               o->launch.verify ? ", declarations verified" : "");
+    if (s->launch.tiles != NULL) {
+        cli_print("  tiles %s\n", s->launch.tiles);
+        json_object_set_new(results, "tiles", cli_json_text(s->launch.tiles));
+    }
     if (is_raised(s, o)) {
         cli_print("  max_position_embeddings raised to %lld, the end of the call\n", positions);
     }

@@ -186,6 +186,21 @@ static bool copy_events(const dsv4_exec *exec, const clock_scale *c, int64_t n_e
     return run->events != NULL;
 }
 
+/* Work is what the run had to do. */
+static dsv4_status take_shares(const dsv4_graph *g, trace_graph *out, dsv4_error *err)
+{
+    dsv4_describe d = {0};
+    dsv4_status status = DSV4_OK;
+    for (int64_t i = 0; i < out->n_blocks && status == DSV4_OK; i++) {
+        if (g->stages.items[out->tasks[i].stage].share != NULL) {
+            status = rt_describe_ran(&d, g, out->tasks[i].stage, out->tasks[i].block, err);
+            out->tasks[i].work = d.work;
+        }
+    }
+    rt_describe_deinit(&d);
+    return status;
+}
+
 static bool copy_waits(const dsv4_exec *exec, const clock_scale *c, trace_run *run)
 {
     int64_t n = 0;
@@ -200,21 +215,6 @@ static bool copy_waits(const dsv4_exec *exec, const clock_scale *c, trace_run *r
         }
     }
     return run->waits != NULL;
-}
-
-/* Work is what the run had to do. */
-static dsv4_status take_shares(const dsv4_graph *g, trace_graph *out, dsv4_error *err)
-{
-    dsv4_describe d = {0};
-    dsv4_status status = DSV4_OK;
-    for (int64_t i = 0; i < out->n_blocks && status == DSV4_OK; i++) {
-        if (g->stages.items[out->tasks[i].stage].share != NULL) {
-            status = rt_describe_ran(&d, g, out->tasks[i].stage, out->tasks[i].block, err);
-            out->tasks[i].work = d.work;
-        }
-    }
-    rt_describe_deinit(&d);
-    return status;
 }
 
 dsv4_status trace_capture(const dsv4_exec *exec, trace *t, dsv4_error *err)
