@@ -6,7 +6,7 @@
 #include "cli/bench/bench.h"
 #include "cli/detail.h"
 
-enum { MAX_PAIRS = 15, MIN_PAIRS = 3, MAX_REPLAYS = 1000 };
+enum { MAX_PAIRS = 61, MIN_PAIRS = 3, MAX_REPLAYS = 1000 };
 static const double turn_s = 5e-3, budget_s = 5;
 
 typedef struct contender {
