@@ -68,7 +68,7 @@ struct bench_device {
 static double rate_of(const bench_device *b, int i)
 {
     const probe *p = &b->probes[i];
-    return p->amount / bench_times_of(p->seconds, b->n_rounds).median_s;
+    return p->amount / bench_times_of(p->seconds, b->n_rounds).p10_s;
 }
 
 static int add_probe(bench_device *b, double (*turn)(void *), void *context, double amount)
