@@ -4,7 +4,8 @@
  *               elementwise: the harmonic mean of the kernels of bench/vectors.h
  *   levels      reads of more than the last-level caches hold, and of what they hold, by one worker and by all; writes from copies
  *   schedule    graphs of blocks that do nothing: alone, with edges, and handed from worker to worker
- *   overlap     products of 4 to 16 rows on weights from memory, beside what arithmetic and transfer take alone
+ *   overlap     products of 4 to 16 rows on weights from memory, by one worker and by all, beside what arithmetic and transfer take
+ *               alone
  *
  * No operator is run: what a simulation predicts of one is a prediction. In rounds, as bench/ceilings.h. */
 #ifndef CLI_BENCH_DEVICE_H

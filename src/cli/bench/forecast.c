@@ -420,8 +420,9 @@ static void print_device(const sim_device *d)
         cli_print("  %-12s read %7.2f GB/s, of one core %7.2f; write %7.2f, %7.2f; %.1f MB\n", l->name, l->read_bytes_s * 1e-9,
                   l->core_read_bytes_s * 1e-9, l->write_bytes_s * 1e-9, l->core_write_bytes_s * 1e-9, l->bytes * 1e-6);
     }
-    cli_print("  a block %.0f ns, an edge %.0f ns, handed to another core %.0f ns; overlap %.2f\n", d->schedule.dispatch_s * 1e9,
-              d->schedule.edge_s * 1e9, d->schedule.pickup_s * 1e9, d->overlap);
+    cli_print("  a block %.0f ns, an edge %.0f ns, handed to another core %.0f ns; overlap %.2f, of it lost where memory is shared "
+              "%.2f\n",
+              d->schedule.dispatch_s * 1e9, d->schedule.edge_s * 1e9, d->schedule.pickup_s * 1e9, d->overlap, d->overlap_lost);
 }
 
 static const cli_option device_table[] = {
