@@ -13,7 +13,7 @@
 #include "cli/bench/work.h"
 #include "kernels/loops.h"
 
-enum { N_ROWS = 8, N_FAMILIES = 2, DEPTH = 1024, PANELS = 2 /* of a worker: beside its core with the activations of few rows */ };
+enum { N_ROWS = 8, N_FAMILIES = 2, DEPTH = 1024, COLD_PANELS = 64 /* of a worker */ };
 enum {
     N_COLD_ROWS = 3,
     FIRST_COLD_ROW = 2 /* 4, 8 and 16 rows */,
@@ -49,7 +49,7 @@ typedef struct idle_graph {
     dsv4_exec *exec;
 } idle_graph;
 
-enum { STREAM_MEMORY_ONE, STREAM_MEMORY, STREAM_CACHE_ONE, STREAM_CACHE, STREAM_WRITE_ONE, STREAM_WRITE, N_STREAMS };
+enum { STREAM_MEMORY_ONE, STREAM_MEMORY, STREAM_CACHE_ONE, STREAM_CACHE, STREAM_WRITE_ONE, STREAM_WRITE, STREAM_CORE, N_STREAMS };
 enum { GRAPH_FREE, GRAPH_EDGES, GRAPH_HANDOVER, N_GRAPHS };
 
 struct bench_device {
@@ -124,6 +124,7 @@ static void add_streams(bench_device *b)
     b->streams[STREAM_CACHE] = (stream){b, near, n, 4, false};
     b->streams[STREAM_WRITE_ONE] = (stream){b, far / n, 1, 1, true};
     b->streams[STREAM_WRITE] = (stream){b, far, n, 1, true};
+    b->streams[STREAM_CORE] = (stream){b, (int64_t)machine_core_cache_bytes(b->machine) / 2 * n, n, 256, false};
     b->first_stream = b->n_probes;
     for (int i = 0; i < N_STREAMS; i++) {
         add_probe(b, stream_turn, &b->streams[i], (double)b->streams[i].n_bytes * b->streams[i].n_times);
@@ -141,6 +142,13 @@ static void fill_part(void *context, int worker, int n_workers)
 }
 
 /* ---- products -------------------------------------------------------------------------------------------------------------- */
+
+/* Panels of a worker that stay beside its core, with activations and sums: a quarter of what it has for itself. */
+static int64_t near_panels(const bench_device *b, int f)
+{
+    int64_t n = (int64_t)machine_core_cache_bytes(b->machine) / 4 / families[f].panel_bytes(DEPTH);
+    return n < 1 ? 1 : n > COLD_PANELS ? COLD_PANELS : n;
+}
 
 static double product_turn(void *context)
 {
@@ -164,18 +172,18 @@ static dsv4_status add_products(bench_device *b, dsv4_error *err)
     b->first_product = b->n_probes;
     for (int f = 0; f < N_FAMILIES; f++) {
         for (int i = 0; i < N_ROWS && status == DSV4_OK; i++) {
-            status = add_product(b, &b->setting, &b->products[f][i], f, row_counts[i], &b->weights[f], PANELS, err);
+            status = add_product(b, &b->setting, &b->products[f][i], f, row_counts[i], &b->weights[f], near_panels(b, f), err);
         }
     }
     b->first_cold = b->n_probes;
     for (int i = 0; i < N_COLD && status == DSV4_OK; i++) {
         status = add_product(b, &b->setting, &b->cold[i], i / N_COLD_ROWS, row_counts[FIRST_COLD_ROW + i % N_COLD_ROWS],
-                             &b->cold_weights[i / N_COLD_ROWS], 32 * PANELS, err);
+                             &b->cold_weights[i / N_COLD_ROWS], COLD_PANELS, err);
     }
     b->first_cold_alone = b->n_probes;
     for (int i = 0; i < N_COLD && status == DSV4_OK; i++) {
         status = add_product(b, &b->setting_alone, &b->cold_alone[i], i / N_COLD_ROWS, row_counts[FIRST_COLD_ROW + i % N_COLD_ROWS],
-                             &b->cold_weights[i / N_COLD_ROWS], 32 * PANELS, err);
+                             &b->cold_weights[i / N_COLD_ROWS], COLD_PANELS, err);
     }
     return status;
 }
@@ -186,7 +194,7 @@ static dsv4_status open_weights(bench_device *b, dsv4_error *err)
     for (int f = 0; f < N_FAMILIES; f++) {
         size_t scratch = families[f].scratch_bytes(DEPTH);
         b->setting.scratch_bytes = scratch > b->setting.scratch_bytes ? scratch : b->setting.scratch_bytes;
-        b->weights[f].n_bytes = families[f].panel_bytes(DEPTH) * PANELS * n_workers;
+        b->weights[f].n_bytes = families[f].panel_bytes(DEPTH) * near_panels(b, f) * n_workers;
         b->cold_weights[f].n_bytes = (int64_t)b->n_bytes;
         b->weights[f].data = memory_array((size_t)b->weights[f].n_bytes, 1);
         b->cold_weights[f].data = memory_array(b->n_bytes, 1);
@@ -198,7 +206,7 @@ static dsv4_status open_weights(bench_device *b, dsv4_error *err)
     }
     b->setting.pool = b->pool;
     b->setting.uk = b->uk;
-    b->setting.y = memory_zeroed_array((size_t)(row_counts[N_ROWS - 1] * 32 * PANELS * UK_PANEL * n_workers), sizeof(float));
+    b->setting.y = memory_zeroed_array((size_t)(row_counts[N_ROWS - 1] * COLD_PANELS * UK_PANEL * n_workers), sizeof(float));
     b->setting.scratch = memory_zeroed_array((size_t)n_workers, b->setting.scratch_bytes);
     b->setting_alone = b->setting;
     b->setting_alone.pool = b->alone;
@@ -408,7 +416,7 @@ static void describe_levels(const bench_device *b, sim_device *d)
     double one = rate_of(b, b->first_stream + STREAM_MEMORY_ONE), all = rate_of(b, b->first_stream + STREAM_MEMORY),
            near_one = rate_of(b, b->first_stream + STREAM_CACHE_ONE), near = rate_of(b, b->first_stream + STREAM_CACHE),
            write_one = rate_of(b, b->first_stream + STREAM_WRITE_ONE), write = rate_of(b, b->first_stream + STREAM_WRITE);
-    double core_bytes = (double)machine_core_cache_bytes(b->machine);
+    double core = rate_of(b, b->first_stream + STREAM_CORE) / dsv4_pool_n_threads(b->pool);
     d->levels[0] = (sim_level){.name = "memory",
                                .is_shared = true,
                                .read_bytes_s = all,
@@ -425,11 +433,9 @@ static void describe_levels(const bench_device *b, sim_device *d)
                                .core_write_bytes_s = near_one,
                                .line_bytes = 64};
     d->levels[2] = (sim_level){.name = "core cache",
-                               .bytes = core_bytes,
-                               .read_bytes_s = near_one,
-                               .write_bytes_s = near_one,
-                               .core_read_bytes_s = near_one,
-                               .core_write_bytes_s = near_one,
+                               .bytes = (double)machine_core_cache_bytes(b->machine),
+                               .read_bytes_s = core,
+                               .write_bytes_s = core,
                                .line_bytes = 64};
     d->n_levels = 3;
 }
