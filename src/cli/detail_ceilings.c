@@ -1,9 +1,8 @@
-#include "cli/trace_run.h"
+#include "cli/detail.h"
 
 #include "cli/bench/ceilings.h"
-#include "trace/trace.h"
 
-static dsv4_status measure(dsv4_pool *pool, trace_run *run, json_t *results, dsv4_error *err)
+dsv4_status detail_measure_ceilings(dsv4_pool *pool, trace_run *run, json_t *results, dsv4_error *err)
 {
     bench_ceilings c = {0};
     dsv4_status status = bench_ceilings_measure(pool, &c, err);
@@ -20,21 +19,4 @@ static dsv4_status measure(dsv4_pool *pool, trace_run *run, json_t *results, dsv
                         json_pack("{s:f, s:f, s:f, s:f}", "read_bytes_s", run->read_bytes_s, "ops_i8_s", run->ops_i8_s,
                                   "flops_bf16_s", run->flops_bf16_s, "vector_ops_s", run->vector_ops_s));
     return DSV4_OK;
-}
-
-dsv4_status trace_run_write(const launch *l, const char *path, bool ceilings, json_t *results, dsv4_error *err)
-{
-    trace t = {0};
-    dsv4_status status = trace_capture(l->exec, &t, err);
-    if (status == DSV4_OK && ceilings) {
-        status = measure(l->pool, &t.run, results, err);
-    }
-    if (status == DSV4_OK) {
-        status = trace_write(&t, path, err);
-    }
-    if (status == DSV4_OK) {
-        cli_print("  trace %s (dsv4 trace report %s, ui.perfetto.dev, chrome://tracing)\n", path, path);
-    }
-    trace_deinit(&t);
-    return status;
 }
