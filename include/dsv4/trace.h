@@ -11,7 +11,7 @@
 extern "C" {
 #endif
 
-/* Writes the last run of an exec created with trace. Replaces path whole or not at all. DSV4_E_USAGE without a traced run. */
+/* Writes the last run of an exec created with level >= 1. Replaces path whole or not at all. DSV4_E_USAGE without a traced run. */
 DSV4_MUST_CHECK dsv4_status dsv4_exec_write_trace(const dsv4_exec *exec, const char *path, dsv4_error *err);
 
 #ifdef __cplusplus

@@ -8,7 +8,7 @@
 #include "base/memory.h"
 
 /* Amounts that a stage has beside its counters. */
-static const char bytes_name[] = "bytes"; /* read and written, as declared */
+static const char bytes_name[] = "bytes"; /* read, written and gathered, as declared */
 
 /* scale * over / under, where the run has both. */
 static const struct derived {
@@ -80,7 +80,7 @@ static void add_events(table *t, const trace *from)
         row *r = &t->rows[t->row_of[task->stage]];
         trace_bytes bytes = trace_task_bytes(&from->graph, task);
         r->n_blocks++;
-        r->bytes += bytes.read + bytes.written;
+        r->bytes += bytes.read + bytes.written + task->work.gathered_bytes;
         for (int64_t c = 0; c < from->run.n_counters; c++) {
             r->counts[c] += from->run.counts[i * from->run.n_counters + c];
         }

@@ -12,7 +12,8 @@ enum { REASON_BYTES = 160 };
 dsv4_status detail_settle(const detail_options *o, detail *out, dsv4_error *err)
 {
     detail d = {.trace = o->trace, .deps = o->deps, .csv = o->csv, .ceilings = o->ceilings};
-    d.is_asked = o->trace != NULL || o->deps != NULL || o->csv != NULL || o->pmu != NULL || o->level != 0 || o->ceilings;
+    d.tells_cost = o->trace != NULL || o->csv != NULL || o->pmu != NULL || o->level != 0;
+    d.is_asked = d.tells_cost || o->deps != NULL || o->ceilings;
     d.level = o->level != 0 ? (int)o->level : o->pmu != NULL ? RT_LEVEL_COUNTERS : RT_LEVEL_TIMES;
     if (o->pmu != NULL && d.level < RT_LEVEL_COUNTERS) {
         return dsv4_fail(err, DSV4_E_USAGE, "--pmu: counters need level %d or %d, got --level %d", RT_LEVEL_COUNTERS,
@@ -161,5 +162,5 @@ dsv4_status detail_report(const detail *d, const launch *l, dsv4_exec *exec, jso
         status = write_files(d, &t, err);
     }
     trace_deinit(&t);
-    return status == DSV4_OK ? detail_measure_cost(l, exec, d->level, results, err) : status;
+    return status == DSV4_OK && d->tells_cost ? detail_measure_cost(l, exec, d->level, results, err) : status;
 }

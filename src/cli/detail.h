@@ -17,6 +17,7 @@ typedef struct detail {
     const char *trace, *deps, *csv; /* files to write; NULL: none */
     bool ceilings;                  /* are measured */
     bool is_asked;                  /* by any option; else the run is traced at level 1 for the times of its stages alone */
+    bool tells_cost;                /* of recording */
     int level;
     rt_pmu_choice pmu; /* from level 2 on */
 } detail;

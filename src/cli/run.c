@@ -57,7 +57,7 @@ static const cli_option options_table[] = {
     {"trace", "F.json", "write the timed run as a Chrome/Perfetto trace", cli_store_file, FIELD(looks.trace), 0, 0},
     {"deps-json", "F.json", "write the graph: what each edge comes from, and its two boxes", cli_store_file, FIELD(looks.deps), 0,
      0},
-    {"ceilings", NULL, "measure what the machine can do at best, for the trace and its report (a second or two)", cli_store_flag,
+    {"ceilings", NULL, "measure what the machine can do at best, for the trace (a second or two)", cli_store_flag,
      FIELD(looks.ceilings), 0, 0},
     {"csv", "F.csv", "write the timed run as a line per block, with its counters", cli_store_file, FIELD(looks.csv), 0, 0},
     {"level", "1..3", "record times of blocks, counters too, waits too (default 1; 2 with --pmu)", cli_store_number,

@@ -5,8 +5,8 @@
 #include "base/memory.h"
 #include "rt/exec.h"
 
-enum { N_TIMES = 1, N_DECLARED = 5 };
-static const char *const software_names[N_TIMES + N_DECLARED] = {"tsc",        "read_bytes", "written_bytes",
+enum { N_TIMES = 1, N_DECLARED = 6 };
+static const char *const software_names[N_TIMES + N_DECLARED] = {"tsc",        "read_bytes", "written_bytes", "gathered_bytes",
                                                                  "flops_bf16", "ops_i8",     "vector_ops"};
 
 static bool name_counters(const dsv4_exec *exec, trace *t)
@@ -39,6 +39,7 @@ static double *put_declared(const trace_graph *g, const trace_task *task, double
     trace_bytes bytes = trace_task_bytes(g, task);
     *to++ = bytes.read;
     *to++ = bytes.written;
+    *to++ = task->work.gathered_bytes;
     *to++ = task->work.flops_bf16;
     *to++ = task->work.ops_i8;
     *to++ = task->work.vector_ops;

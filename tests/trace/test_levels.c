@@ -25,7 +25,7 @@ static const tiling write_row = {.n_tiles = 1, .tiles = {{0, DSV4_WRITE, {0, 1, 
 static const tiling update_half = {
     .n_tiles = 2,
     .tiles = {{0, DSV4_UPDATE, {0, 1, 0, N_COLS / 2}, 1, 0}, {0, DSV4_READ | DSV4_UNTRACKED, {0, N_ROWS, 0, N_COLS}, 0, 0}},
-    .work = {.ops_i8 = 7, .vector_ops = 0.5}};
+    .work = {.ops_i8 = 7, .vector_ops = 0.5, .gathered_bytes = 3}};
 
 static trace run_at(int level)
 {
@@ -90,11 +90,8 @@ static void test_counts_are_as_declared(void **state)
     static const struct {
         const char *name;
         double of[2]; /* a block of each launch */
-    } expected[] = {{"read_bytes", {0, 20}},
-                    {"written_bytes", {40, 20}},
-                    {"flops_bf16", {12, 0}},
-                    {"ops_i8", {0, 7}},
-                    {"vector_ops", {0, 0.5}}};
+    } expected[] = {{"read_bytes", {0, 20}}, {"written_bytes", {40, 20}}, {"gathered_bytes", {0, 3}},
+                    {"flops_bf16", {12, 0}}, {"ops_i8", {0, 7}},          {"vector_ops", {0, 0.5}}};
     trace t = run_at(2);
     for (int64_t i = 0; i < t.run.n_events; i++) {
         const double *counts = t.run.counts + i * t.run.n_counters;

@@ -251,7 +251,7 @@ static dsv4_status add_graph(bench_device *b, int which, const bench_spec *spec,
     idle_graph *g = &b->graphs[which];
     dsv4_status status = bench_work_init(&g->work, spec, err);
     if (status == DSV4_OK) {
-        status = dsv4_exec_create(g->work.graph, pool, true, &g->exec, err);
+        status = dsv4_exec_create(g->work.graph, pool, 1, &g->exec, err);
     }
     add_probe(b, graph_turn, g, (double)(spec->n_stages * spec->n_blocks));
     return status;
