@@ -20,8 +20,8 @@ has_json summary.json 2 workers
 has_json summary.json false is_simulated
 
 # ---- files
-accepts trace run.json --html page.html --svg run.svg --png run.png --chrome again.json
-for file in page.html run.svg run.png again.json; do
+accepts trace run.json --html page.html --svg run.svg --png run.png --chrome again.json --deps-json deps.json
+for file in page.html run.svg run.png again.json deps.json; do
     prints "^  wrote $file$"
 done
 prints_nothing_like 'to see it'

@@ -321,7 +321,7 @@ function drawPath() {
   ink.globalAlpha = .8;
   ink.beginPath();
   let before = null;
-  for (const event of state.path.events) {
+  for (const event of state.path) {
     const x0 = toX(E.start[event]), x1 = toX(E.end[event]), y = middleY(event);
     if (before !== null && x1 >= place.left && before.x <= place.right && before.event !== event - 1) {
       ink.moveTo(before.x, before.y);
