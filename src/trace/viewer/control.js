@@ -421,6 +421,7 @@ function selftest() {
     Object.assign(shown, {begin: runEnd * k / 100, end: runEnd * (1 - k / 100)});
     drawBase();
     drawOver();
+    pen.getImageData(0, 0, 1, 1); // waits until it is drawn
   }
   out.frame_ms = (performance.now() - before) / frames;
   fit(true);
