@@ -14,12 +14,12 @@ void trace_clear_run(trace *t)
 
 void trace_deinit(trace *t)
 {
+    trace_clear_run(t);
     free(t->graph.views);
     free(t->graph.stages);
     free(t->graph.tasks);
     free(t->graph.touches);
     free(t->graph.edges);
-    trace_clear_run(t);
     arena_deinit(&t->memory);
     *t = (trace){0};
 }

@@ -120,7 +120,7 @@ typedef struct trace {
 
 void trace_deinit(trace *t);
 
-/* Frees the run and leaves the graph, for a simulation of it. */
+/* Forgets the run, not the graph. */
 void trace_clear_run(trace *t);
 
 /* ---- from the runtime (capture.c) -------------------------------------------------------------------------------------------- */
