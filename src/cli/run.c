@@ -9,14 +9,15 @@
 #include "cli/inputs.h"
 #include "cli/launch.h"
 #include "cli/stages.h"
+#include "cli/trace_run.h"
 #include "dsv4/safetensors.h"
 #include "golden/golden.h"
-#include "trace/trace.h"
 
 typedef struct run_options {
     launch_options launch;
     inputs_request inputs;
-    const char *save, *trace, *deps_json;
+    const char *save;
+    trace_run_options trace;
     int mode, ratio;  /* OP_ANY: not given */
     long long rounds; /* 0: not given */
 } run_options;
@@ -51,9 +52,11 @@ static const cli_option options_table[] = {
     {"save", "F.safetensors", "write inputs and outputs as a vector file, for dsv4 check", cli_store_file, FIELD(save), 0, 0},
     {"bench", "[ROUNDS]", "time ROUNDS replays over weights larger than the caches (default 20)", store_rounds, FIELD(rounds), 1,
      1000000},
-    {"trace", "F.json", "write the timed run as a Chrome/Perfetto trace", cli_store_file, FIELD(trace), 0, 0},
-    {"deps-json", "F.json", "write the graph: what each edge comes from, and its two boxes", cli_store_file, FIELD(deps_json), 0,
-     0},
+    {"trace", "F.json", "write the timed run as a Chrome/Perfetto trace", cli_store_file, FIELD(trace.path), 0, 0},
+    {"ceilings", NULL, "with --trace: measure what the machine can do at best, for dsv4 trace report (a second or two)",
+     cli_store_flag, FIELD(trace.ceilings), 0, 0},
+    {"deps-json", "F.json", "write the graph: what each edge comes from, and its two boxes", cli_store_file, FIELD(trace.deps_path),
+     0, 0},
     {.name = NULL},
 };
 
@@ -62,6 +65,9 @@ static dsv4_status settle_options(run_options *o, const dsv4_op *op, dsv4_error 
 {
     o->inputs.mode = o->launch.op.mode = op_mode_of(op, o->mode);
     o->inputs.ratio = op_ratio_of(op, o->ratio);
+    if (o->trace.ceilings && o->trace.path == NULL) {
+        return dsv4_fail(err, DSV4_E_USAGE, "run: got --ceilings without --trace, which they are written to");
+    }
     return numerics_read(&o->launch.numerics, &o->launch.op.numerics, err);
 }
 
@@ -118,27 +124,6 @@ static dsv4_status report_times(const launch *l, json_t *results, dsv4_error *er
                                      (json_int_t)info.n_edges, "longest_path", (json_int_t)info.longest_path, "memory_bytes",
                                      (json_int_t)info.memory_bytes, "between_bytes", (json_int_t)info.between_bytes));
     return stages_report(l->exec, l->graph, results, err);
-}
-
-/* The last run and its graph, to files. */
-static dsv4_status write_traces(const launch *l, const run_options *o, dsv4_error *err)
-{
-    trace t = {0};
-    dsv4_status status = o->trace != NULL || o->deps_json != NULL ? trace_capture(l->exec, &t, err) : DSV4_OK;
-    if (status == DSV4_OK && o->trace != NULL) {
-        status = trace_write(&t, o->trace, err);
-        if (status == DSV4_OK) {
-            cli_print("  trace %s (open it in ui.perfetto.dev or chrome://tracing)\n", o->trace);
-        }
-    }
-    if (status == DSV4_OK && o->deps_json != NULL) {
-        status = trace_write_deps(&t, o->deps_json, err);
-        if (status == DSV4_OK) {
-            cli_print("  graph %s (edges, what they come from, boxes)\n", o->deps_json);
-        }
-    }
-    trace_deinit(&t);
-    return status;
 }
 
 /* ---- saving -------------------------------------------------------------------------------------------------------------- */
@@ -260,7 +245,7 @@ static dsv4_status execute(run_state *s, run_options *o, json_t *results, dsv4_e
         status = report_times(&s->launch, results, err);
     }
     if (status == DSV4_OK) {
-        status = write_traces(&s->launch, o, err);
+        status = trace_run_write(&s->launch, &o->trace, results, err);
     }
     if (status == DSV4_OK && o->rounds > 0) {
         status = bench_operator(s->op, &s->config, &o->launch, &s->inputs, &s->io, (int)o->rounds, results, err);

@@ -22,18 +22,30 @@ static dsv4_status measure(dsv4_pool *pool, trace_run *run, json_t *results, dsv
     return DSV4_OK;
 }
 
-dsv4_status trace_run_write(const launch *l, const char *path, bool ceilings, json_t *results, dsv4_error *err)
+static dsv4_status write_trace(const launch *l, const trace_run_options *o, trace *t, json_t *results, dsv4_error *err)
+{
+    dsv4_status status = o->ceilings ? measure(l->pool, &t->run, results, err) : DSV4_OK;
+    if (status == DSV4_OK) {
+        status = trace_write(t, o->path, err);
+    }
+    if (status == DSV4_OK) {
+        cli_print("  trace %s (open it in ui.perfetto.dev or chrome://tracing; dsv4 trace report tells of it)\n", o->path);
+    }
+    return status;
+}
+
+dsv4_status trace_run_write(const launch *l, const trace_run_options *o, json_t *results, dsv4_error *err)
 {
     trace t = {0};
-    dsv4_status status = trace_capture(l->exec, &t, err);
-    if (status == DSV4_OK && ceilings) {
-        status = measure(l->pool, &t.run, results, err);
+    dsv4_status status = o->path != NULL || o->deps_path != NULL ? trace_capture(l->exec, &t, err) : DSV4_OK;
+    if (status == DSV4_OK && o->path != NULL) {
+        status = write_trace(l, o, &t, results, err);
     }
-    if (status == DSV4_OK) {
-        status = trace_write(&t, path, err);
-    }
-    if (status == DSV4_OK) {
-        cli_print("  trace %s (dsv4 trace report %s, ui.perfetto.dev, chrome://tracing)\n", path, path);
+    if (status == DSV4_OK && o->deps_path != NULL) {
+        status = trace_write_deps(&t, o->deps_path, err);
+        if (status == DSV4_OK) {
+            cli_print("  graph %s (edges, what they come from, boxes)\n", o->deps_path);
+        }
     }
     trace_deinit(&t);
     return status;
