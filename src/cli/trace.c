@@ -178,5 +178,9 @@ static int run(const cli_command *self, int argc, char **argv)
     return cli_fail(&err);
 }
 
-const cli_command cli_trace = {
-    "trace", "[report] FILE.trace.json [options]", "look at a recorded run: a page, a picture; report: what it shows", option_table, NULL, run};
+const cli_command cli_trace = {"trace",
+                               "[report] FILE.trace.json [options]",
+                               "look at a recorded run: a page, a picture; report: what it shows",
+                               option_table,
+                               NULL,
+                               run};

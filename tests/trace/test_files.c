@@ -70,7 +70,7 @@ static trace run_once(dsv4_graph *g)
     dsv4_pool *pool;
     dsv4_exec *x;
     assert_int_equal(dsv4_pool_create(N_THREADS, &pool, NULL), DSV4_OK);
-    assert_int_equal(dsv4_exec_create(g, pool, true, &x, NULL), DSV4_OK);
+    assert_int_equal(dsv4_exec_create(g, pool, 1, &x, NULL), DSV4_OK);
     assert_int_equal(dsv4_exec_run(x, 0, NULL), DSV4_OK);
     trace t = captured_run(x);
     dsv4_exec_destroy(x);
