@@ -73,7 +73,7 @@ void tune_print(const op_context *c, const tune_search *s)
     for (int i = 0; i < s->n_pairs; i++) {
         print_pair(c, &s->pair[i]);
     }
-    cli_print("  once more, together (noise %.1f %%)\n", 100 * s->floor);
+    cli_print("  once more, together\n");
     for (int i = 0; i < s->n_finalists; i++) {
         const tune_point *p = &s->finalist[i];
         cli_print("  %c %.3f ms %7.3f +- %.3f  %s\n", i == s->chosen ? '>' : ' ', p->median_s * 1e3, p->result.ratio,
@@ -139,7 +139,7 @@ json_t *tune_to_json(const op_context *c, const tune_search *s)
     for (int i = 0; i < s->n_finalists; i++) {
         json_array_append_new(finalists, point_to_json(c, &s->finalist[i]));
     }
-    return json_pack("{s:o, s:o, s:o, s:o, s:f, s:i, s:b}", "axes", sweeps, "pairs", pairs, "finalists", finalists, "chosen",
-                     s->n_finalists > 0 ? tiles_to_json(c, &s->finalist[s->chosen]) : json_null(), "noise", s->floor, "measured",
-                     s->n_measured, "cut", s->cut);
+    return json_pack("{s:o, s:o, s:o, s:o, s:i, s:b}", "axes", sweeps, "pairs", pairs, "finalists", finalists, "chosen",
+                     s->n_finalists > 0 ? tiles_to_json(c, &s->finalist[s->chosen]) : json_null(), "measured", s->n_measured, "cut",
+                     s->cut);
 }
