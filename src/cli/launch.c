@@ -211,7 +211,7 @@ dsv4_status launch_open(launch *l, const dsv4_op *op, const dsv4_config *config,
         status = dsv4_graph_seal(l->graph, options->deps, err);
     }
     if (status == DSV4_OK) {
-        status = dsv4_exec_create(l->graph, l->pool, true, &l->exec, err);
+        status = dsv4_exec_create(l->graph, l->pool, 1, &l->exec, err);
     }
     return status;
 }

@@ -172,7 +172,8 @@ static void test_bad_touches_are_refused(void **state)
 static void test_bad_costs_are_refused(void **state)
 {
     (void)state;
-    static const dsv4_work bad[] = {{-1e18, 0, 0}, {0, -1e18, 0}, {0, 0, -1e18}, {NAN, 0, 0}, {0, INFINITY, 0}};
+    static const dsv4_work bad[] = {{.flops_bf16 = -1e18}, {.ops_i8 = -1e18},    {.vector_ops = -1e18},
+                                    {.flops_bf16 = NAN},   {.ops_i8 = INFINITY}, {.gathered_bytes = -1}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         tiling t = {.work = bad[i]};
         dsv4_graph *g = dsv4_graph_create("bad cost");
@@ -205,7 +206,7 @@ static void test_scratch_of_any_size_is_checked(void **state)
     seal(g, DSV4_DEPS_BLOCK);
     dsv4_exec *x = NULL;
     dsv4_error err = {0};
-    assert_int_equal(dsv4_exec_create(g, one_thread, false, &x, &err), DSV4_E_NO_MEMORY);
+    assert_int_equal(dsv4_exec_create(g, one_thread, 0, &x, &err), DSV4_E_NO_MEMORY);
     assert_null(x);
     assert_int_equal(dsv4_graph_verify(g, 1, NULL, &err), DSV4_E_NO_MEMORY);
     dsv4_graph_destroy(g);
@@ -250,7 +251,7 @@ static void test_first_error_stays(void **state)
         assert_string_equal(err.text, mine.text);
     }
     dsv4_exec *x;
-    assert_int_equal(dsv4_exec_create(g, one_thread, false, &x, &err), DSV4_E_GRAPH);
+    assert_int_equal(dsv4_exec_create(g, one_thread, 0, &x, &err), DSV4_E_GRAPH);
     dsv4_graph_destroy(g);
 }
 
