@@ -4,6 +4,8 @@
 
 #include "cli/tune/tune.h"
 
+static const double busy_error = 0.1; /* of the default's time: a choice from such times means little */
+
 char *tune_tiles_text(const op_context *c, const tune_point *p, char *text, size_t size)
 {
     size_t used = 0;
@@ -78,6 +80,10 @@ void tune_print(const op_context *c, const tune_search *s)
         const tune_point *p = &s->finalist[i];
         cli_print("  %c %.3f ms %7.3f +- %.3f  %s\n", i == s->chosen ? '>' : ' ', p->median_s * 1e3, p->result.ratio,
                   p->result.error, tune_tiles_text(c, p, text, sizeof text));
+    }
+    if (s->finalist[0].result.error > busy_error) {
+        cli_print("  the machine is busy: times are uncertain by %.0f %%, tune again when it is quiet\n",
+                  100 * s->finalist[0].result.error);
     }
     if (s->cut) {
         cli_print("  the budget ended before all was measured\n");
