@@ -168,6 +168,9 @@ dsv4_status bench_copies_open(bench_copies *c, const bench_call *call, const ben
     if (status == DSV4_OK) {
         status = open_copy(c, call, pool, err);
     }
+    if (status == DSV4_OK && c->launch[0].tiles != NULL) {
+        cli_print("  tiles %s\n", c->launch[0].tiles);
+    }
     if (status == DSV4_OK) {
         status = bench_bounds_find(&c->launch[0], &c->io[0], &c->config, call, o->context, &bounds, err);
     }
