@@ -36,9 +36,10 @@ op_matrix qkv_matrix(const ablate_case *c, const op_context *ctx, const char *na
     return op_matrix_of(ctx, name, dsv4_tensor_list_find(&c->inputs, name), n_col_dims);
 }
 
-static op_matrix output(const op_context *ctx, const dsv4_tensor_list *io, const char *name, int n_col_dims)
+static op_matrix output(const op_context *ctx, const dsv4_tensor_list *io, const char *name)
 {
-    return op_matrix_of(ctx, name, dsv4_tensor_list_find(io, name), n_col_dims);
+    const dsv4_tensor *t = dsv4_tensor_list_find(io, name);
+    return op_matrix_of(ctx, name, t, t->n_dims - 1);
 }
 
 static void set_dimensions(qkv *o, const dsv4_config *config)
@@ -67,10 +68,10 @@ qkv *qkv_new(const ablate_case *c, const op_context *ctx, const dsv4_tensor_list
                .sin = qkv_matrix(c, ctx, "rope_sin", 1),
                .gamma_cq = qkv_matrix(c, ctx, "gamma_cq", 1),
                .gamma_ckv = qkv_matrix(c, ctx, "gamma_ckv", 1),
-               .q = output(ctx, io, "q", 2),
-               .kv = output(ctx, io, "kv", 1),
-               .qr = output(ctx, io, "qr", 1),
-               .qr_scale = output(ctx, io, "qr_scale", 1),
+               .q = output(ctx, io, "q"),
+               .kv = output(ctx, io, "kv"),
+               .qr = output(ctx, io, "qr"),
+               .qr_scale = output(ctx, io, "qr_scale"),
                .qr_splits = qr_splits,
                .kv_splits = kv_splits};
     set_dimensions(o, &c->config);
@@ -183,42 +184,70 @@ static double rope_ops(const qkv *o, int factors)
     return (6.0 + factors) * (double)o->R;
 }
 
-/* A head is read twice: for its sum, then again where it is scaled. */
-void qkv_add_heads(const op_context *ctx, const qkv *o, bool fused, int64_t head_group)
+enum { NORM_USES = 4, ROPE_USES = 5, INVERSE = 1 /* their last use: between two stages alone */ };
+
+static const ablate_axis by_rows = {.source = ABLATE_ROWS}, by_heads = {.source = ABLATE_COLS}, whole = {.source = ABLATE_ALL};
+
+static ablate_stage head_stage(const qkv *o, int64_t head_group)
 {
-    const ablate_axis rows = {.source = ABLATE_ROWS}, head = {ABLATE_COLS, o->hd, 0, o->hd},
-                      nope = {ABLATE_COLS, o->hd, 0, o->nope}, rope = {ABLATE_COLS, o->hd, o->nope, o->R},
-                      turn = {.source = ABLATE_ALL};
-    ablate_stage stage = {
+    return (ablate_stage){
         .grid = {o->T, o->T, o->H, head_group}, .arg = o, .scratch_bytes = (size_t)(o->hd + 2 * o->R) * sizeof(float)};
-    const ablate_use norm_uses[] = {{DSV4_READ, &o->heads, rows, head},
-                                    {DSV4_READ, &o->heads, rows, nope},
-                                    {DSV4_WRITE, &o->q, rows, nope},
-                                    {DSV4_WRITE, &o->head_inverse, rows, {.source = ABLATE_COLS}}};
-    const ablate_use rope_uses[] = {{DSV4_READ, &o->heads, rows, rope},
-                                    {DSV4_READ, &o->cos, rows, turn},
-                                    {DSV4_READ, &o->sin, rows, turn},
-                                    {DSV4_WRITE, &o->q, rows, rope},
-                                    {DSV4_READ, &o->head_inverse, rows, {.source = ABLATE_COLS}}};
-    enum { NORM = 4, ROPE = 5, OWN = 1 /* the inverse, between two stages alone */ };
-    memcpy(stage.uses, norm_uses, sizeof norm_uses);
-    if (fused) {
-        memcpy(stage.uses + NORM - OWN, rope_uses, sizeof(ablate_use) * (ROPE - OWN));
-        stage.name = "q_head_rms_nope_rope";
-        stage.run = run_head_fused;
-        stage.vector_ops = norm_ops(o, 1) + rope_ops(o, 1);
-        ablate_stage_add(ctx, &stage);
-        return;
-    }
+}
+
+/* A head is read twice: for its sum, then again where it is scaled. */
+static void set_norm_uses(const qkv *o, ablate_use *uses)
+{
+    const ablate_axis head = {ABLATE_COLS, o->hd, 0, o->hd}, nope = {ABLATE_COLS, o->hd, 0, o->nope};
+    uses[0] = (ablate_use){DSV4_READ, &o->heads, by_rows, head};
+    uses[1] = (ablate_use){DSV4_READ, &o->heads, by_rows, nope};
+    uses[2] = (ablate_use){DSV4_WRITE, &o->q, by_rows, nope};
+    uses[3] = (ablate_use){DSV4_WRITE, &o->head_inverse, by_rows, by_heads};
+}
+
+static void set_rope_uses(const qkv *o, ablate_use *uses)
+{
+    const ablate_axis rope = {ABLATE_COLS, o->hd, o->nope, o->R};
+    uses[0] = (ablate_use){DSV4_READ, &o->heads, by_rows, rope};
+    uses[1] = (ablate_use){DSV4_READ, &o->cos, by_rows, whole};
+    uses[2] = (ablate_use){DSV4_READ, &o->sin, by_rows, whole};
+    uses[3] = (ablate_use){DSV4_WRITE, &o->q, by_rows, rope};
+    uses[4] = (ablate_use){DSV4_READ, &o->head_inverse, by_rows, by_heads};
+}
+
+void qkv_add_head_norm(const op_context *ctx, const qkv *o, int64_t head_group)
+{
+    ablate_stage stage = head_stage(o, head_group);
+    set_norm_uses(o, stage.uses);
     stage.name = "q_head_rms_nope";
     stage.run = run_head_norm;
     stage.vector_ops = norm_ops(o, 1);
     ablate_stage_add(ctx, &stage);
-    memset(stage.uses, 0, sizeof stage.uses);
-    memcpy(stage.uses, rope_uses, sizeof rope_uses);
+}
+
+static void add_head_rope(const op_context *ctx, const qkv *o, int64_t head_group)
+{
+    ablate_stage stage = head_stage(o, head_group);
+    set_rope_uses(o, stage.uses);
     stage.name = "q_head_rope";
     stage.run = run_head_rope;
     stage.vector_ops = rope_ops(o, 1);
+    ablate_stage_add(ctx, &stage);
+}
+
+void qkv_add_heads(const op_context *ctx, const qkv *o, bool fused, int64_t head_group)
+{
+    if (!fused) {
+        qkv_add_head_norm(ctx, o, head_group);
+        add_head_rope(ctx, o, head_group);
+        return;
+    }
+    ablate_stage stage = head_stage(o, head_group);
+    set_norm_uses(o, stage.uses);
+    set_rope_uses(o, stage.uses + NORM_USES - INVERSE);
+    stage.uses[NORM_USES - INVERSE + ROPE_USES - INVERSE].mode = 0;
+    stage.name = "q_head_rms_nope_rope";
+    stage.run = run_head_fused;
+    stage.vector_ops = norm_ops(o, 1) + rope_ops(o, 1);
     ablate_stage_add(ctx, &stage);
 }
 

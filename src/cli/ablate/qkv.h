@@ -36,6 +36,7 @@ void qkv_add_dequant(const op_context *ctx, const qkv *o, int64_t cols);
 
 /* Heads and the key/value row: normalised and rotated by one stage each, or by two. */
 void qkv_add_heads(const op_context *ctx, const qkv *o, bool fused, int64_t head_group);
+void qkv_add_head_norm(const op_context *ctx, const qkv *o, int64_t head_group); /* the first of the two */
 void qkv_add_kv(const op_context *ctx, const qkv *o, bool fused, int64_t norm_rows, int64_t rope_rows);
 
 extern const ablate_output qkv_outputs[];
