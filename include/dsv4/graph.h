@@ -106,6 +106,13 @@ dsv4_view dsv4_graph_alloc(dsv4_graph *g, const char *name, int64_t rows, int64_
 /* Appends a stage. */
 dsv4_stage dsv4_graph_stage(dsv4_graph *g, const dsv4_stage_desc *desc);
 
+/* The share of the declared work and gathered bytes, 0..1, that block `block` had in the last run: where the data of a step decide,
+ * such as keys that a list has. */
+typedef double dsv4_share_fn(const void *arg, int64_t block);
+
+/* Tells how much of what its blocks declare a stage did in the last run, for reports and simulation; without it: all. */
+void dsv4_graph_share(dsv4_graph *g, dsv4_stage stage, dsv4_share_fn *share);
+
 /* Declares that every block of `stage` waits for every block of `before`. dsv4_graph_after_block does so for one block each.
  * A stage without blocks passes no order on; a join does. */
 void dsv4_graph_after(dsv4_graph *g, dsv4_stage stage, dsv4_stage before);
@@ -209,17 +216,13 @@ typedef struct dsv4_stage_time {
     const char *name;                 /* the graph's */
     int64_t n_blocks;                 /* 0 for a join */
     double total_s;                   /* of all blocks, whichever worker ran them */
-    dsv4_work work;                   /* of all blocks */
+    dsv4_work work;                   /* of all blocks, as far as the run had it to do; without a product */
     double read_bytes, written_bytes; /* in the tracked boxes of all blocks; an update counts in both */
 } dsv4_stage_time;
 
 /* Fills out[0 .. n), n = dsv4_graph_info.n_stages, in program order; times are 0 without a traced run. Describes every block again:
  * not for measured code. Fails with DSV4_E_NO_MEMORY only. */
 DSV4_MUST_CHECK dsv4_status dsv4_exec_stage_times(const dsv4_exec *exec, dsv4_stage_time *out, dsv4_error *err);
-
-/* Writes the last run as Chrome/Perfetto trace JSON: a lane per worker, a slice per block named after its stage, arrows along the
- * edges. Opens in ui.perfetto.dev and chrome://tracing. Replaces path whole or not at all. */
-DSV4_MUST_CHECK dsv4_status dsv4_exec_write_trace(const dsv4_exec *exec, const char *path, dsv4_error *err);
 
 #ifdef __cplusplus
 }

@@ -1,11 +1,12 @@
 #include "cli/machine.h"
 
 #include <hwloc.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-static const size_t unknown_cache_bytes = (size_t)256 << 20;
+static const size_t unknown_cache_bytes = (size_t)256 << 20, unknown_core_cache_bytes = (size_t)512 << 10;
 
 struct machine {
     hwloc_topology_t topology;
@@ -44,6 +45,18 @@ size_t machine_cache_bytes(const machine *m)
         }
     }
     return total > 0 ? total : unknown_cache_bytes;
+}
+
+size_t machine_core_cache_bytes(const machine *m)
+{
+    hwloc_obj_t core = hwloc_get_obj_by_type(m->topology, HWLOC_OBJ_CORE, 0);
+    size_t n_bytes = 0;
+    for (hwloc_obj_t o = core; o != NULL && hwloc_get_nbobjs_inside_cpuset_by_type(m->topology, o->cpuset, HWLOC_OBJ_CORE) <= 1;
+         o = o->parent) {
+        bool is_cache = o->type >= HWLOC_OBJ_L1CACHE && o->type <= HWLOC_OBJ_L5CACHE;
+        n_bytes = is_cache && o->attr->cache.size > n_bytes ? o->attr->cache.size : n_bytes;
+    }
+    return n_bytes > 0 ? n_bytes : unknown_core_cache_bytes;
 }
 
 size_t machine_free_bytes(void)

@@ -15,6 +15,9 @@ void machine_close(machine *m);
 /* Bytes of all caches of the last level together; 256 MiB where the system does not tell. */
 size_t machine_cache_bytes(const machine *m);
 
+/* Bytes of the largest cache that a core has for itself; 512 KiB where the system does not tell. */
+size_t machine_core_cache_bytes(const machine *m);
+
 /* Bytes that can be allocated without swapping. */
 size_t machine_free_bytes(void);
 

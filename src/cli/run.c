@@ -10,6 +10,7 @@
 #include "cli/launch.h"
 #include "cli/stages.h"
 #include "dsv4/safetensors.h"
+#include "dsv4/trace.h"
 #include "golden/golden.h"
 
 typedef struct run_options {

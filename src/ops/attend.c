@@ -384,7 +384,23 @@ static void describe_core(const void *arg, int64_t block, dsv4_describe *d)
         describe_partials(o, &tile, DSV4_WRITE, d);
     }
     double n_keys = (double)((tile.block.end - tile.block.begin) * o->tile);
-    dsv4_costs(d, (dsv4_work){.flops_bf16 = 4 * n_keys * (double)(heads * o->hd), .vector_ops = 16 * n_keys * (double)heads});
+    dsv4_costs(d, (dsv4_work){.flops_bf16 = 4 * n_keys * (double)(heads * o->hd),
+                              .vector_ops = 16 * n_keys * (double)heads,
+                              .gathered_bytes = n_keys * (double)o->hd * sizeof(uint16_t),
+                              .product = {.m = heads, .n = o->tile, .k = o->hd}});
+}
+
+/* Of the slots that a block declares, those with keys. */
+static double share_of_core(const void *arg, int64_t block)
+{
+    const attend_round *r = arg;
+    const attention *o = r->o;
+    attend_tile tile = tile_of(r, block);
+    int64_t begin = tile.block.begin * o->tile, end = tile.block.end * o->tile, n_keys = 0;
+    for (int64_t slot = begin; slot < end; slot++) {
+        n_keys += op_matrix_int(&o->a.keys, tile.t, slot) >= 0;
+    }
+    return (double)n_keys / (double)(end - begin);
 }
 
 /* One block owns the whole list. */
@@ -507,8 +523,9 @@ static void add_round(const op_context *c, const attend_round *r)
 {
     const attention *o = r->o;
     int64_t n_merge = o->T * (o->H / o->a.tiles.head_group);
-    dsv4_graph_stage(c->g,
-                     &(dsv4_stage_desc){"attn.core", n_merge * parts_of(r), run_core, describe_core, r, o->at.end, DSV4_CUBE});
+    dsv4_stage core = dsv4_graph_stage(
+        c->g, &(dsv4_stage_desc){"attn.core", n_merge * parts_of(r), run_core, describe_core, r, o->at.end, DSV4_CUBE});
+    dsv4_graph_share(c->g, core, share_of_core);
     if (o->n_parts > 1) {
         dsv4_graph_stage(c->g, &(dsv4_stage_desc){"attn.merge", n_merge, run_merge, describe_merge, r, o->at.end, DSV4_VECTOR});
     }

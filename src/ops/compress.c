@@ -138,7 +138,14 @@ static void describe_pool(const void *arg, int64_t block, dsv4_describe *d)
         reads_written(o, t, width + channel.begin, width + channel.end, d);
     }
     dsv4_writes(d, o->pooled.view, window, window + 1, channel.begin, channel.end);
-    dsv4_costs(d, (dsv4_work){.vector_ops = 30.0 * (double)(o->plan->span * (channel.end - channel.begin))});
+    double values = (double)(o->plan->span * (channel.end - channel.begin));
+    dsv4_costs(d, (dsv4_work){.vector_ops = 30 * values, .gathered_bytes = 2 * values * sizeof(float)});
+}
+
+static double share_of_pool(const void *arg, int64_t block)
+{
+    const compress *o = arg;
+    return op_window_at(o->plan, block / channel_tiles(o))->token < 0 ? 0 : 1;
 }
 
 static void run_pool(const void *arg, int64_t block, void *scratch)
@@ -228,7 +235,9 @@ static void describe_finish(const void *arg, int64_t window, dsv4_describe *d)
     }
     op_gate_reads(d, &o->gate);
     describe_kept(o, window, d);
-    dsv4_costs(d, (dsv4_work){.vector_ops = 8.0 * (double)o->a->width, .flops_bf16 = 2.0 * (double)(w->k * w->n)});
+    dsv4_costs(d, (dsv4_work){.vector_ops = 8.0 * (double)o->a->width,
+                              .flops_bf16 = 2.0 * (double)(w->k * w->n),
+                              .product = {.m = 1, .n = w->n, .k = w->k}});
 }
 
 /* y = float(bf(y)) hadamard. */
@@ -280,6 +289,12 @@ static void write_pooled(const compress *o, int64_t row, const finish_rows *r)
     }
 }
 
+static double share_of_finish(const void *arg, int64_t window)
+{
+    const compress *o = arg;
+    return op_window_at(o->plan, window)->token < 0 ? 0 : 1;
+}
+
 static void run_finish(const void *arg, int64_t window, void *scratch)
 {
     const compress *o = arg;
@@ -328,14 +343,14 @@ static void gather(compress *o, const op_context *c, const op_compress_plan *p)
     }
 }
 
-static void add_stage(const op_context *c, const compress *o, const char *name, dsv4_stage_desc desc)
+static dsv4_stage add_stage(const op_context *c, const compress *o, const char *name, dsv4_stage_desc desc)
 {
     char stage[64];
     snprintf(stage, sizeof stage, "%s%s", o->a->name, name);
     desc.name = stage;
     desc.arg = o;
     desc.kind = DSV4_VECTOR;
-    dsv4_graph_stage(c->g, &desc);
+    return dsv4_graph_stage(c->g, &desc);
 }
 
 static op_product add_projection(const op_context *c, const compress *o, const char *name, const char *weight, const dsv4_tensor *w)
@@ -357,12 +372,15 @@ op_compressed op_compress_run_add(const op_context *c, const op_compress_plan *p
     o->kv = add_projection(c, o, ".kv", "wkv", &p->a.wkv);
     o->gate_sums = add_projection(c, o, ".gate", "wgate", &p->a.wgate);
     add_stage(c, o, ".scatter", (dsv4_stage_desc){.n_blocks = scatter_blocks, .run = run_scatter, .describe = describe_scatter});
-    add_stage(c, o, ".pool",
-              (dsv4_stage_desc){
-                  .n_blocks = windows * channel_tiles(o), .run = run_pool, .describe = describe_pool, .scratch_bytes = pointers});
-    add_stage(
+    dsv4_stage pool = add_stage(
+        c, o, ".pool",
+        (dsv4_stage_desc){
+            .n_blocks = windows * channel_tiles(o), .run = run_pool, .describe = describe_pool, .scratch_bytes = pointers});
+    dsv4_stage finish = add_stage(
         c, o, ".finish",
         (dsv4_stage_desc){.n_blocks = windows, .run = run_finish, .describe = describe_finish, .scratch_bytes = finish_scratch(o)});
+    dsv4_graph_share(c->g, pool, share_of_pool);
+    dsv4_graph_share(c->g, finish, share_of_finish);
     return (op_compressed){o->done};
 }
 

@@ -24,15 +24,17 @@ static void describe(const void *arg, int64_t block, dsv4_describe *d)
 {
     const heads *o = arg;
     heads_tile tile = tile_of(o, block);
-    double rows = (double)(tile.t.end - tile.t.begin), columns = (double)((tile.panel.end - tile.panel.begin) * UK_PANEL);
+    dsv4_product product = {tile.t.end - tile.t.begin, (tile.panel.end - tile.panel.begin) * UK_PANEL, o->a.x.cols, 0, 0};
+    double rows = (double)product.m;
     op_acts_touch(d, DSV4_READ, &o->a.x, tile.t, (tile_range){0, o->a.x.cols});
     dsv4_reads(d, o->a.w.view, tile.panel.begin, tile.panel.end, 0, o->a.w.packed.panel_bytes);
     dsv4_reads(d, o->a.row_scale.view, tile.t.begin, tile.t.end, 0, 1);
     dsv4_reads(d, o->a.col_scale.view, 0, 1, tile.col.begin, tile.col.end);
     op_turns_reads_by(d, &o->a.turns, &o->a.turn_rows, tile.t.begin, tile.t.end, o->R);
     dsv4_writes(d, o->a.y.view, tile.t.begin, tile.t.end, tile.col.begin, tile.col.end);
-    dsv4_costs(d, (dsv4_work){.ops_i8 = 2 * rows * columns * (double)o->a.x.cols,
-                              .vector_ops = (o->a.normalises ? 6.0 : 4.0) * rows * (double)(tile.col.end - tile.col.begin)});
+    dsv4_costs(d, (dsv4_work){.ops_i8 = 2 * rows * (double)(product.n * product.k),
+                              .vector_ops = (o->a.normalises ? 6.0 : 4.0) * rows * (double)(tile.col.end - tile.col.begin),
+                              .product = product});
 }
 
 /* sums [rows][ld]: columns of the tile's panels. */

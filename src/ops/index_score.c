@@ -38,6 +38,11 @@ static tile_range fresh_rows(const index_stages *o, const score_tile *tile)
     return (tile_range){0, tile_min(tile_count(tile->t.end, OP_INDEX_RATIO), o->a.fresh.rows)};
 }
 
+static int64_t padded_heads(const index_stages *o)
+{
+    return tile_count(o->IH, UK_PANEL) * UK_PANEL;
+}
+
 static void describe_score(const void *arg, int64_t block, dsv4_describe *d)
 {
     const index_stages *o = arg;
@@ -62,7 +67,11 @@ static void describe_score(const void *arg, int64_t block, dsv4_describe *d)
         dsv4_writes(d, a->score.view, t.begin, t.end, rows.begin, rows.end);
     }
     double pairs = (double)o->columns / (double)o->parts * (double)((t.end - t.begin) * o->IH);
-    dsv4_costs(d, (dsv4_work){.ops_i8 = 2 * pairs * (double)o->ID, .vector_ops = 5 * pairs});
+    double keys = (double)o->columns / (double)o->parts, row_bytes = (double)o->ID * (a->cache_scale.data != NULL ? 1 : 2);
+    dsv4_costs(d, (dsv4_work){.ops_i8 = 2 * pairs * (double)o->ID,
+                              .vector_ops = 5 * pairs,
+                              .gathered_bytes = keys * row_bytes,
+                              .product = {.m = o->key_tile, .n = padded_heads(o), .k = o->ID}});
 }
 
 /* ---- keys: cache rows, quantised and biased ---------------------------------------------------------------------------------- */
@@ -82,11 +91,6 @@ typedef struct score_scratch {
 static int64_t group_bytes(const index_stages *o)
 {
     return uk_acts_bytes_i8(UK_ROWS, o->ID);
-}
-
-static int64_t padded_heads(const index_stages *o)
-{
-    return tile_count(o->IH, UK_PANEL) * UK_PANEL;
 }
 
 static size_t scratch_bytes(const index_stages *o)
@@ -214,6 +218,18 @@ static void run_score(const void *arg, int64_t block, void *scratch)
     }
 }
 
+/* Of the columns that a block declares, those that its tokens see. */
+static double share_of_score(const void *arg, int64_t block)
+{
+    const index_stages *o = arg;
+    score_tile tile = score_tile_of(o, block);
+    int64_t n_seen = 0;
+    for (int64_t t = tile.t.begin; t < tile.t.end; t++) {
+        n_seen += visible_rows(o, t);
+    }
+    return (double)n_seen / (double)(o->columns * (tile.t.end - tile.t.begin));
+}
+
 /* ---- merge: a block is a token ----------------------------------------------------------------------------------------------- */
 
 static void describe_topk(const void *arg, int64_t t, dsv4_describe *d)
@@ -258,8 +274,9 @@ void index_add_score(const op_context *c, index_stages *o)
     o->parts = tile_min(o->a.key_parts, tile_count(o->columns, o->key_tile));
     o->best = op_matrix_new(c, "index.best", o->T, o->parts * o->topk, DSV4_I64);
     o->n_best = op_matrix_new(c, "index.n_best", o->T, o->parts, DSV4_I32);
-    dsv4_graph_stage(c->g,
-                     &(dsv4_stage_desc){"index.score", score_blocks(o), run_score, describe_score, o, scratch_bytes(o), DSV4_CUBE});
+    dsv4_stage score = dsv4_graph_stage(
+        c->g, &(dsv4_stage_desc){"index.score", score_blocks(o), run_score, describe_score, o, scratch_bytes(o), DSV4_CUBE});
+    dsv4_graph_share(c->g, score, share_of_score);
     dsv4_graph_stage(c->g, &(dsv4_stage_desc){"index.topk", o->T, run_topk, describe_topk, o,
                                               2 * (size_t)o->topk * sizeof(uint64_t), DSV4_VECTOR});
 }

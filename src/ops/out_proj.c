@@ -161,7 +161,9 @@ static void describe_proj_b(const void *arg, int64_t block, dsv4_describe *d)
     dsv4_box box = {tile.t.begin, tile.t.end, tile.panel.begin * UK_PANEL, tile.panel.end * UK_PANEL};
     dsv4_touch(d, group->g == 0 ? DSV4_WRITE : DSV4_UPDATE, p->sums.view, box);
     double elements = (double)((box.row1 - box.row0) * (box.col1 - box.col0));
-    dsv4_costs(d, (dsv4_work){.ops_i8 = 2 * elements * (double)p->OL, .vector_ops = 3 * elements * (double)p->n_slices});
+    dsv4_costs(d, (dsv4_work){.ops_i8 = 2 * elements * (double)p->OL,
+                              .vector_ops = 3 * elements * (double)p->n_slices,
+                              .product = {.m = box.row1 - box.row0, .n = box.col1 - box.col0, .k = p->OL}});
 }
 
 /* Adds the dequantised product of one slice to the block's tile of the sums. */

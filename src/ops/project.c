@@ -40,10 +40,15 @@ static int64_t block_count(const project *p)
     return tile_count(p->w.packed.n_panels, panels_per_tile(p)) * tile_count(p->T, p->tiles.t_tile) * p->tiles.k_split;
 }
 
-static double multiply_adds(const project_tile *tile)
+static dsv4_product product_of(const project_tile *tile)
 {
-    return 2.0 * (double)(tile->t.end - tile->t.begin) * (double)(tile->k.end - tile->k.begin) *
-           (double)((tile->panel.end - tile->panel.begin) * UK_PANEL);
+    return (dsv4_product){
+        .m = tile->t.end - tile->t.begin, .n = (tile->panel.end - tile->panel.begin) * UK_PANEL, .k = tile->k.end - tile->k.begin};
+}
+
+static double multiply_adds(dsv4_product p)
+{
+    return 2.0 * (double)p.m * (double)p.n * (double)p.k;
 }
 
 /* Common to all products: the panels, and the sums of the block's columns. */
@@ -96,7 +101,8 @@ static void describe_bf16(const void *arg, int64_t block, dsv4_describe *d)
     project_tile tile = tile_of(p, block);
     op_acts_touch(d, DSV4_READ, &p->x, tile.t, tile.k);
     describe_operands(p, &tile, UK_PANEL * (int64_t)sizeof(uint16_t), d);
-    dsv4_costs(d, (dsv4_work){.flops_bf16 = multiply_adds(&tile)});
+    dsv4_product product = product_of(&tile);
+    dsv4_costs(d, (dsv4_work){.flops_bf16 = multiply_adds(product), .product = product});
 }
 
 /* One chunk of a panel for all rows of the block. */
@@ -151,7 +157,8 @@ static void describe_f32(const void *arg, int64_t block, dsv4_describe *d)
     project_tile tile = tile_of(p, block);
     dsv4_reads(d, p->x_rows.view, tile.t.begin, tile.t.end, tile.k.begin, tile.k.end);
     describe_operands(p, &tile, UK_PANEL * (int64_t)sizeof(float), d);
-    dsv4_costs(d, (dsv4_work){.vector_ops = multiply_adds(&tile) / 2});
+    dsv4_product product = product_of(&tile);
+    dsv4_costs(d, (dsv4_work){.vector_ops = multiply_adds(product) / 2, .product = product});
 }
 
 /* One chunk of k for all rows and panels of the block; x is the chunk widened, [rows][chunk]. */
@@ -203,7 +210,8 @@ static void describe_i8(const void *arg, int64_t block, dsv4_describe *d)
     project_tile tile = tile_of(p, block);
     op_acts_touch(d, DSV4_READ, &p->x, tile.t, tile.k);
     describe_operands(p, &tile, UK_PANEL, d);
-    dsv4_costs(d, (dsv4_work){.ops_i8 = multiply_adds(&tile)});
+    dsv4_product product = product_of(&tile);
+    dsv4_costs(d, (dsv4_work){.ops_i8 = multiply_adds(product), .product = product});
 }
 
 static void run_i8(const void *arg, int64_t block, void *scratch)

@@ -199,7 +199,8 @@ static dsv4_stage add_stage(dsv4_graph *g, const dsv4_stage_desc *desc)
                       desc->arg,
                       desc->scratch_bytes,
                       desc->kind,
-                      g->manual};
+                      g->manual,
+                      NULL};
     if (stage.name == NULL || g->stages.n == INT32_MAX || !vec_push(&g->stages, stage)) {
         fail_memory(g, "a stage");
         return 0;
@@ -247,6 +248,18 @@ static void declare(dsv4_graph *g, rt_declared_edge edge)
     if (!vec_push(&g->declared, edge)) {
         fail_memory(g, "a declared edge");
     }
+}
+
+void dsv4_graph_share(dsv4_graph *g, dsv4_stage stage, dsv4_share_fn *share)
+{
+    if (!building(g)) {
+        return;
+    }
+    if (stage < 0 || stage >= g->stages.n) {
+        dsv4_fail(&g->error, DSV4_E_GRAPH, "graph %s: share of stage %d: no such stage", g->name, stage);
+        return;
+    }
+    g->stages.items[stage].share = share;
 }
 
 void dsv4_graph_after(dsv4_graph *g, dsv4_stage stage, dsv4_stage before)

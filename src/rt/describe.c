@@ -101,6 +101,20 @@ dsv4_status rt_describe_block(dsv4_describe *d, const dsv4_graph *g, int32_t sta
     return d->error.status;
 }
 
+dsv4_status rt_describe_ran(dsv4_describe *d, const dsv4_graph *g, int32_t stage, int64_t block, dsv4_error *err)
+{
+    const rt_stage *s = &g->stages.items[stage];
+    dsv4_status status = rt_describe_block(d, g, stage, block, err);
+    if (status == DSV4_OK && s->share != NULL) {
+        double share = s->share(s->arg, block);
+        d->work.flops_bf16 *= share;
+        d->work.ops_i8 *= share;
+        d->work.vector_ops *= share;
+        d->work.gathered_bytes *= share;
+    }
+    return status;
+}
+
 void rt_describe_deinit(dsv4_describe *d)
 {
     vec_free(&d->touches);

@@ -3,7 +3,7 @@
  * build.c      fills the first half                     describe.c   turns a block into spans
  * accesses.c   gathers the boxes of all blocks          infer.c      boxes -> edges
  * seal.c       edges -> tasks in priority order         exec.c       replays the second half
- * trace.c      writes the last replay as a swimlane     trace_stages.c  sums it up by stage
+ * trace.c      sums up the last replay      trace_stages.c  the same by stage
  * verify_*.c   find wrong declarations
  *
  * TASK IDS   While sealing, blocks are numbered in program order and joins follow: the id of block b of stage s is
@@ -31,7 +31,8 @@ typedef struct rt_stage {
     const void *arg;
     size_t scratch_bytes;
     dsv4_core_kind kind;
-    bool manual; /* nothing is inferred from its boxes */
+    bool manual;          /* nothing is inferred from its boxes */
+    dsv4_share_fn *share; /* NULL: all of the declared work is done */
 } rt_stage;
 
 enum { RT_ALL_BLOCKS = -1 };
@@ -80,6 +81,7 @@ struct dsv4_graph {
     dsv4_view verdict_view;
     int64_t n_verdicts;
 
+    dsv4_deps deps; /* as sealed */
     rt_task *tasks; /* [n_tasks], blocks by priority, then joins */
     int32_t *after; /* [n_edges] successors, ascending task number within one task */
     int32_t *roots; /* [n_roots] tasks that wait for nothing, ascending */
@@ -99,6 +101,9 @@ struct dsv4_describe {
 /* Fills d for block `block` of stage `stage`: DSV4_E_GRAPH for a box outside its view. */
 DSV4_MUST_CHECK dsv4_status rt_describe_block(dsv4_describe *d, const dsv4_graph *g, int32_t stage, int64_t block, dsv4_error *err);
 void rt_describe_deinit(dsv4_describe *d);
+
+/* The same with the work that the block had in the last run. */
+DSV4_MUST_CHECK dsv4_status rt_describe_ran(dsv4_describe *d, const dsv4_graph *g, int32_t stage, int64_t block, dsv4_error *err);
 
 /* DSV4_OK for a sealed graph that can be used, DSV4_E_GRAPH before the seal and after a change behind it. */
 DSV4_MUST_CHECK dsv4_status rt_graph_check_sealed(const dsv4_graph *g, dsv4_error *err);

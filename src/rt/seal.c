@@ -342,6 +342,7 @@ dsv4_status dsv4_graph_seal(dsv4_graph *g, dsv4_deps deps, dsv4_error *err)
         return dsv4_fail(err, g->error.status, "%s", g->error.text);
     }
     sealing s = {.g = g};
+    g->deps = deps;
     dsv4_status status = seal(&s, deps, &g->error);
     vec_free(&s.in.edges);
     free(s.cost_ns);

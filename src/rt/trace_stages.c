@@ -20,10 +20,11 @@ static dsv4_status add_declared(const dsv4_graph *g, int32_t stage, dsv4_describ
 {
     dsv4_status status = DSV4_OK;
     for (int64_t b = 0; b < s->n_blocks && status == DSV4_OK; b++) {
-        status = rt_describe_block(d, g, stage, b, err);
+        status = rt_describe_ran(d, g, stage, b, err);
         s->work.flops_bf16 += d->work.flops_bf16;
         s->work.ops_i8 += d->work.ops_i8;
         s->work.vector_ops += d->work.vector_ops;
+        s->work.gathered_bytes += d->work.gathered_bytes;
         add_bytes(s, d);
     }
     return status;

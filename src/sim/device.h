@@ -8,10 +8,13 @@
 #ifndef SIM_DEVICE_H
 #define SIM_DEVICE_H
 
-#include "base/arena.h"
-#include "dsv4/graph.h"
+#include <stdbool.h>
 
-enum { SIM_MAX_CORE_KINDS = 4, SIM_MAX_LEVELS = 5, SIM_MAX_POINTS = 16, SIM_MAX_BUFFERS = 8 };
+#include "base/arena.h"
+#include "dsv4/status.h"
+
+enum { SIM_MAX_CORE_KINDS = 4, SIM_MAX_LEVELS = 5, SIM_MAX_POINTS = 16, SIM_MAX_BUFFERS = 8, SIM_MAX_SOURCES = 16 };
+enum { SIM_MAX_CORES = 1024, SIM_MIN_LINE_BYTES = 64, SIM_MAX_LINE_BYTES = 4096 };
 
 /* Share of the peak that a product of so many rows reaches; linear in between, constant outside. No points: 1. */
 typedef struct sim_curve {
@@ -50,26 +53,31 @@ typedef struct sim_core_kind {
     int n_buffers;
 } sim_core_kind;
 
+/* What a block reads from the level that holds it costs that level's bandwidth. 0 in the nearest level: nothing, the rates of the
+ * cores were measured with operands there. */
 typedef struct sim_level {
     const char *name;                             /* "memory", "L3", "L2" */
     bool is_shared;                               /* by all cores; else each core has its own */
-    double bytes;                                 /* capacity; 0: holds everything (the first level) */
+    double bytes;                                 /* capacity; 0: holds everything (the first level, and only that one) */
     double read_bytes_s, write_bytes_s;           /* of all cores together (of the core, where it has its own) */
-    double core_read_bytes_s, core_write_bytes_s; /* of one core alone */
-    double latency_s, line_bytes;
+    double core_read_bytes_s, core_write_bytes_s; /* of one core alone, at most; 0: no other limit */
+    double latency_s;
+    double line_bytes; /* moved at least: a power of two */
 } sim_level;
 
 typedef struct sim_schedule {
     int n_threads;     /* scheduler threads; 0: workers take blocks themselves, from their own ready sets or another's */
-    double dispatch_s; /* a scheduler thread's, or the worker's own time to take a block and release those behind it */
+    double dispatch_s; /* a scheduler thread's, or the worker's own time to take a block */
     double edge_s;     /* likewise for each edge behind a finished block */
-    double pickup_s;   /* from dispatch to start, of a core that waited */
+    double pickup_s;   /* until a worker that waits notices a ready block; until a core starts what a thread has dispatched */
     double steal_s;    /* more for a block out of another worker's set */
 } sim_schedule;
 
 typedef struct sim_device {
     arena memory; /* names */
     const char *name, *note;
+    const char *sources[SIM_MAX_SOURCES]; /* where its figures come from */
+    int n_sources;
     sim_core_kind cores[SIM_MAX_CORE_KINDS];
     int n_core_kinds;
     sim_level levels[SIM_MAX_LEVELS]; /* farthest first */
@@ -81,7 +89,14 @@ typedef struct sim_device {
 /* Reads and checks a description; d zeroed before, sim_device_deinit always. One line in err names file, member, got, expected. */
 DSV4_MUST_CHECK dsv4_status sim_device_read(const char *path, sim_device *d, dsv4_error *err);
 
-/* Changes one number by its path: "levels.memory.read_bytes_s=2e11", "cores.cube.count=12", "schedule.dispatch_s=1e-6". */
+/* The same from n_bytes of text; source stands for the file's name in messages. */
+DSV4_MUST_CHECK dsv4_status sim_device_parse(const char *source, const char *text, size_t n_bytes, sim_device *d, dsv4_error *err);
+
+/* Whether the members fit each other; source stands before the message. */
+DSV4_MUST_CHECK dsv4_status sim_device_check(const sim_device *d, const char *source, dsv4_error *err);
+
+/* Changes one number by its path: "levels.memory.read_bytes_s=2e11", "cores.cube.count=12", "cores.cube.bf16.ops_s=1e13",
+ * "cores.cube.buffers.L0C.bytes=262144", "schedule.dispatch_s=1e-6", "overlap=0". On failure d is as it was. */
 DSV4_MUST_CHECK dsv4_status sim_device_set(sim_device *d, const char *set, dsv4_error *err);
 
 /* Writes a description that sim_device_read takes. */

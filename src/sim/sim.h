@@ -34,14 +34,17 @@ typedef struct sim_misfit {
 
 /* Where the time of a stage's blocks goes, seconds of all of them. */
 typedef struct sim_stage {
-    double total_s, arithmetic_s, transfer_s; /* the latter two as if the other took no time */
-    double moved_bytes, wanted_bytes;         /* from beyond the nearest level: whole lines; what the boxes hold */
+    double total_s, arithmetic_s, transfer_s; /* the latter two as if the other took no time, and alone on the device */
+    double wanted_bytes;                      /* what the boxes hold, and what is gathered */
+    double level_bytes[SIM_MAX_LEVELS];       /* moved from and to each level, whole lines */
 } sim_stage;
 
 typedef struct sim_result {
     double makespan_s;
+    double path_s;                     /* longest chain of blocks, each as long as it took: no less with any number of cores */
     double busy_s[SIM_MAX_CORE_KINDS]; /* of all cores of a kind */
-    sim_stage *stages;                 /* [n_stages of the graph] */
+    int n_cores[SIM_MAX_CORE_KINDS];
+    sim_stage *stages; /* [n_stages of the graph] */
     sim_misfit *misfits;
     int64_t n_misfits;
 } sim_result;

@@ -1,6 +1,6 @@
 /* trace/trace.h - a run as data: the sealed graph, and when and where each of its blocks ran.
  *
- *   capture.c  from a sealed graph, and from the last run of an exec      write.c, read.c  to and from a file
+ *   capture.c  from a sealed graph, and from the last run of an exec      write.c, read.c  to and from a file (data.c: its form)
  *   source.c   what each edge comes from                                  report.c         what the run shows, critical paths
  *   html.c, draw.c  for people to look at                                 sim/             fills `run` from a device's description
  *
@@ -125,7 +125,8 @@ void trace_deinit(trace *t);
 /* Fills t, zeroed before, from a sealed graph: everything but the run. DSV4_E_NO_MEMORY, or DSV4_E_GRAPH where it is not sealed. */
 DSV4_MUST_CHECK dsv4_status trace_capture_graph(const dsv4_graph *g, trace *t, dsv4_error *err);
 
-/* The same, and the last run of exec, which was created with a trace. DSV4_E_USAGE where it has not run. */
+/* The same, and the last run of exec, which was created with a trace; work is what that run had to do (dsv4_graph_share).
+ * DSV4_E_USAGE where it has not run. */
 DSV4_MUST_CHECK dsv4_status trace_capture(const dsv4_exec *exec, trace *t, dsv4_error *err);
 
 /* ---- files (write.c, read.c) --------------------------------------------------------------------------------------------------- */
@@ -137,6 +138,9 @@ DSV4_MUST_CHECK dsv4_status trace_write(const trace *t, const char *path, dsv4_e
 /* Reads such a file into t, zeroed before; everything in it is checked: ids, ranges, acyclic edges, times in order. One line in err
  * names the file, the member, got, expected. */
 DSV4_MUST_CHECK dsv4_status trace_read(const char *path, trace *t, dsv4_error *err);
+
+/* The same from the bytes of such a file; name is what err calls it. */
+DSV4_MUST_CHECK dsv4_status trace_read_memory(const char *name, const void *bytes, size_t n_bytes, trace *t, dsv4_error *err);
 
 /* Writes the graph with every edge's source and its two boxes. */
 DSV4_MUST_CHECK dsv4_status trace_write_deps(const trace *t, const char *path, dsv4_error *err);

@@ -172,7 +172,8 @@ static void test_bad_touches_are_refused(void **state)
 static void test_bad_costs_are_refused(void **state)
 {
     (void)state;
-    static const dsv4_work bad[] = {{-1e18, 0, 0}, {0, -1e18, 0}, {0, 0, -1e18}, {NAN, 0, 0}, {0, INFINITY, 0}};
+    static const dsv4_work bad[] = {{.flops_bf16 = -1e18}, {.ops_i8 = -1e18},    {.vector_ops = -1e18},
+                                    {.flops_bf16 = NAN},   {.ops_i8 = INFINITY}, {.gathered_bytes = -1}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         tiling t = {.work = bad[i]};
         dsv4_graph *g = dsv4_graph_create("bad cost");

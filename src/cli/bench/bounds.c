@@ -113,8 +113,8 @@ static int compare_codes(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Attention over the keys that the last run resolved ("attn.codes", ops/attend.h: rows of the window cache, then those of the step,
- * then compressed ones; -1 is none). */
+/* Attention reads each row once among those that the last run resolved ("attn.codes", ops/attend.h: rows of the window cache, then
+ * those of the step, then compressed ones; -1 is none). */
 static dsv4_status correct_attention(const dsv4_graph *g, const dsv4_tensor_list *io, const dsv4_config *config, bench_bound *stage,
                                      dsv4_error *err)
 {
@@ -126,7 +126,7 @@ static dsv4_status correct_attention(const dsv4_graph *g, const dsv4_tensor_list
     if (codes == NULL || ring == NULL) {
         return dsv4_fail(err, DSV4_E_GRAPH, "bench: %s: has attention, but no view attn.codes or no window cache", g->name);
     }
-    int64_t n = codes->rows * codes->cols, n_keys = 0, n_rows = 0, ring_rows = ring->shape[0] * ring->shape[1];
+    int64_t n = codes->rows * codes->cols, n_rows = 0, ring_rows = ring->shape[0] * ring->shape[1];
     int32_t *sorted = malloc((size_t)n * sizeof *sorted);
     if (sorted == NULL) {
         return dsv4_fail(err, DSV4_E_NO_MEMORY, "bench: no memory for %lld keys", (long long)n);
@@ -135,27 +135,19 @@ static dsv4_status correct_attention(const dsv4_graph *g, const dsv4_tensor_list
     qsort(sorted, (size_t)n, sizeof *sorted, compare_codes);
     for (int64_t i = 0; i < n; i++) {
         bool is_of_step = sorted[i] >= ring_rows && sorted[i] < ring_rows + codes->rows;
-        n_keys += sorted[i] >= 0;
         n_rows += sorted[i] >= 0 && !is_of_step && (i == 0 || sorted[i] != sorted[i - 1]);
     }
     free(sorted);
-    double flops = 4.0 * (double)n_keys * (double)(config->num_attention_heads * config->head_dim);
-    stage->work.vector_ops *= flops / stage->work.flops_bf16;
-    stage->work.flops_bf16 = flops;
     stage->bytes += (double)(n_rows * config->head_dim) * sizeof(uint16_t);
     return DSV4_OK;
 }
 
-/* Scores of the windows of four tokens that are complete at each token. */
+/* Scores read the windows of four tokens that are complete. */
 static void correct_scores(const dsv4_tensor_list *io, const dsv4_config *config, const bench_call *call, int64_t context,
                            bench_bound *stage)
 {
     const dsv4_tensor *scale = dsv4_tensor_list_find(io, "idx_kv_scale");
-    double n_scores = 0, row_bytes = (double)config->index_head_dim * (scale != NULL ? 1 : sizeof(uint16_t));
-    for (int64_t s = 0; s < call->n_tokens; s++) {
-        n_scores += (double)(call->n_requests * ((context - call->n_tokens + s + 1) / 4));
-    }
-    stage->work.ops_i8 = 2 * n_scores * (double)(config->index_n_heads * config->index_head_dim);
+    double row_bytes = (double)config->index_head_dim * (scale != NULL ? 1 : sizeof(uint16_t));
     stage->bytes += (double)(call->n_requests * (context / 4)) * row_bytes;
 }
 

@@ -7,8 +7,8 @@
  * BYTES    Each byte that comes from outside of the graph and each that leaves it counts once, in the first stage that touches it:
  *          packed weights, activations, tables, outputs. Of the caches each row that some token attends to or scores counts once.
  *          What passes between stages, states and stores to caches count nothing.
- * WORK     is what the blocks declare, but in attention and index scores that of the keys which the tokens do have: lists are
- *          padded to blocks, scores to a table's width. Columns that fill up a panel do not count. */
+ * WORK     is what the blocks had to do in the last run: keys that tokens do have, not what lists are padded to. Columns that fill up
+ *          a panel do not count. */
 #ifndef CLI_BENCH_BOUNDS_H
 #define CLI_BENCH_BOUNDS_H
 

@@ -1,9 +1,9 @@
 #include "cli/bench/origin.h"
 
 #include <stdio.h>
-#include <string.h>
 #include <time.h>
 
+#include "base/cpu.h"
 #include "cli/machine.h"
 
 #ifdef __clang__
@@ -11,25 +11,6 @@
 #else
 #define COMPILER "gcc " __VERSION__
 #endif
-
-/* The first "model name : TEXT" of the system's list of processors; "unknown" without one. */
-static void find_cpu(char *text, size_t size)
-{
-    char line[256];
-    FILE *f = fopen("/proc/cpuinfo", "r");
-    snprintf(text, size, "unknown");
-    while (f != NULL && fgets(line, sizeof line, f) != NULL) {
-        const char *value = strncmp(line, "model name", 10) == 0 ? strchr(line, ':') : NULL;
-        if (value != NULL) {
-            value += 1 + strspn(value + 1, " \t");
-            snprintf(text, size, "%.*s", (int)strcspn(value, "\n"), value);
-            break;
-        }
-    }
-    if (f != NULL) {
-        fclose(f);
-    }
-}
 
 static void find_date(char *text, size_t size)
 {
@@ -46,7 +27,7 @@ dsv4_status origin_get(origin *out, dsv4_error *err)
     dsv4_status status = machine_open(&m, err);
     if (status == DSV4_OK) {
         out->n_cores = machine_n_cores(m);
-        find_cpu(out->cpu, sizeof out->cpu);
+        cpu_model_name(out->cpu, sizeof out->cpu);
         find_date(out->date, sizeof out->date);
         snprintf(out->compiler, sizeof out->compiler, "%s", COMPILER);
     }

@@ -14,9 +14,10 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "rt_helpers.h"
+#include "dsv4/trace.h"
+#include "rt/rt_helpers.h"
 
-#define TRACE_PATH TEST_TEMPORARY "/rt_trace.json"
+#define TRACE_PATH TEST_TEMPORARY "/trace_events.json"
 
 enum { N_ROWS = 8, N_COLS = 64, N_READERS = 3, N_THREADS = 2, MAX_SLICES = 64, MAX_ARROWS = 128, N_ATTEMPTS = 50 };
 
