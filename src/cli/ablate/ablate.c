@@ -16,6 +16,8 @@ static const cli_option options_table[] = {
      offsetof(ablate_options, rounds), 1, MAX_ROUNDS},
     {"threads", "N", "workers (default: one per physical core)", cli_store_number, offsetof(ablate_options, n_threads), 1, 1024},
     {"seed", "N", "of the drawn inputs (default 0)", cli_store_number, offsetof(ablate_options, seed), 0, INT32_MAX},
+    {"device", "FILE", "description of a device to simulate, such as devices/a2a3.json (default: none)", cli_store_file,
+     offsetof(ablate_options, device), 0, 0},
     {"markdown", "FILE", "write the tables and what they mean as Markdown", cli_store_file, offsetof(ablate_options, markdown), 0,
      0},
     {.name = NULL},

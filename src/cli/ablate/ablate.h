@@ -111,8 +111,8 @@ typedef struct ablate_result {
     int64_t launches, blocks;            /* stages that have blocks; their blocks */
     double machine_s[ABLATE_MAX_SERIES]; /* by series: median of rounds; 0: not in it */
     double device_s[ABLATE_MAX_SERIES];  /* likewise, simulated */
-    double moved_bytes, wanted_bytes, series_moved[ABLATE_MAX_SERIES], series_wanted[ABLATE_MAX_SERIES]; /* simulated */
-    double vector_ops; /* declared by all blocks */
+    double moved_bytes[ABLATE_MAX_SERIES], wanted_bytes[ABLATE_MAX_SERIES]; /* likewise: whole lines; what the boxes hold */
+    double vector_ops;                                                      /* declared by all blocks */
 } ablate_result;
 
 typedef struct ablate_report {
@@ -120,7 +120,8 @@ typedef struct ablate_report {
     ablate_result variants[ABLATE_MAX_VARIANTS];
     ablate_figures figures;
     int n_workers, rounds;
-    const char *config, *device; /* NULL: not simulated */
+    const char *config;
+    char device[40]; /* "": not simulated */
 } ablate_report;
 
 /* Everything about one study. A variant that disagrees with its reference is no error: the result says so. */

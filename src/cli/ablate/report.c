@@ -16,8 +16,11 @@ void ablate_print(const ablate_report *r)
         for (int i = 0; i < series->n_rows; i++) {
             const ablate_row *row = &series->rows[i];
             const ablate_result *x = &r->variants[row->variant];
-            cli_print("    %-12s %10.1f us %6.2f\n", study->variants[row->variant].name, 1e6 * x->machine_s[s],
-                      x->machine_s[s] / r->variants[series->rows[0].variant].machine_s[s]);
+            const ablate_result *f = &r->variants[series->rows[0].variant];
+            cli_print("    %-12s %10.1f us %6.2f | %8.1f us %6.2f  moved %8.2f MB of %8.2f| %6g %5.2f\n",
+                      study->variants[row->variant].name, 1e6 * x->machine_s[s], x->machine_s[s] / f->machine_s[s],
+                      1e6 * x->device_s[s], x->device_s[s] / f->device_s[s], x->moved_bytes[s] / 1e6, x->wanted_bytes[s] / 1e6,
+                      row->low, row->low / series->rows[0].low);
         }
     }
 }

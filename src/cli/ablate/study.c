@@ -1,10 +1,12 @@
 /* cli/ablate/study.c - one study: its variants built over the same inputs, compared with the reference, timed in turn, simulated. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/ablate/ablate.h"
 #include "cli/bench/bench.h"
 #include "ops/tile.h"
+#include "sim/sim.h"
 
 /* A variant that is ready to be replayed. Zero-initialise; close_variant always. */
 typedef struct open_variant {
@@ -139,33 +141,96 @@ static bool names_stage(const char *list, const char *name)
     return list == NULL;
 }
 
-static double measure_last_run(const open_variant *v, const ablate_series *s)
+/* What a series measures, of a run. */
+static double measure_run(const trace *t, const ablate_series *s)
 {
-    double total_s = 0;
-    int64_t n_blocks = 0;
-    if (s->measure == ABLATE_MAKESPAN) {
-        return dsv4_exec_get_summary(v->exec).makespan_s;
-    }
-    for (int64_t i = 0; i < v->n_stages; i++) {
-        if (names_stage(s->stages, v->stages[i].name)) {
-            total_s += v->stages[i].total_s;
-            n_blocks += v->stages[i].n_blocks;
+    double first_s = INFINITY, last_s = 0, busy_s = 0;
+    int64_t n = 0;
+    for (int64_t i = 0; i < t->run.n_events; i++) {
+        const trace_event *e = &t->run.events[i];
+        if (names_stage(s->stages, t->graph.stages[t->graph.tasks[e->task].stage].name)) {
+            first_s = fmin(first_s, e->start_s);
+            last_s = fmax(last_s, e->end_s);
+            busy_s += e->end_s - e->start_s;
+            n++;
         }
     }
-    return s->measure == ABLATE_TASK && n_blocks > 0 ? total_s / (double)n_blocks : total_s;
+    switch (s->measure) {
+    case ABLATE_BUSY:
+        return busy_s;
+    case ABLATE_TASK:
+        return n > 0 ? busy_s / (double)n : 0;
+    default:
+        return n > 0 ? last_s - first_s : 0;
+    }
 }
 
 static dsv4_status time_round(open_variant *v, int variant, int round, dsv4_error *err)
 {
+    trace t = {0};
     dsv4_status status = dsv4_exec_run(v->exec, 0, err);
     if (status == DSV4_OK) {
-        status = dsv4_exec_stage_times(v->exec, v->stages, err);
+        status = trace_capture(v->exec, &t, err);
     }
     for (int s = 0; s < v->study->n_series && status == DSV4_OK; s++) {
         if (is_in_series(&v->study->series[s], variant)) {
-            v->samples[s][round] = measure_last_run(v, &v->study->series[s]);
+            v->samples[s][round] = measure_run(&t, &v->study->series[s]);
         }
     }
+    trace_deinit(&t);
+    return status;
+}
+
+/* ---- simulation ---------------------------------------------------------------------------------------------------------------- */
+
+enum { WARM_REPLAYS = 1 };
+
+/* Bytes that the stages of a series move from the farthest level but those that their boxes hold, and these. */
+static void add_bytes(const trace *t, const sim_result *sim, const sim_device *d, const ablate_series *s, double *moved,
+                      double *wanted)
+{
+    for (int64_t i = 0; i < t->graph.n_stages; i++) {
+        if (names_stage(s->stages, t->graph.stages[i].name)) {
+            *wanted += sim->stages[i].wanted_bytes;
+            for (int l = 0; l < d->n_levels; l++) {
+                *moved += sim->stages[i].level_bytes[l];
+            }
+        }
+    }
+}
+
+static dsv4_status simulate(const open_variant *v, int variant, const sim_device *d, ablate_result *r, dsv4_error *err)
+{
+    trace t = {0};
+    sim_result sim = {0};
+    dsv4_status status = trace_capture_graph(v->graph, &t, err);
+    if (status == DSV4_OK) {
+        status = sim_run(d, &(sim_options){.warm = WARM_REPLAYS}, &t, &sim, err);
+    }
+    for (int s = 0; s < v->study->n_series && status == DSV4_OK; s++) {
+        const ablate_series *series = &v->study->series[s];
+        if (is_in_series(series, variant)) {
+            r->device_s[s] = measure_run(&t, series);
+            add_bytes(&t, &sim, d, series, &r->moved_bytes[s], &r->wanted_bytes[s]);
+        }
+    }
+    sim_result_deinit(&sim);
+    trace_deinit(&t);
+    return status;
+}
+
+static dsv4_status simulate_all(const open_variant *variants, const ablate_study *study, const char *path, ablate_report *out,
+                                dsv4_error *err)
+{
+    sim_device d = {0};
+    dsv4_status status = sim_device_read(path, &d, err);
+    if (status == DSV4_OK) {
+        snprintf(out->device, sizeof out->device, "%s", d.name);
+    }
+    for (int i = 0; i < study->n_variants && status == DSV4_OK; i++) {
+        status = simulate(&variants[i], i, &d, &out->variants[i], err);
+    }
+    sim_device_deinit(&d);
     return status;
 }
 
@@ -243,6 +308,9 @@ static dsv4_status run_open(running_study *r, const ablate_study *study, ablate_
     }
     if (status == DSV4_OK) {
         status = time_all(r, study, out, err);
+    }
+    if (status == DSV4_OK && r->o->device != NULL) {
+        status = simulate_all(r->variants, study, r->o->device, out, err);
     }
     if (status == DSV4_OK && study->figures != NULL) {
         status = study->figures(&r->c, &out->figures, err);
