@@ -33,9 +33,8 @@ typedef struct ablate_variant {
 
 typedef struct ablate_output {
     const char *name;
-    cmp_rule rule;      /* CMP_TOPK: indices into the output `scores`, plus offset */
-    const char *scores; /* NULL: none */
-    int32_t offset;
+    cmp_rule rule;
+    const char *scores; /* CMP_TOPK: the output that the rows were chosen by; the input "offset" was added to them */
 } ablate_output;
 
 typedef enum ablate_measure {

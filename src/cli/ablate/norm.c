@@ -317,7 +317,7 @@ static void add_head_rope(const op_context *ctx, const norm *n)
 {
     const qkv *o = n->o;
     const ablate_axis rope = {ABLATE_COLS, o->hd, o->nope, o->R}, of_heads = {.source = ABLATE_COLS, .scale = o->T};
-    const ablate_grid grid = {o->T, o->T, o->H, HEAD_GROUP};
+    const ablate_grid grid = {o->T, o->T, o->H, HEAD_GROUP, 0};
     ablate_stage_add(ctx, &(ablate_stage){.name = "q_head_rope",
                                           .grid = grid,
                                           .uses = {{DSV4_READ, &o->heads, rows, rope},
@@ -403,7 +403,7 @@ static void add_kv_rope(const op_context *ctx, const norm *n)
 {
     const qkv *o = n->o;
     const ablate_axis rope = {ABLATE_COLS, o->R, o->nope, o->R};
-    const ablate_grid grid = {o->T, o->T, 1, 1};
+    const ablate_grid grid = {o->T, o->T, 1, 1, 0};
     ablate_stage_add(ctx, &(ablate_stage){.name = "kv_rope_apply",
                                           .grid = grid,
                                           .uses = {{DSV4_READ, &o->kv_sums, rows, rope},

@@ -6,10 +6,10 @@
 #include "ops/rms.h"
 
 const ablate_output qkv_outputs[QKV_N_OUTPUTS] = {
-    {"q", {CMP_RATIO, 1e-4, 1.0 / 128, 0.005, 0}, NULL, 0},
-    {"kv", {CMP_RATIO, 1e-4, 1.0 / 128, 0.005, 0}, NULL, 0},
-    {"qr", {CMP_RATIO, 1, 0, 0, 0}, NULL, 0},
-    {"qr_scale", {CMP_RATIO, 2.5e-5, 5e-3, 0.005, 0}, NULL, 0},
+    {"q", {CMP_RATIO, 1e-4, 1.0 / 128, 0.005, 0}, NULL},
+    {"kv", {CMP_RATIO, 1e-4, 1.0 / 128, 0.005, 0}, NULL},
+    {"qr", {CMP_RATIO, 1, 0, 0, 0}, NULL},
+    {"qr_scale", {CMP_RATIO, 2.5e-5, 5e-3, 0.005, 0}, NULL},
 };
 
 /* ---- inputs and reference ------------------------------------------------------------------------------------------------------ */

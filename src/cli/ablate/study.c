@@ -90,7 +90,7 @@ static dsv4_status compare_lists(const ablate_case *c, const dsv4_tensor_list *i
                       .actual_scores = scores->data,
                       .expected_scores = expected->data,
                       .n_scores = scores->shape[scores->n_dims - 1],
-                      .offset = o->offset,
+                      .offset = (int32_t)dsv4_tensor_get(dsv4_tensor_list_find(&c->inputs, "offset"), 0),
                       .atol = o->rule.atol,
                       .rtol = o->rule.rtol};
     return cmp_topk_rows(&lists, false, out, err);

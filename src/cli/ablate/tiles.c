@@ -14,7 +14,8 @@ int64_t ablate_grid_blocks(const ablate_grid *g)
 ablate_tile ablate_tile_at(const ablate_grid *g, int64_t block)
 {
     int64_t n_cols = tile_count(g->cols, g->col_tile), r = block / n_cols, c = block % n_cols;
-    return (ablate_tile){tile_at(r, g->row_tile, g->rows), tile_at(c, g->col_tile, g->cols), r, c};
+    tile_range row = tile_at(r, g->row_tile, g->rows);
+    return (ablate_tile){{g->first_row + row.begin, g->first_row + row.end}, tile_at(c, g->col_tile, g->cols), r, c};
 }
 
 /* ---- boxes ------------------------------------------------------------------------------------------------------------------ */
@@ -62,7 +63,11 @@ static void describe_stage(const void *arg, int64_t block, dsv4_describe *d)
     for (int i = 0; i < ABLATE_MAX_USES && s->uses[i].mode != 0; i++) {
         describe_use(d, &s->uses[i], &tile);
     }
-    dsv4_costs(d, (dsv4_work){.vector_ops = s->vector_ops * units, .flops_bf16 = s->flops_bf16 * units, .product = s->product});
+    dsv4_costs(d, (dsv4_work){.vector_ops = s->vector_ops * units,
+                              .flops_bf16 = s->flops_bf16 * units,
+                              .ops_i8 = s->ops_i8 * units,
+                              .gathered_bytes = s->gathered_bytes * units,
+                              .product = s->product});
 }
 
 static void run_stage(const void *arg, int64_t block, void *scratch)

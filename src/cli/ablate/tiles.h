@@ -13,6 +13,7 @@
 /* Rows x cols in units of the stage's choice (rows, columns, heads), cut into tiles. Blocks of one row tile are neighbours. */
 typedef struct ablate_grid {
     int64_t rows, row_tile, cols, col_tile;
+    int64_t first_row; /* where the rows begin */
 } ablate_grid;
 
 typedef struct ablate_tile {
@@ -61,8 +62,8 @@ struct ablate_stage {
     ablate_body *run;
     const void *arg; /* the body's */
     size_t scratch_bytes;
-    double vector_ops, flops_bf16; /* for each unit of the grid */
-    dsv4_product product;
+    double vector_ops, flops_bf16, ops_i8, gathered_bytes; /* for each unit of the grid */
+    dsv4_product product;                                  /* of a block */
     const uk_table *uk;
 };
 
