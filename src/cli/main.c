@@ -7,7 +7,7 @@
 
 #include "cli/cli.h"
 
-static const cli_command *const commands[] = {&cli_list, &cli_run, &cli_check, &cli_bench, &cli_ablate, NULL};
+static const cli_command *const commands[] = {&cli_list, &cli_run, &cli_check, &cli_bench, &cli_sim, &cli_ablate, NULL};
 
 static void print_help(void)
 {

@@ -2,18 +2,24 @@
 
 #include <stdlib.h>
 
-void trace_deinit(trace *t)
+void trace_clear_run(trace *t)
 {
-    free(t->graph.views);
-    free(t->graph.stages);
-    free(t->graph.tasks);
-    free(t->graph.touches);
-    free(t->graph.edges);
     free(t->run.workers);
     free(t->run.events);
     free(t->run.counters);
     free(t->run.counts);
     free(t->run.waits);
+    t->run = (trace_run){.device = ""};
+}
+
+void trace_deinit(trace *t)
+{
+    trace_clear_run(t);
+    free(t->graph.views);
+    free(t->graph.stages);
+    free(t->graph.tasks);
+    free(t->graph.touches);
+    free(t->graph.edges);
     arena_deinit(&t->memory);
     *t = (trace){0};
 }

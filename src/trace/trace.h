@@ -120,6 +120,9 @@ typedef struct trace {
 
 void trace_deinit(trace *t);
 
+/* Forgets the run, not the graph. */
+void trace_clear_run(trace *t);
+
 /* ---- from the runtime (capture.c) -------------------------------------------------------------------------------------------- */
 
 /* Fills t, zeroed before, from a sealed graph: everything but the run. DSV4_E_NO_MEMORY, or DSV4_E_GRAPH where it is not sealed. */

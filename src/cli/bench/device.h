@@ -11,6 +11,7 @@
 #define CLI_BENCH_DEVICE_H
 
 #include "cli/machine.h"
+#include "dsv4/graph.h"
 #include "sim/device.h"
 
 typedef struct bench_device bench_device;
