@@ -6,7 +6,7 @@
 
 #include "base/file.h"
 
-static const ablate_study *const studies[] = {&ablate_alias, &ablate_norm, &ablate_tiling};
+static const ablate_study *const studies[] = {&ablate_alias, &ablate_norm, &ablate_tiling, &ablate_groups};
 
 enum { N_STUDIES = sizeof studies / sizeof *studies, DEFAULT_ROUNDS = 9, MAX_ROUNDS = 10000 };
 
@@ -16,8 +16,7 @@ static const cli_option options_table[] = {
      offsetof(ablate_options, rounds), 1, MAX_ROUNDS},
     {"threads", "N", "workers (default: one per physical core)", cli_store_number, offsetof(ablate_options, n_threads), 1, 1024},
     {"seed", "N", "of the drawn inputs (default 0)", cli_store_number, offsetof(ablate_options, seed), 0, INT32_MAX},
-    {"device", "FILE", "description of a device to simulate, such as devices/a2a3.json (default: none)", cli_store_file,
-     offsetof(ablate_options, device), 0, 0},
+    {"device", "NAME|FILE", "device to simulate (default a2a3)", cli_store_file, offsetof(ablate_options, device), 0, 0},
     {"markdown", "FILE", "write the tables and what they mean as Markdown", cli_store_file, offsetof(ablate_options, markdown), 0,
      0},
     {.name = NULL},
@@ -100,7 +99,7 @@ static dsv4_status run_all(const ablate_options *o, int first, int end, bool *pa
 
 static int run(const cli_command *self, int argc, char **argv)
 {
-    ablate_options options = {.preset = "flash", .rounds = DEFAULT_ROUNDS};
+    ablate_options options = {.preset = "flash", .device = "a2a3", .rounds = DEFAULT_ROUNDS};
     dsv4_error err = {0};
     bool pass = false;
     int first = 0, begin = 0, end = 0, code = cli_parse(self, argc, argv, &options, &first);

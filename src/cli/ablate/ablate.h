@@ -86,6 +86,8 @@ typedef struct ablate_study {
     void (*build)(const ablate_case *c, const op_context *ctx, const dsv4_tensor_list *io, const void *choice);
     /* Figures of the study, or NULL. */
     dsv4_status (*figures)(const ablate_case *c, ablate_figures *out, dsv4_error *err);
+    /* The one output that a variant writes, or NULL: every variant writes all. */
+    const char *(*output_of)(const void *choice);
     const ablate_output *outputs;
     int n_outputs;
     const ablate_variant *variants;

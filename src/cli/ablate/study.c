@@ -5,6 +5,7 @@
 
 #include "cli/ablate/ablate.h"
 #include "cli/bench/bench.h"
+#include "cli/devices.h"
 #include "ops/tile.h"
 #include "sim/sim.h"
 
@@ -96,12 +97,20 @@ static dsv4_status compare_lists(const ablate_case *c, const dsv4_tensor_list *i
     return cmp_topk_rows(&lists, false, out, err);
 }
 
+static bool writes(const open_variant *v, const ablate_output *o)
+{
+    return v->study->output_of == NULL || strcmp(v->study->output_of(v->variant->choice), o->name) == 0;
+}
+
 static dsv4_status compare_variant(const ablate_case *c, const open_variant *v, ablate_result *r, dsv4_error *err)
 {
     r->pass = true;
     for (int i = 0; i < v->study->n_outputs; i++) {
         const ablate_output *o = &v->study->outputs[i];
         cmp_result result = {0};
+        if (!writes(v, o)) {
+            continue;
+        }
         dsv4_status status = o->rule.kind == CMP_TOPK
                                  ? compare_lists(c, &v->io, o, &result, err)
                                  : cmp_tensors(o->name, dsv4_tensor_list_find(&v->io, o->name),
@@ -223,7 +232,7 @@ static dsv4_status simulate_all(const open_variant *variants, const ablate_study
                                 dsv4_error *err)
 {
     sim_device d = {0};
-    dsv4_status status = sim_device_read(path, &d, err);
+    dsv4_status status = devices_read(path, &d, err);
     if (status == DSV4_OK) {
         snprintf(out->device, sizeof out->device, "%s", d.name);
     }
@@ -309,7 +318,7 @@ static dsv4_status run_open(running_study *r, const ablate_study *study, ablate_
     if (status == DSV4_OK) {
         status = time_all(r, study, out, err);
     }
-    if (status == DSV4_OK && r->o->device != NULL) {
+    if (status == DSV4_OK) {
         status = simulate_all(r->variants, study, r->o->device, out, err);
     }
     if (status == DSV4_OK && study->figures != NULL) {
