@@ -65,7 +65,7 @@ static const ablate_series series[] = {
 
 /* ---- matrices ------------------------------------------------------------------------------------------------------------------ */
 
-enum { KEYS = 32 /* of a tile of the cache */, Q_TILE = 128, SELECT_K = 16, SCORE_K = 32, RATIO = 4 };
+enum { KEYS = 32 /* of a tile of the cache */, Q_TILE = 128, SELECT_K = 16, SCORE_K = 32, HEAD_PIECE = 32, RATIO = 4 };
 
 /* Heads are rows: token t, head h is row t*IH + h. In memory of the graph. */
 typedef struct indexer {
@@ -390,6 +390,7 @@ static void add_quant(const op_context *ctx, const indexer *o, int64_t t, int64_
     stage.uses[1] = (ablate_use){DSV4_WRITE, &o->q_i8, heads, all};
     stage.uses[2] = (ablate_use){DSV4_WRITE, &o->q_scale, heads, all};
     stage.vector_ops = 7.0 * (double)(o->IH * o->ID);
+    stage.loads = 2 * tile_count(o->ID, HEAD_PIECE);
     ablate_stage_add(ctx, &stage);
 }
 
@@ -550,6 +551,7 @@ static void add_scores(const op_context *ctx, const indexer *o)
     quant.uses[2] = (ablate_use){DSV4_WRITE, &o->key_scale, rows, keys};
     quant.gathered_bytes = (double)(KEYS * o->ID) * sizeof(uint16_t);
     quant.vector_ops = 8.0 * (double)(KEYS * o->ID);
+    quant.loads = 2 * group * tile_count(o->ID, HEAD_PIECE);
     ablate_stage_add(ctx, &quant);
 
     ablate_stage dots = score_stage(o, "score_accum", DSV4_CUBE, run_dots);
@@ -569,6 +571,7 @@ static void add_scores(const op_context *ctx, const indexer *o)
     store.uses[3] = (ablate_use){DSV4_READ, &o->weights, tokens, all};
     store.uses[4] = (ablate_use){DSV4_WRITE, &o->score, tokens, columns};
     store.vector_ops = 7.0 * (double)(KEYS * heads);
+    store.loads = group * (3 + o->S);
     ablate_stage_add(ctx, &store);
 }
 

@@ -70,6 +70,9 @@ enum {
     ACT_COLS = 512
 };
 
+/* Pieces that vector stages load at a time. */
+enum { MERGE_HEADS = 16, SOFTMAX_HEADS = 32, ROPE_PIECE = 32, POST_ROWS = 32, QUANT_PIECE = 512, ACT_PIECE_ROWS = 16 };
+
 /* In memory of the graph. */
 typedef struct groups {
     op_matrix q, lists, cos, sin, sink, wo_b, wo_b_scale; /* wo_b [D, G*OL] */
@@ -345,6 +348,7 @@ static void add_products(const op_context *ctx, const groups *o)
     softmax.uses[3] = (ablate_use){DSV4_WRITE, &o->m, rows, all};
     softmax.uses[4] = (ablate_use){DSV4_WRITE, &o->l, rows, all};
     softmax.vector_ops = 7.0 * (double)(o->H * o->slots);
+    softmax.loads = tile_count(o->H, SOFTMAX_HEADS) * o->blocks;
     ablate_stage_add(ctx, &softmax);
 
     ablate_stage pv = token_stage(o, "pv", DSV4_CUBE, run_pv);
@@ -368,6 +372,7 @@ static void add_attention(const op_context *ctx, const groups *o)
     gather.uses[3] = (ablate_use){DSV4_READ | DSV4_UNTRACKED, &o->compressed, all, all};
     gather.uses[4] = (ablate_use){DSV4_WRITE, &o->keys, rows, block};
     gather.gathered_bytes = (double)(o->tile * o->hd) * sizeof(uint16_t);
+    gather.loads = GATHER_TOKENS * o->tile; /* a row each */
     ablate_stage_add(ctx, &gather);
     add_products(ctx, o);
 
@@ -382,6 +387,7 @@ static void add_attention(const op_context *ctx, const groups *o)
     merge.uses[4] = (ablate_use){DSV4_WRITE, &o->o_rope, rows, all};
     merge.uses[5] = (ablate_use){DSV4_WRITE, &o->o, rows, {ABLATE_COLS, o->hd, 0, o->hd - o->R}};
     merge.vector_ops = 3.0 * (double)(o->blocks * o->hd);
+    merge.loads = tile_count(o->H, MERGE_HEADS) * 3 * o->blocks;
     ablate_stage_add(ctx, &merge);
 
     ablate_stage rope = token_stage(o, "rope", DSV4_VECTOR, run_rope);
@@ -391,6 +397,7 @@ static void add_attention(const op_context *ctx, const groups *o)
     rope.uses[2] = (ablate_use){DSV4_READ, &o->sin, rows, all};
     rope.uses[3] = (ablate_use){DSV4_WRITE, &o->o, rows, to_rope};
     rope.vector_ops = 5.0 * (double)o->R;
+    rope.loads = ROPE_HEADS * 3 * tile_count(o->R, ROPE_PIECE);
     ablate_stage_add(ctx, &rope);
 }
 
@@ -476,7 +483,8 @@ static void add_by_row(const op_context *ctx, const groups *o)
                                           .uses = {{DSV4_READ, &o->r, rows, cols}, {DSV4_WRITE, &o->amax, rows, col_index}},
                                           .run = run_amax,
                                           .arg = o,
-                                          .vector_ops = 3});
+                                          .vector_ops = 3,
+                                          .loads = tile_count(o->T, POST_ROWS)});
     ablate_stage_add(ctx, &(ablate_stage){.name = "quant",
                                           .grid = {o->T, QUANT_ROWS, width, tile_count(width, QUANT_PARTS), 0},
                                           .uses = {{DSV4_READ, &o->r, rows, cols},
@@ -485,7 +493,8 @@ static void add_by_row(const op_context *ctx, const groups *o)
                                                    {DSV4_WRITE, &o->r_scale, rows, col_index}},
                                           .run = run_quant_row,
                                           .arg = o,
-                                          .vector_ops = 4});
+                                          .vector_ops = 4,
+                                          .loads = o->amax.cols + tile_count(width / QUANT_PARTS, QUANT_PIECE)});
     add_proj_b(ctx, &o->r_i8, &o->wo_b, &o->sums, B_N_TILE_ROW, 1);
     ablate_stage_add(ctx, &(ablate_stage){.name = "proj_b_dequant",
                                           .grid = {o->T, o->T, o->D, B_N_TILE_ROW, 0},
@@ -496,7 +505,8 @@ static void add_by_row(const op_context *ctx, const groups *o)
                                           .run = run_dequant,
                                           .arg = o,
                                           .scratch_bytes = B_N_TILE_ROW * sizeof(float),
-                                          .vector_ops = 4});
+                                          .vector_ops = 4,
+                                          .loads = 2 * tile_count(o->T, POST_ROWS)});
 }
 
 /* The grid is one column: the group. */
@@ -541,7 +551,8 @@ static void add_by_group(const op_context *ctx, const groups *o)
                                                        {DSV4_WRITE, &o->r_scale, rows, scale}},
                                               .run = run_quant_group,
                                               .arg = o,
-                                              .vector_ops = 7.0 * (double)o->OL});
+                                              .vector_ops = 7.0 * (double)o->OL,
+                                              .loads = 2 * QUANT_T / QUANT_ROWS * tile_count(o->OL, QUANT_PIECE)});
     }
     for (int64_t g = 0; g < o->G; g++) {
         op_matrix x = op_matrix_cols(ctx, "o_r_i8", o->r_i8, 1, g * o->OL, o->OL),

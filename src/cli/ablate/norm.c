@@ -144,7 +144,8 @@ static void add_rms(const op_context *ctx, const norm *n, rms_stage r, const cha
                                           .run = run_sums,
                                           .arg = arg,
                                           .scratch_bytes = (size_t)r.chunk * sizeof(float),
-                                          .vector_ops = (double)(r.chunk * (r.is_bf16 ? 3 : 2))});
+                                          .vector_ops = (double)(r.chunk * (r.is_bf16 ? 3 : 2)),
+                                          .loads = tile_count(chunks, n->parts)});
     if (!r.is_serial) {
         ablate_stage_add(ctx, &(ablate_stage){.name = names[2],
                                               .grid = {n->o->T, n->o->T, 1, 1},
@@ -180,7 +181,8 @@ static void add_apply(const op_context *ctx, const norm *n)
                                           .run = run_apply,
                                           .arg = n,
                                           .scratch_bytes = APPLY_GROUP * D_CHUNK * sizeof(float),
-                                          .vector_ops = 4 * D_CHUNK});
+                                          .vector_ops = 4 * D_CHUNK,
+                                          .loads = APPLY_GROUP});
 }
 
 /* The amax is that of the values as the quantiser reads them: rounded to BF16. */
@@ -219,7 +221,8 @@ static void add_qr_norm(const op_context *ctx, const norm *n)
                                           .run = run_qr_norm,
                                           .arg = n,
                                           .scratch_bytes = QR_NORM_GROUP * L_CHUNK * sizeof(float),
-                                          .vector_ops = (folds ? 7 : 3) * L_CHUNK});
+                                          .vector_ops = (folds ? 7 : 3) * L_CHUNK,
+                                          .loads = QR_NORM_GROUP});
 }
 
 /* ---- quantising ---------------------------------------------------------------------------------------------------------------------- */
@@ -260,7 +263,8 @@ static void add_quant(const op_context *ctx, const norm *n)
                                           .run = run_amax,
                                           .arg = n,
                                           .scratch_bytes = (size_t)QL * sizeof(float),
-                                          .vector_ops = folds ? 1 : 4 * L_CHUNK});
+                                          .vector_ops = folds ? 1 : 4 * L_CHUNK,
+                                          .loads = folds ? 1 : chunks});
     ablate_stage_add(ctx, &(ablate_stage){.name = "qr_quant_apply",
                                           .grid = {T, T, QL, QUANT_COLS},
                                           .uses = {{DSV4_READ, &n->qr_bf16, rows, cols},
@@ -269,7 +273,8 @@ static void add_quant(const op_context *ctx, const norm *n)
                                           .run = run_quantize,
                                           .arg = n,
                                           .scratch_bytes = QUANT_COLS * sizeof(float),
-                                          .vector_ops = 5});
+                                          .vector_ops = 5,
+                                          .loads = QUANT_COLS / L_CHUNK});
 }
 
 /* ---- rotation: even and odd elements apart, then brought together by a product with a selection -------------------------------------- */
@@ -328,7 +333,8 @@ static void add_head_rope(const op_context *ctx, const norm *n)
                                           .run = run_head_rope,
                                           .arg = n,
                                           .scratch_bytes = (size_t)(3 * o->R) * sizeof(float),
-                                          .vector_ops = (double)(7 * o->R)});
+                                          .vector_ops = (double)(7 * o->R),
+                                          .loads = 2 + HEAD_GROUP});
     qkv_add_product(ctx, "q_rope_reassemble", &n->pairs, &n->select, &n->turned,
                     (ablate_product){.dtype = DSV4_BF16,
                                      .t_tile = HEAD_GROUP * o->T,
@@ -343,7 +349,8 @@ static void add_head_rope(const op_context *ctx, const norm *n)
                                           .uses = {{DSV4_READ, &n->turned, of_heads, all}, {DSV4_WRITE, &o->q, rows, rope}},
                                           .run = run_head_write,
                                           .arg = n,
-                                          .vector_ops = (double)o->R});
+                                          .vector_ops = (double)o->R,
+                                          .loads = HEAD_GROUP});
 }
 
 /* ---- the key/value row ------------------------------------------------------------------------------------------------------------------ */
@@ -503,7 +510,7 @@ static void build(const ablate_case *c, const op_context *ctx, const dsv4_tensor
     add_qr_norm(ctx, n);
     add_quant(ctx, n);
     qkv_add_product(ctx, "qproj_matmul", &o->qr, &o->wq_b, &o->sums, q);
-    qkv_add_dequant(ctx, o, DEQUANT_COLS);
+    qkv_add_dequant(ctx, o, DEQUANT_COLS, DEQUANT_COLS / Q_N_TILE);
     qkv_add_head_norm(ctx, o, 1);
     add_head_rope(ctx, n);
     qkv_add_product(ctx, "kv_proj_matmul", &o->x, &o->wkv, &o->kv_sums, low_rank);

@@ -107,7 +107,7 @@ static void run_dequant(const ablate_stage *s, const ablate_tile *tile, void *sc
     }
 }
 
-void qkv_add_dequant(const op_context *ctx, const qkv *o, int64_t cols)
+void qkv_add_dequant(const op_context *ctx, const qkv *o, int64_t cols, int64_t loads)
 {
     ablate_stage_add(ctx, &(ablate_stage){.name = "qproj_dequant",
                                           .grid = {o->T, o->T, o->H * o->hd, cols},
@@ -117,7 +117,8 @@ void qkv_add_dequant(const op_context *ctx, const qkv *o, int64_t cols)
                                                    {DSV4_WRITE, &o->heads, {.source = ABLATE_ROWS}, {.source = ABLATE_COLS}}},
                                           .run = run_dequant,
                                           .arg = o,
-                                          .vector_ops = 3});
+                                          .vector_ops = 3,
+                                          .loads = loads});
 }
 
 /* ---- heads --------------------------------------------------------------------------------------------------------------------- */
@@ -194,6 +195,19 @@ static ablate_stage head_stage(const qkv *o, int64_t head_group)
         .grid = {o->T, o->T, o->H, head_group}, .arg = o, .scratch_bytes = (size_t)(o->hd + 2 * o->R) * sizeof(float)};
 }
 
+/* Pieces of HEAD_PIECE columns of HEAD_ROWS rows: a head twice, its rotary part, cosines and sines once. */
+enum { HEAD_ROWS = 32, HEAD_PIECE = 64, KV_PIECE = 32 };
+
+static int64_t norm_loads(const qkv *o, int64_t heads)
+{
+    return tile_count(o->T, HEAD_ROWS) * heads * (tile_count(o->hd, HEAD_PIECE) + tile_count(o->nope, HEAD_PIECE));
+}
+
+static int64_t rope_loads(const qkv *o, int64_t heads)
+{
+    return tile_count(o->T, HEAD_ROWS) * (2 + heads);
+}
+
 /* A head is read twice: for its sum, then again where it is scaled. */
 static void set_norm_uses(const qkv *o, ablate_use *uses)
 {
@@ -221,6 +235,7 @@ void qkv_add_head_norm(const op_context *ctx, const qkv *o, int64_t head_group)
     stage.name = "q_head_rms_nope";
     stage.run = run_head_norm;
     stage.vector_ops = norm_ops(o, 1);
+    stage.loads = norm_loads(o, head_group);
     ablate_stage_add(ctx, &stage);
 }
 
@@ -231,6 +246,7 @@ static void add_head_rope(const op_context *ctx, const qkv *o, int64_t head_grou
     stage.name = "q_head_rope";
     stage.run = run_head_rope;
     stage.vector_ops = rope_ops(o, 1);
+    stage.loads = rope_loads(o, head_group);
     ablate_stage_add(ctx, &stage);
 }
 
@@ -248,6 +264,7 @@ void qkv_add_heads(const op_context *ctx, const qkv *o, bool fused, int64_t head
     stage.name = "q_head_rms_nope_rope";
     stage.run = run_head_fused;
     stage.vector_ops = norm_ops(o, 1) + rope_ops(o, 1);
+    stage.loads = norm_loads(o, head_group) + rope_loads(o, head_group);
     ablate_stage_add(ctx, &stage);
 }
 
@@ -300,14 +317,15 @@ static void run_kv_fused(const ablate_stage *s, const ablate_tile *tile, void *s
 }
 
 static void add_kv_stage(const op_context *ctx, const qkv *o, const char *name, ablate_body *run, int64_t t_tile, double ops,
-                         const ablate_use *uses, size_t n_uses)
+                         int64_t loads, const ablate_use *uses, size_t n_uses)
 {
     ablate_stage stage = {.name = name,
                           .grid = {o->T, t_tile, 1, 1},
                           .run = run,
                           .arg = o,
                           .scratch_bytes = (size_t)(o->hd + 2 * o->R) * sizeof(float),
-                          .vector_ops = ops + (double)((o->kv_splits - 1) * o->hd)};
+                          .vector_ops = ops + (double)((o->kv_splits - 1) * o->hd),
+                          .loads = loads};
     memcpy(stage.uses, uses, n_uses * sizeof *uses);
     ablate_stage_add(ctx, &stage);
 }
@@ -327,10 +345,12 @@ void qkv_add_kv(const op_context *ctx, const qkv *o, bool fused, int64_t norm_ro
     const ablate_use rope_uses[] = {{DSV4_READ, &o->kv_inverse, rows, all}, {DSV4_READ, &o->kv_sums, rows, rope},
                                     {DSV4_READ, &o->gamma_ckv, all, rope},  {DSV4_READ, &o->cos, rows, all},
                                     {DSV4_READ, &o->sin, rows, all},        {DSV4_WRITE, &o->kv, rows, rope}};
+    const int64_t n_norm = o->kv_splits * (tile_count(o->hd, KV_PIECE) + tile_count(o->nope, KV_PIECE)), n_rope = 2 + o->kv_splits;
     if (fused) {
-        add_kv_stage(ctx, o, "kv_rms_norm_rope", run_kv_fused, norm_rows, norm_ops(o, 2) + rope_ops(o, 2), uses, 6);
+        add_kv_stage(ctx, o, "kv_rms_norm_rope", run_kv_fused, norm_rows, norm_ops(o, 2) + rope_ops(o, 2), n_norm + n_rope, uses,
+                     6);
     } else {
-        add_kv_stage(ctx, o, "kv_rms_norm", run_kv_norm, norm_rows, norm_ops(o, 2), norm_uses, 5);
-        add_kv_stage(ctx, o, "kv_rope", run_kv_rope, rope_rows, rope_ops(o, 2), rope_uses, 6);
+        add_kv_stage(ctx, o, "kv_rms_norm", run_kv_norm, norm_rows, norm_ops(o, 2), n_norm, norm_uses, 5);
+        add_kv_stage(ctx, o, "kv_rope", run_kv_rope, rope_rows, rope_ops(o, 2), n_rope, rope_uses, 6);
     }
 }

@@ -32,7 +32,8 @@ op_matrix qkv_matrix(const ablate_case *c, const op_context *ctx, const char *na
 void qkv_add_product(const op_context *ctx, const char *name, const op_matrix *x, const op_matrix *w, const op_matrix *y,
                      ablate_product tiles);
 
-void qkv_add_dequant(const op_context *ctx, const qkv *o, int64_t cols);
+/* loads: of a block (ablate_stage). */
+void qkv_add_dequant(const op_context *ctx, const qkv *o, int64_t cols, int64_t loads);
 
 /* Heads and the key/value row: normalised and rotated by one stage each, or by two. */
 void qkv_add_heads(const op_context *ctx, const qkv *o, bool fused, int64_t head_group);

@@ -67,7 +67,7 @@ static void describe_stage(const void *arg, int64_t block, dsv4_describe *d)
                               .flops_bf16 = s->flops_bf16 * units,
                               .ops_i8 = s->ops_i8 * units,
                               .gathered_bytes = s->gathered_bytes * units,
-                              .product = s->product});
+                              .product = s->loads > 0 ? (dsv4_product){0, 0, s->loads, 1, 2} : s->product});
 }
 
 static void run_stage(const void *arg, int64_t block, void *scratch)

@@ -64,6 +64,7 @@ struct ablate_stage {
     size_t scratch_bytes;
     double vector_ops, flops_bf16, ops_i8, gathered_bytes; /* for each unit of the grid */
     dsv4_product product;                                  /* of a block */
+    int64_t loads; /* of a block without a product: pieces that it loads one behind the other, two in flight; 0: streamed */
     const uk_table *uk;
 };
 

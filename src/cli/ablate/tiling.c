@@ -55,7 +55,16 @@ static const ablate_series series[] = {
 
 /* ---- graph --------------------------------------------------------------------------------------------------------------------- */
 
-enum { NORM_ROWS = 8, K_TILE_Q = 512, DEQUANT_COLS = 128 * 16, HEADS = 2, KV_NORM_ROWS = 16, KV_ROPE_ROWS = 32 };
+enum {
+    NORM_ROWS = 8,
+    K_TILE_Q = 512,
+    DEQUANT_TILE = 128,
+    DEQUANT_COLS = 16 * DEQUANT_TILE,
+    NORM_PIECE = 32,
+    HEADS = 2,
+    KV_NORM_ROWS = 16,
+    KV_ROPE_ROWS = 32
+};
 
 /* Sums of squares, norm with its largest value, norm again and quantised: three passes over rows of the sums. */
 static void run_norm_quant(const ablate_stage *s, const ablate_tile *tile, void *scratch)
@@ -84,7 +93,8 @@ static void add_norm_quant(const op_context *ctx, const qkv *o)
                                           .run = run_norm_quant,
                                           .arg = o,
                                           .scratch_bytes = (size_t)o->QL * sizeof(float),
-                                          .vector_ops = (double)(o->QL * (12 + o->qr_splits))});
+                                          .vector_ops = (double)(o->QL * (12 + o->qr_splits)),
+                                          .loads = 3 * o->qr_splits * tile_count(o->QL, NORM_PIECE)});
 }
 
 static void build(const ablate_case *c, const op_context *ctx, const dsv4_tensor_list *io, const void *choice)
@@ -114,7 +124,7 @@ static void build(const ablate_case *c, const op_context *ctx, const dsv4_tensor
                                      .k_tile = K_TILE_Q,
                                      .k_split = 1,
                                      .ahead = 2});
-    qkv_add_dequant(ctx, o, DEQUANT_COLS);
+    qkv_add_dequant(ctx, o, DEQUANT_COLS, DEQUANT_COLS / DEQUANT_TILE * tile_count(o->T, x->q_t_inner));
     qkv_add_heads(ctx, o, x->fused, HEADS);
     low_rank.k_split = x->kv_splits;
     qkv_add_product(ctx, "kv_proj_matmul", &o->x, &o->wkv, &o->kv_sums, low_rank);
