@@ -658,7 +658,17 @@ const ablate_study ablate_norm = {
     .name = "norm",
     .title = "Partial sums, folded amax, deeper tiles",
     .kernel = "the norm and qkv_proj_rope, decode, 128 tokens",
-    .text = "",
+    .text = "The norm in front of qkv_proj_rope and the kernel itself, as stages over all rows and a range of "
+            "columns. Sums of squares are made by one block, or in parts that another stage adds: two parts, as "
+            "their sum has one order on every device, or four. The scale of the INT8 quantiser needs the largest "
+            "value of a row: a stage of its own reads all values again, or each block of the norm leaves the "
+            "largest of its own (of the values rounded to BF16, as the quantiser reads them, so the scale keeps "
+            "every bit) and a tiny stage takes the largest of these. The q projection loads K tiles of 256 or 512 "
+            "values, and the low-rank products keep 2 or 4 loads in flight.\n\nThe low-rank row is rounded to BF16 "
+            "before it is quantised, as the kernel of that time did; the reference of this study does so, "
+            "too.\n\nMore than two parts shorten the sums further and the kernel hardly: what is left is no longer "
+            "them. Loads in flight make no difference on the device where a K step waits for bandwidth; they hide "
+            "latency, and a step of 128 values of 32 columns is mostly wasted lines.",
     .prepare = prepare,
     .build = build,
     .outputs = qkv_outputs,
