@@ -103,6 +103,7 @@ extern const ablate_study ablate_alias, ablate_norm, ablate_tiling, ablate_group
 typedef struct ablate_options {
     const char *preset, *device, *markdown;
     long long rounds, n_threads, seed;
+    bool verify;
     const uk_table *uk;
 } ablate_options;
 

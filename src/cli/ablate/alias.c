@@ -278,7 +278,7 @@ static ablate_stage token_stage(const indexer *o, const char *name, dsv4_core_ki
 
 static void add_rotation(const op_context *ctx, const indexer *o, int64_t t, int64_t n)
 {
-    const ablate_axis heads = {.source = ABLATE_ROWS, .scale = o->IH}, rope = {ABLATE_COLS, 1, o->ID - o->R, o->R},
+    const ablate_axis heads = {.source = ABLATE_ROWS, .scale = o->IH}, rope = {ABLATE_FIXED, 1, o->ID - o->R, o->R},
                       requests = {.source = ABLATE_ALL};
     double elements = (double)(o->IH * o->R), select_flops = 2.0 * elements * (double)o->R;
     int touches = o->choice.by_tensor ? DSV4_READ : 0, changes = o->choice.by_tensor && o->choice.aliased ? DSV4_UPDATE : 0;
@@ -366,7 +366,7 @@ static void run_quant(const ablate_stage *s, const ablate_tile *tile, void *scra
 
 static void add_hadamard(const op_context *ctx, const indexer *o, int64_t t, int64_t n)
 {
-    const ablate_axis heads = {.source = ABLATE_ROWS, .scale = o->IH}, nope = {ABLATE_COLS, 1, 0, o->ID - o->R};
+    const ablate_axis heads = {.source = ABLATE_ROWS, .scale = o->IH}, nope = {ABLATE_FIXED, 1, 0, o->ID - o->R};
     ablate_stage stage = token_stage(o, "qr_hadamard", DSV4_CUBE, run_hadamard, t, n);
     stage.uses[0] = (ablate_use){DSV4_READ, &o->heads, heads, o->choice.aliased ? all : nope};
     stage.uses[1] = (ablate_use){DSV4_READ, &o->hadamard, all, all};

@@ -376,11 +376,10 @@ static void add_attention(const op_context *ctx, const groups *o)
     ablate_stage_add(ctx, &gather);
     add_products(ctx, o);
 
-    const ablate_axis nope = {ABLATE_ALL, 1, 0, 0}, heads_rope = {.source = ABLATE_COLS, .scale = o->R},
-                      to_rope = {ABLATE_COLS, o->hd, o->hd - o->R, o->R};
+    const ablate_axis heads_rope = {.source = ABLATE_COLS, .scale = o->R}, to_rope = {ABLATE_COLS, o->hd, o->hd - o->R, o->R};
     ablate_stage merge = token_stage(o, "merge_norm", DSV4_VECTOR, run_merge);
     merge.grid = (ablate_grid){o->T, 1, o->H, o->H, 0};
-    merge.uses[0] = (ablate_use){DSV4_READ, &o->o_blocks, rows, nope};
+    merge.uses[0] = (ablate_use){DSV4_READ, &o->o_blocks, rows, all};
     merge.uses[1] = (ablate_use){DSV4_READ, &o->m, rows, all};
     merge.uses[2] = (ablate_use){DSV4_READ, &o->l, rows, all};
     merge.uses[3] = (ablate_use){DSV4_READ, &o->sink, all, all};
@@ -542,7 +541,7 @@ static void run_act(const ablate_stage *s, const ablate_tile *tile, void *scratc
 static void add_by_group(const op_context *ctx, const groups *o)
 {
     for (int64_t g = 0; g < o->G; g++) {
-        const ablate_axis group = {ABLATE_COLS, o->OL, g * o->OL, o->OL}, scale = {ABLATE_COLS, 1, g, 1};
+        const ablate_axis group = {ABLATE_FIXED, 1, g * o->OL, o->OL}, scale = {ABLATE_FIXED, 1, g, 1};
         ablate_stage_add(ctx, &(ablate_stage){.name = "quant",
                                               .grid = {o->T, QUANT_T, 1, 1, 0},
                                               .uses = {{DSV4_READ, &o->r, rows, group},

@@ -409,7 +409,7 @@ static void add_kv_norm(const op_context *ctx, const norm *n)
 static void add_kv_rope(const op_context *ctx, const norm *n)
 {
     const qkv *o = n->o;
-    const ablate_axis rope = {ABLATE_COLS, o->R, o->nope, o->R};
+    const ablate_axis rope = {ABLATE_FIXED, 1, o->nope, o->R};
     const ablate_grid grid = {o->T, o->T, 1, 1, 0};
     ablate_stage_add(ctx, &(ablate_stage){.name = "kv_rope_apply",
                                           .grid = grid,

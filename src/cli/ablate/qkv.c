@@ -316,15 +316,16 @@ static void run_kv_fused(const ablate_stage *s, const ablate_tile *tile, void *s
     }
 }
 
+/* Columns of the grid are the shares of the sums. ops: for a token. */
 static void add_kv_stage(const op_context *ctx, const qkv *o, const char *name, ablate_body *run, int64_t t_tile, double ops,
                          int64_t loads, const ablate_use *uses, size_t n_uses)
 {
     ablate_stage stage = {.name = name,
-                          .grid = {o->T, t_tile, 1, 1},
+                          .grid = {o->T, t_tile, o->kv_splits, o->kv_splits, 0},
                           .run = run,
                           .arg = o,
                           .scratch_bytes = (size_t)(o->hd + 2 * o->R) * sizeof(float),
-                          .vector_ops = ops + (double)((o->kv_splits - 1) * o->hd),
+                          .vector_ops = ops / (double)o->kv_splits + (double)o->hd,
                           .loads = loads};
     memcpy(stage.uses, uses, n_uses * sizeof *uses);
     ablate_stage_add(ctx, &stage);
@@ -332,8 +333,8 @@ static void add_kv_stage(const op_context *ctx, const qkv *o, const char *name, 
 
 void qkv_add_kv(const op_context *ctx, const qkv *o, bool fused, int64_t norm_rows, int64_t rope_rows)
 {
-    const ablate_axis rows = {.source = ABLATE_ROWS}, all = {.source = ABLATE_ALL}, nope = {ABLATE_COLS, 1, 0, o->nope},
-                      rope = {ABLATE_COLS, 1, o->nope, o->R};
+    const ablate_axis rows = {.source = ABLATE_ROWS}, all = {.source = ABLATE_ALL}, nope = {ABLATE_FIXED, 1, 0, o->nope},
+                      rope = {ABLATE_FIXED, 1, o->nope, o->R}, shares = {ABLATE_COLS, o->hd, o->nope, o->R};
     const ablate_use uses[] = {{DSV4_READ, &o->kv_sums, rows, all},  {DSV4_READ, &o->kv_sums, rows, all},
                                {DSV4_READ, &o->gamma_ckv, all, all}, {DSV4_READ, &o->cos, rows, all},
                                {DSV4_READ, &o->sin, rows, all},      {DSV4_WRITE, &o->kv, rows, all}};
@@ -342,7 +343,7 @@ void qkv_add_kv(const op_context *ctx, const qkv *o, bool fused, int64_t norm_ro
                                     {DSV4_READ, &o->gamma_ckv, all, all},
                                     {DSV4_WRITE, &o->kv, rows, nope},
                                     {DSV4_WRITE, &o->kv_inverse, rows, all}};
-    const ablate_use rope_uses[] = {{DSV4_READ, &o->kv_inverse, rows, all}, {DSV4_READ, &o->kv_sums, rows, rope},
+    const ablate_use rope_uses[] = {{DSV4_READ, &o->kv_inverse, rows, all}, {DSV4_READ, &o->kv_sums, rows, shares},
                                     {DSV4_READ, &o->gamma_ckv, all, rope},  {DSV4_READ, &o->cos, rows, all},
                                     {DSV4_READ, &o->sin, rows, all},        {DSV4_WRITE, &o->kv, rows, rope}};
     const int64_t n_norm = o->kv_splits * (tile_count(o->hd, KV_PIECE) + tile_count(o->nope, KV_PIECE)), n_rope = 2 + o->kv_splits;

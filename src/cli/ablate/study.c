@@ -269,6 +269,9 @@ static dsv4_status open_all(running_study *r, const ablate_study *study, ablate_
         open_variant *v = &r->variants[i];
         *v = (open_variant){.study = study, .variant = &study->variants[i]};
         status = open_variant_of(v, &r->c, r->pool, (int)r->o->rounds, err);
+        if (status == DSV4_OK && r->o->verify) {
+            status = dsv4_graph_verify(v->graph, r->c.seed, NULL, err);
+        }
         if (status == DSV4_OK) {
             status = dsv4_exec_run(v->exec, 0, err);
         }

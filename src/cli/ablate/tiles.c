@@ -32,7 +32,8 @@ static pieces pieces_of(const ablate_axis *axis, const ablate_tile *tile, int64_
                           [ABLATE_ROWS] = tile->row,
                           [ABLATE_COLS] = tile->col,
                           [ABLATE_ROW_INDEX] = {tile->row_index, tile->row_index + 1},
-                          [ABLATE_COL_INDEX] = {tile->col_index, tile->col_index + 1}};
+                          [ABLATE_COL_INDEX] = {tile->col_index, tile->col_index + 1},
+                          [ABLATE_FIXED] = {0, 1}};
     tile_range u = units[axis->source];
     int64_t scale = axis->scale > 0 ? axis->scale : 1, begin = u.begin * scale + axis->offset;
     if (axis->width > 0) {

@@ -32,6 +32,7 @@ typedef enum ablate_source {
     ABLATE_COLS,      /* of grid columns: */
     ABLATE_ROW_INDEX, /* the number of the row tile, */
     ABLATE_COL_INDEX, /* of the column tile, as a range of one */
+    ABLATE_FIXED      /* width from offset on */
 } ablate_source;
 
 /* [begin, end) of the source becomes [begin*scale, end*scale) + offset; with a width, one range of that width for each unit. */
