@@ -6,7 +6,7 @@
 
 #include "base/file.h"
 
-static const ablate_study *const studies[] = {&ablate_alias, &ablate_norm, &ablate_tiling, &ablate_groups};
+static const ablate_study *const studies[] = {&ablate_alias, &ablate_norm, &ablate_tiling, &ablate_groups, &ablate_scatter};
 
 enum { N_STUDIES = sizeof studies / sizeof *studies, DEFAULT_ROUNDS = 9, MAX_ROUNDS = 10000 };
 

@@ -129,6 +129,10 @@ typedef struct ablate_report {
 /* Everything about one study. A variant that disagrees with its reference is no error: the result says so. */
 DSV4_MUST_CHECK dsv4_status ablate_run(const ablate_study *study, const ablate_options *o, ablate_report *out, dsv4_error *err);
 
+/* One run of a variant over the inputs of c, compared with c->expected: for studies that check more than the case of prepare. */
+DSV4_MUST_CHECK dsv4_status ablate_check(const ablate_study *study, int variant, const ablate_case *c, dsv4_pool *pool,
+                                         ablate_result *out, dsv4_error *err);
+
 void ablate_print(const ablate_report *r);
 json_t *ablate_json(const ablate_report *r); /* NULL without memory */
 void ablate_write_markdown(FILE *f, const ablate_report *reports, int n);

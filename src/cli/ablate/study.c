@@ -252,6 +252,21 @@ static void count_launches(const open_variant *v, ablate_result *r)
     }
 }
 
+dsv4_status ablate_check(const ablate_study *study, int variant, const ablate_case *c, dsv4_pool *pool, ablate_result *out,
+                         dsv4_error *err)
+{
+    open_variant v = {.study = study, .variant = &study->variants[variant]};
+    dsv4_status status = open_variant_of(&v, c, pool, 1, err);
+    if (status == DSV4_OK) {
+        status = dsv4_exec_run(v.exec, 0, err);
+    }
+    if (status == DSV4_OK) {
+        status = compare_variant(c, &v, out, err);
+    }
+    close_variant(&v);
+    return status;
+}
+
 /* ---- a study ------------------------------------------------------------------------------------------------------------------- */
 
 typedef struct running_study {
