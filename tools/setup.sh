@@ -14,6 +14,7 @@ packages=(
     pkgconf       # finds the libraries below, and dsv4 once installed
     libhwloc-dev  # cores, caches and NUMA nodes of the machine
     libjansson-dev # JSON: file headers, configurations, traces
+    libcairo2-dev # pictures of traces: SVG and PNG
     libcmocka-dev # unit tests
 )
 check_packages=(
@@ -21,6 +22,7 @@ check_packages=(
     libclang-rt-dev # runtimes of clang's sanitizers and of libFuzzer, in the version of package clang
     clang-format    # the source format
     cppcheck        # static analysis
+    chromium        # opens the page that shows a trace, in its test
 )
 bench_packages=(
     libdnnl-dev     # oneDNN

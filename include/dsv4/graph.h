@@ -192,8 +192,13 @@ void dsv4_pool_destroy(dsv4_pool *pool);
 int dsv4_pool_n_threads(const dsv4_pool *pool);
 
 /* Everything a replay needs, allocated once: counters, ready sets, scratch, trace buffers. Graph and pool must outlive it. For the
- * thread that owns the pool. */
-DSV4_MUST_CHECK dsv4_status dsv4_exec_create(const dsv4_graph *g, dsv4_pool *pool, bool trace, dsv4_exec **out, dsv4_error *err);
+ * thread that owns the pool. level is what each run records, for the calls under "trace" below:
+ *   0  nothing
+ *   1  of each block: when it was ready, dispatched, started and done, and in whose ready set it was found
+ *   2  and counters of the system (page faults, context switches), which are read around each block
+ *   3  and when workers wait for work
+ * DSV4_E_VALUE for another level. */
+DSV4_MUST_CHECK dsv4_status dsv4_exec_create(const dsv4_graph *g, dsv4_pool *pool, int level, dsv4_exec **out, dsv4_error *err);
 void dsv4_exec_destroy(dsv4_exec *exec);
 
 /* Replays the graph; returns when every block is done. Allocates nothing, takes no lock. Same input, same bits: for any number of
@@ -209,10 +214,10 @@ typedef struct dsv4_exec_summary {
     int64_t n_workers, n_blocks;
 } dsv4_exec_summary;
 
-/* Of the last run of an exec created with trace; zeros otherwise. */
+/* Of the last run of an exec created with level >= 1; zeros otherwise. */
 dsv4_exec_summary dsv4_exec_get_summary(const dsv4_exec *exec);
 
-/* A stage in the last run of an exec created with trace: the time inside its blocks, and what they declare. */
+/* A stage in the last run of an exec created with level >= 1: the time inside its blocks, and what they declare. */
 typedef struct dsv4_stage_time {
     const char *name;                 /* the graph's */
     int64_t n_blocks;                 /* 0 for a join */

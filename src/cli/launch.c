@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/device_tiles.h"
+
 /* ---- options ----------------------------------------------------------------------------------------------------------- */
 
 static dsv4_status store_deps(const cli_option *self, void *field, const char *text, dsv4_error *err)
@@ -45,11 +47,22 @@ static dsv4_status store_set(const cli_option *self, void *field, const char *te
     return DSV4_OK;
 }
 
+static dsv4_status store_tiles(const cli_option *self, void *field, const char *text, dsv4_error *err)
+{
+    if (strcmp(text, "default") != 0 && strcmp(text, "table") != 0) {
+        return dsv4_fail(err, DSV4_E_USAGE, "--%s: got \"%s\", expected default or table", self->name, text);
+    }
+    *(bool *)field = text[0] == 'd';
+    return DSV4_OK;
+}
+
 const cli_option launch_option_table[] = {
     {"threads", "N", "workers (default: one per physical core)", cli_store_number, offsetof(launch_options, n_threads), 1, 1024},
     {"deps", "block|stage|tensor", "what a block waits for: blocks, whole stages or tensors (default block)", store_deps,
      offsetof(launch_options, deps), 0, 0},
     {"set", "NAME=VALUE", "change a tile (see dsv4 list OP); may be repeated", store_set, 0, 0, 0},
+    {"tiles", "default|table", "the operator's own, or what dsv4 tune found (default table, without --set)", store_tiles,
+     offsetof(launch_options, default_tiles), 0, 0},
     {"numerics", "w8a8", "which arithmetic (default w8a8)", store_numerics, 0, 0, 0},
     {"compat", "reference|correct", "index by first tokens as the reference does, or by each token's own position", store_compat,
      offsetof(launch_options, numerics.compat), 0, 0},
@@ -132,11 +145,55 @@ void launch_restore(const dsv4_op *op, const dsv4_tensor_list *pristine, dsv4_te
 
 /* ---- running ----------------------------------------------------------------------------------------------------------- */
 
+static dsv4_status describe_tiles(const device_tiles *t, char **out, dsv4_error *err)
+{
+    char list[1024] = "";
+    for (size_t i = 0; i < t->n; i++) {
+        size_t used = strlen(list);
+        snprintf(list + used, sizeof list - used, "%s%s", i > 0 ? " " : "", t->sets[i]);
+    }
+    int n = snprintf(NULL, 0, "%s from %s for %s", list, t->path, t->cpu);
+    char *text = malloc((size_t)n + 1);
+    if (text == NULL) {
+        return dsv4_fail(err, DSV4_E_NO_MEMORY, "%s: no memory for a line about its tiles", t->path);
+    }
+    snprintf(text, (size_t)n + 1, "%s from %s for %s", list, t->path, t->cpu);
+    *out = text;
+    return DSV4_OK;
+}
+
+/* The tiles of the user's table for this call, where it has an entry that changes any. */
+static dsv4_status find_tiles(launch *l, const dsv4_config *config, const dsv4_op_options *options, const dsv4_tensor_list *io,
+                              device_tiles *out, dsv4_error *err)
+{
+    op_context call;
+    dsv4_status status = op_plan(l->op, config, options, io, &call, err);
+    if (status == DSV4_OK) {
+        status = device_tiles_find(&call, dsv4_pool_n_threads(l->pool), out, err);
+    }
+    return status == DSV4_OK && out->n > 0 ? describe_tiles(out, &l->tiles, err) : status;
+}
+
+static dsv4_status build(launch *l, const dsv4_config *config, const launch_options *options, dsv4_tensor_list *io, dsv4_error *err)
+{
+    dsv4_op_options op_options = options->op;
+    device_tiles tiles = {.n = 0};
+    op_options.sets = options->sets;
+    op_options.pool = l->pool;
+    if (!options->default_tiles && options->op.n_sets == 0) {
+        dsv4_status status = find_tiles(l, config, &op_options, io, &tiles, err);
+        if (status != DSV4_OK) {
+            return status;
+        }
+        op_options.sets = tiles.sets;
+        op_options.n_sets = tiles.n;
+    }
+    return dsv4_op_build(l->op, config, &op_options, io, l->graph, err);
+}
+
 dsv4_status launch_open(launch *l, const dsv4_op *op, const dsv4_config *config, const launch_options *options,
                         dsv4_tensor_list *io, dsv4_error *err)
 {
-    dsv4_op_options op_options = options->op;
-    op_options.sets = options->sets;
     l->op = op;
     l->graph = dsv4_graph_create(op->name);
     if (l->graph == NULL) {
@@ -147,15 +204,14 @@ dsv4_status launch_open(launch *l, const dsv4_op *op, const dsv4_config *config,
     if (l->pool == NULL) {
         status = dsv4_pool_create((int)options->n_threads, &l->pool, err);
     }
-    op_options.pool = l->pool;
     if (status == DSV4_OK) {
-        status = dsv4_op_build(op, config, &op_options, io, l->graph, err);
+        status = build(l, config, options, io, err);
     }
     if (status == DSV4_OK) {
         status = dsv4_graph_seal(l->graph, options->deps, err);
     }
     if (status == DSV4_OK) {
-        status = dsv4_exec_create(l->graph, l->pool, true, &l->exec, err);
+        status = dsv4_exec_create(l->graph, l->pool, 1, &l->exec, err);
     }
     return status;
 }
@@ -167,6 +223,7 @@ void launch_close(launch *l)
         dsv4_pool_destroy(l->pool);
     }
     dsv4_graph_destroy(l->graph);
+    free(l->tiles);
     *l = (launch){0};
 }
 

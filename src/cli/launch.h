@@ -16,10 +16,11 @@ typedef struct launch_options {
     dsv4_deps deps;
     numerics_words numerics; /* as given; they go to op.numerics by numerics_read */
     long long n_threads;     /* 0: one per core */
+    bool default_tiles;      /* without a look at the user's table of measured tiles, which sets rule out too */
     bool verify;             /* look for wrong declarations instead of running once on all workers */
 } launch_options;
 
-/* --threads, --deps, --set, --numerics, --compat, --act-scale, --verify, for a structure that begins with a launch_options. */
+/* --threads, --deps, --set, --tiles, --numerics, --compat, --act-scale, --verify, for a structure that begins with a launch_options. */
 extern const cli_option launch_option_table[];
 
 /* Options that choose among the forms of an operator. */
@@ -44,6 +45,7 @@ void launch_restore(const dsv4_op *op, const dsv4_tensor_list *pristine, dsv4_te
 typedef struct launch {
     dsv4_pool *shared_pool; /* set before launch_open: borrowed until launch_close; NULL: the launch makes its own */
     const dsv4_op *op;
+    char *tiles; /* "n_tile=64 from FILE for CPU": those that the user's table of measured tiles has for this call; NULL: none */
     dsv4_graph *graph;
     dsv4_pool *pool;
     dsv4_exec *exec;

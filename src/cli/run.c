@@ -6,17 +6,20 @@
 
 #include "cli/bench/bench.h"
 #include "cli/compare.h"
+#include "cli/detail.h"
 #include "cli/inputs.h"
 #include "cli/launch.h"
 #include "cli/stages.h"
 #include "dsv4/safetensors.h"
-#include "dsv4/trace.h"
 #include "golden/golden.h"
+#include "rt/exec.h"
 
 typedef struct run_options {
     launch_options launch;
     inputs_request inputs;
-    const char *save, *trace;
+    const char *save;
+    detail_options looks; /* as given */
+    detail detail;
     int mode, ratio;  /* OP_ANY: not given */
     long long rounds; /* 0: not given */
 } run_options;
@@ -51,7 +54,16 @@ static const cli_option options_table[] = {
     {"save", "F.safetensors", "write inputs and outputs as a vector file, for dsv4 check", cli_store_file, FIELD(save), 0, 0},
     {"bench", "[ROUNDS]", "time ROUNDS replays over weights larger than the caches (default 20)", store_rounds, FIELD(rounds), 1,
      1000000},
-    {"trace", "F.json", "write the timed run as a Chrome/Perfetto trace", cli_store_file, FIELD(trace), 0, 0},
+    {"trace", "F.json", "write the timed run as a Chrome/Perfetto trace", cli_store_file, FIELD(looks.trace), 0, 0},
+    {"deps-json", "F.json", "write the graph: what each edge comes from, and its two boxes", cli_store_file, FIELD(looks.deps), 0,
+     0},
+    {"ceilings", NULL, "measure what the machine can do at best, for the trace and its report (a second or two)", cli_store_flag,
+     FIELD(looks.ceilings), 0, 0},
+    {"csv", "F.csv", "write the timed run as a line per block, with its counters", cli_store_file, FIELD(looks.csv), 0, 0},
+    {"level", "1..3", "record times of blocks, counters too, waits too (default 1; 2 with --pmu)", cli_store_number,
+     FIELD(looks.level), 1, 3},
+    {"pmu", "GROUP|list", "count per block: cycles, cache, memory, stalls or software; what there is", cli_store_text,
+     FIELD(looks.pmu), 0, 0},
     {.name = NULL},
 };
 
@@ -60,7 +72,8 @@ static dsv4_status settle_options(run_options *o, const dsv4_op *op, dsv4_error 
 {
     o->inputs.mode = o->launch.op.mode = op_mode_of(op, o->mode);
     o->inputs.ratio = op_ratio_of(op, o->ratio);
-    return numerics_read(&o->launch.numerics, &o->launch.op.numerics, err);
+    dsv4_status status = numerics_read(&o->launch.numerics, &o->launch.op.numerics, err);
+    return status == DSV4_OK ? detail_settle(&o->looks, &o->detail, err) : status;
 }
 
 /* ---- the golden --------------------------------------------------------------------------------------------------------- */
@@ -82,13 +95,13 @@ static dsv4_status run_golden(const dsv4_op *op, const dsv4_config *config, cons
 
 /* Replays until warm, then until a run is within 5 % of the fastest so far: what else the machine does shows less. The trace is of
  * that run. */
-static dsv4_status replay_undisturbed(const launch *l, dsv4_exec_summary *s, dsv4_error *err)
+static dsv4_status replay_undisturbed(dsv4_exec *exec, dsv4_exec_summary *s, dsv4_error *err)
 {
     double fastest_s = INFINITY;
     dsv4_status status = DSV4_OK;
     for (int i = 0; i < MAX_RUNS && status == DSV4_OK; i++) {
-        status = dsv4_exec_run(l->exec, 0, err);
-        *s = dsv4_exec_get_summary(l->exec);
+        status = dsv4_exec_run(exec, 0, err);
+        *s = dsv4_exec_get_summary(exec);
         fastest_s = s->makespan_s < fastest_s ? s->makespan_s : fastest_s;
         if (i >= WARM_RUNS && s->makespan_s <= 1.05 * fastest_s) {
             break;
@@ -97,13 +110,9 @@ static dsv4_status replay_undisturbed(const launch *l, dsv4_exec_summary *s, dsv
     return status;
 }
 
-static dsv4_status report_times(const launch *l, const run_options *o, json_t *results, dsv4_error *err)
+static void print_summary(const launch *l, const dsv4_exec_summary *summary, json_t *results)
 {
-    dsv4_exec_summary s = {0};
-    dsv4_status status = replay_undisturbed(l, &s, err);
-    if (status != DSV4_OK) {
-        return status;
-    }
+    const dsv4_exec_summary s = *summary;
     dsv4_graph_info info = dsv4_graph_get_info(l->graph);
     cli_print("  time %.3f ms warm, busy share %.1f %%; workers %d, blocks %lld, edges %lld, blocks on the longest path %lld\n",
               s.makespan_s * 1e3, s.busy_share * 100, (int)s.n_workers, (long long)info.n_blocks, (long long)info.n_edges,
@@ -115,14 +124,32 @@ static dsv4_status report_times(const launch *l, const run_options *o, json_t *r
                                      "workers", (json_int_t)s.n_workers, "blocks", (json_int_t)info.n_blocks, "edges",
                                      (json_int_t)info.n_edges, "longest_path", (json_int_t)info.longest_path, "memory_bytes",
                                      (json_int_t)info.memory_bytes, "between_bytes", (json_int_t)info.between_bytes));
-    status = stages_report(l->exec, l->graph, results, err);
-    if (status != DSV4_OK || o->trace == NULL) {
+}
+
+static dsv4_status report_run(const launch *l, dsv4_exec *exec, const detail *d, json_t *results, dsv4_error *err)
+{
+    dsv4_exec_summary s = {0};
+    dsv4_status status = replay_undisturbed(exec, &s, err);
+    if (status != DSV4_OK) {
         return status;
     }
-    status = dsv4_exec_write_trace(l->exec, o->trace, err);
-    if (status == DSV4_OK) {
-        cli_print("  trace %s (open it in ui.perfetto.dev or chrome://tracing)\n", o->trace);
+    print_summary(l, &s, results);
+    status = stages_report(exec, l->graph, results, err);
+    return status == DSV4_OK && d->is_asked ? detail_report(d, l, exec, results, err) : status;
+}
+
+/* The launch records level 1 itself. */
+static dsv4_status report_times(const launch *l, const detail *d, json_t *results, dsv4_error *err)
+{
+    if (d->level == RT_LEVEL_TIMES) {
+        return report_run(l, l->exec, d, results, err);
     }
+    dsv4_exec *exec = NULL;
+    dsv4_status status = rt_exec_create(l->graph, l->pool, d->level, &d->pmu, &exec, err);
+    if (status == DSV4_OK) {
+        status = report_run(l, exec, d, results, err);
+    }
+    dsv4_exec_destroy(exec);
     return status;
 }
 
@@ -217,6 +244,10 @@ static void tell_what_ran(const run_state *s, const run_options *o, json_t *resu
                                               numerics_compat_word(n->compat), "act_scale", numerics_act_scale_word(n->act_scale)));
     cli_print("%s %s %s%s%s\n", s->op->name, s->config.name, mode, launch_numerics_text(n, DSV4_CORRECT, numerics, sizeof numerics),
               o->launch.verify ? ", declarations verified" : "");
+    if (s->launch.tiles != NULL) {
+        cli_print("  tiles %s\n", s->launch.tiles);
+        json_object_set_new(results, "tiles", cli_json_text(s->launch.tiles));
+    }
     if (is_raised(s, o)) {
         cli_print("  max_position_embeddings raised to %lld, the end of the call\n", positions);
     }
@@ -242,7 +273,7 @@ static dsv4_status execute(run_state *s, run_options *o, json_t *results, dsv4_e
         status = save(o, s->op, &s->config, &s->inputs, &s->io, err);
     }
     if (status == DSV4_OK) {
-        status = report_times(&s->launch, o, results, err);
+        status = report_times(&s->launch, &o->detail, results, err);
     }
     if (status == DSV4_OK && o->rounds > 0) {
         status = bench_operator(s->op, &s->config, &o->launch, &s->inputs, &s->io, (int)o->rounds, results, err);
@@ -273,6 +304,9 @@ static int run(const cli_command *self, int argc, char **argv)
     int first = 0, code = cli_parse(self, argc, argv, &options, &first);
     if (code >= 0) {
         return code;
+    }
+    if (options.looks.pmu != NULL && strcmp(options.looks.pmu, "list") == 0) {
+        return detail_list_counters();
     }
     if (first + 1 != argc) {
         dsv4_fail(&err, DSV4_E_USAGE, "run: got %d operators, expected one; see dsv4 list", argc - first);

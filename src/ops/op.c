@@ -143,25 +143,36 @@ static dsv4_status check_options(const dsv4_op *op, const dsv4_op_options *optio
     return status == DSV4_OK && op->check != NULL ? op->check(c, err) : status;
 }
 
-dsv4_status dsv4_op_build(const dsv4_op *op, const dsv4_config *config, const dsv4_op_options *options, dsv4_tensor_list *io,
-                          dsv4_graph *g, dsv4_error *err)
+dsv4_status op_plan(const dsv4_op *op, const dsv4_config *config, const dsv4_op_options *options, const dsv4_tensor_list *io,
+                    op_context *out, dsv4_error *err)
 {
     op_context c = {.op = op,
                     .config = config,
                     .numerics = options->numerics,
                     .dims = op_dims_of_config(config),
                     .mode = options->mode,
-                    .pool = options->pool,
-                    .g = g};
+                    .pool = options->pool};
     dsv4_status status = op_bind(op, io, &c.dims, err);
     if (status == DSV4_OK) {
         take_tensors(op, &c, io);
         status = check_options(op, options, &c, err);
     }
     if (status == DSV4_OK) {
+        *out = c;
+    }
+    return status;
+}
+
+dsv4_status dsv4_op_build(const dsv4_op *op, const dsv4_config *config, const dsv4_op_options *options, dsv4_tensor_list *io,
+                          dsv4_graph *g, dsv4_error *err)
+{
+    op_context c;
+    dsv4_status status = op_plan(op, config, options, io, &c, err);
+    if (status == DSV4_OK) {
         status = make_outputs(op, &c, io, err);
     }
     if (status == DSV4_OK) {
+        c.g = g;
         op->build(&c);
     }
     return status;

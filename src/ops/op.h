@@ -169,6 +169,14 @@ DSV4_MUST_CHECK dsv4_status op_eval_shape(const char *shape, const op_dims *dims
 /* Checks the inputs in io against the tensor table and binds the dimensions of the call: T from shapes, others from scalars. */
 DSV4_MUST_CHECK dsv4_status op_bind(const dsv4_op *op, const dsv4_tensor_list *io, op_dims *dims, dsv4_error *err);
 
+/* What dsv4_op_build would build: binds the call, chooses its tiles and checks all rules. out has no graph; it borrows what it is
+ * made from. */
+DSV4_MUST_CHECK dsv4_status op_plan(const dsv4_op *op, const dsv4_config *config, const dsv4_op_options *options,
+                                    const dsv4_tensor_list *io, op_context *out, dsv4_error *err);
+
+/* Whether the rules of the operator's tile table let a tile of the call have that value. */
+bool op_tile_may_be(const op_context *c, size_t tile, int64_t value);
+
 /* The tensor of that name in the operator's table; its data is NULL where it is optional and missing. */
 dsv4_tensor op_tensor_named(const op_context *c, const char *name);
 

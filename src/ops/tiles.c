@@ -69,6 +69,11 @@ static dsv4_status check_tile(const dsv4_op *op, const op_context *c, const op_t
     return DSV4_OK;
 }
 
+bool op_tile_may_be(const op_context *c, size_t tile, int64_t value)
+{
+    return value >= 1 && value <= INT32_MAX && check_tile(c->op, c, &c->op->tiles[tile], value, NULL) == DSV4_OK;
+}
+
 dsv4_status op_set_tile(const dsv4_op *op, op_context *c, const char *set, dsv4_error *err)
 {
     const char *equals = strchr(set, '=');

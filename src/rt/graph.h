@@ -2,8 +2,9 @@
  *
  * build.c      fills the first half                     describe.c   turns a block into spans
  * accesses.c   gathers the boxes of all blocks          infer.c      boxes -> edges
- * seal.c       edges -> tasks in priority order         exec.c       replays the second half
- * trace.c      sums up the last replay      trace_stages.c  the same by stage
+ * seal.c       edges -> tasks in priority order         exec.c       replays the second half (exec_create.c)
+ * trace.c      sums up the last replay                  trace_stages.c  the same by stage
+ * pmu.c        counts events around blocks              pmu_events.c    which events there are
  * verify_*.c   find wrong declarations
  *
  * TASK IDS   While sealing, blocks are numbered in program order and joins follow: the id of block b of stage s is

@@ -50,20 +50,22 @@ static void futex_wake(_Atomic uint32_t *word, int n)
     syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, n, NULL, NULL, 0);
 }
 
-void rt_pool_wait(dsv4_pool *pool, rt_until_fn *hint, rt_until_fn *until, void *context)
+bool rt_pool_wait(dsv4_pool *pool, rt_until_fn *hint, rt_until_fn *until, void *context)
 {
     for (int i = 0; i < pool->spin_rounds; i++) {
         if (hint(context)) {
-            return;
+            return false;
         }
         rt_pause();
     }
     uint32_t seen = atomic_load(&pool->signal);
     atomic_fetch_add(&pool->n_sleeping, 1);
-    if (!until(context)) {
+    bool sleeps = !until(context);
+    if (sleeps) {
         futex_wait(&pool->signal, seen);
     }
     atomic_fetch_sub(&pool->n_sleeping, 1);
+    return sleeps;
 }
 
 void rt_pool_wake(dsv4_pool *pool, int64_t n)

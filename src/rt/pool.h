@@ -25,8 +25,8 @@ void rt_pool_run(dsv4_pool *pool, rt_job_fn *job, void *context);
 void rt_pool_run_all(dsv4_pool *pool, rt_job_fn *job, void *context);
 
 /* Returns soon after until(context) is true; may return earlier. Spins on hint, which is called often and may be false too long,
- * and sleeps only while until is false. Both must read atomics only. */
-void rt_pool_wait(dsv4_pool *pool, rt_until_fn *hint, rt_until_fn *until, void *context);
+ * and sleeps only while until is false. Both must read atomics only. True if it slept. */
+bool rt_pool_wait(dsv4_pool *pool, rt_until_fn *hint, rt_until_fn *until, void *context);
 
 /* Lets up to n waiting workers look again. Nearly free when none sleeps. */
 void rt_pool_wake(dsv4_pool *pool, int64_t n);

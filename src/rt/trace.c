@@ -1,4 +1,6 @@
 /* rt/trace.c - the last run summed up. */
+#include <math.h>
+
 #include "base/clock.h"
 #include "rt/exec.h"
 #include "rt/ticks.h"
@@ -32,4 +34,20 @@ dsv4_exec_summary dsv4_exec_get_summary(const dsv4_exec *exec)
         s.busy_share = last > first ? (double)busy / ((double)(last - first) * exec->n_workers) : 1;
     }
     return s;
+}
+
+int64_t rt_exec_n_uncounted(const dsv4_exec *exec)
+{
+    int64_t n = 0;
+    for (int w = 0; w < exec->n_workers; w++) {
+        const rt_worker *worker = &exec->workers[w];
+        for (int64_t i = 0; worker->counts != NULL && i < worker->n_records; i++) {
+            bool lacks = false;
+            for (int c = 0; c < exec->pmu.n_events; c++) {
+                lacks |= isnan(worker->counts[i * exec->pmu.n_events + c]);
+            }
+            n += lacks;
+        }
+    }
+    return n;
 }

@@ -5,6 +5,7 @@
 #include "base/cpu.h"
 #include "base/memory.h"
 #include "rt/exec.h"
+#include "trace/capture_counts.h"
 #include "trace/source.h"
 #include "trace/trace.h"
 
@@ -147,7 +148,7 @@ static trace_event event_of(const clock_scale *c, int32_t worker, const rt_recor
 {
     return (trace_event){.task = r->task,
                          .worker = worker,
-                         .found = worker,
+                         .found = r->found == RT_KEPT ? TRACE_KEPT : r->found,
                          .ready_s = seconds_of(c, r->ready),
                          .dispatch_s = seconds_of(c, r->dispatch),
                          .start_s = seconds_of(c, r->start),
@@ -174,13 +175,12 @@ static bool name_workers(const dsv4_exec *exec, trace *t)
     return true;
 }
 
-static bool copy_events(const dsv4_exec *exec, int64_t n_events, trace_run *run)
+static bool copy_events(const dsv4_exec *exec, const clock_scale *c, int64_t n_events, trace_run *run)
 {
-    clock_scale c = {exec->run_ticks, rt_exec_tick_ns(exec) / 1e9};
     run->events = memory_array((size_t)n_events, sizeof *run->events);
     for (int w = 0; run->events != NULL && w < exec->n_workers; w++) {
         for (int64_t i = 0; i < exec->workers[w].n_records; i++) {
-            run->events[run->n_events++] = event_of(&c, w, &exec->workers[w].records[i]);
+            run->events[run->n_events++] = event_of(c, w, &exec->workers[w].records[i]);
         }
     }
     return run->events != NULL;
@@ -201,6 +201,22 @@ static dsv4_status take_shares(const dsv4_graph *g, trace_graph *out, dsv4_error
     return status;
 }
 
+static bool copy_waits(const dsv4_exec *exec, const clock_scale *c, trace_run *run)
+{
+    int64_t n = 0;
+    for (int w = 0; w < exec->n_workers; w++) {
+        n += exec->workers[w].n_waits;
+    }
+    run->waits = memory_array((size_t)n, sizeof *run->waits);
+    for (int w = 0; run->waits != NULL && w < exec->n_workers; w++) {
+        for (int64_t i = 0; i < exec->workers[w].n_waits; i++) {
+            const rt_wait *wait = &exec->workers[w].waits[i];
+            run->waits[run->n_waits++] = (trace_wait){w, wait->slept, seconds_of(c, wait->begin), seconds_of(c, wait->end)};
+        }
+    }
+    return run->waits != NULL;
+}
+
 dsv4_status trace_capture(const dsv4_exec *exec, trace *t, dsv4_error *err)
 {
     int64_t n_events = 0;
@@ -217,6 +233,9 @@ dsv4_status trace_capture(const dsv4_exec *exec, trace *t, dsv4_error *err)
     if (status != DSV4_OK) {
         return status;
     }
-    t->run.level = 1;
-    return name_workers(exec, t) && copy_events(exec, n_events, &t->run) ? DSV4_OK : no_memory(exec->g, err);
+    t->run.level = exec->level;
+    const clock_scale c = {exec->run_ticks, rt_exec_tick_ns(exec) / 1e9};
+    bool ok = name_workers(exec, t) && copy_events(exec, &c, n_events, &t->run) && copy_waits(exec, &c, &t->run) &&
+              trace_capture_counts(exec, t);
+    return ok ? DSV4_OK : no_memory(exec->g, err);
 }

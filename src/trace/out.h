@@ -1,4 +1,4 @@
-/* trace/out.h - the parts of a trace file, and JSON values as it wants them. Numbers need the C locale, which trace_out_file sets. */
+/* trace/out.h - the parts of a trace file, and JSON values. Numbers need the C locale, which trace_out_file sets. */
 #ifndef TRACE_OUT_H
 #define TRACE_OUT_H
 

@@ -99,6 +99,7 @@ static void read_tasks(reading *r, const json_t *root)
     }
     g->n_edges = edge;
     g->n_touches = touch;
+    r->row = -1;
 }
 
 static void read_touches(reading *r, const json_t *root)
@@ -181,33 +182,38 @@ static void read_edges(reading *r, const json_t *root)
 
 /* ---- the whole ------------------------------------------------------------------------------------------------------------- */
 
-/* Every block of every stage is one task. */
-static void check_blocks(reading *r)
+/* As many tasks as the stages have blocks. */
+static void check_count(reading *r)
 {
     const trace_graph *g = &r->t->graph;
-    int64_t *first = reading_array(r, g->n_stages + 1, sizeof *first), n = 0;
-    for (int64_t s = 0; first != NULL && s < g->n_stages && n <= g->n_tasks; s++) {
-        first[s] = n;
-        n += g->stages[s].n_blocks;
+    int64_t n_blocks = 0, n_tasks = 0;
+    for (int64_t s = 0; r->status == DSV4_OK && s < g->n_stages; s++) {
+        n_blocks += g->stages[s].n_blocks;
     }
-    uint8_t *seen = n <= g->n_tasks ? reading_array(r, n, 1) : NULL;
-    int64_t n_seen = 0;
-    for (int64_t i = 0; first != NULL && seen != NULL && i < g->n_tasks; i++) {
-        const trace_task *task = &g->tasks[i];
-        if (task->stage != TRACE_NONE) {
-            n_seen += !seen[first[task->stage] + task->block];
-            seen[first[task->stage] + task->block] = 1;
-        }
-    }
-    int64_t n_staged = 0;
     for (int64_t i = 0; r->status == DSV4_OK && i < g->n_tasks; i++) {
-        n_staged += g->tasks[i].stage != TRACE_NONE;
+        n_tasks += g->tasks[i].stage != TRACE_NONE;
     }
-    if (r->status == DSV4_OK && (n_seen != n || n_staged != n)) {
-        r->table = "tasks";
-        r->row = -1;
-        reading_fail(r, "got %lld tasks of stages, %lld different ones, expected each of %lld blocks once", (long long)n_staged,
-                     (long long)n_seen, (long long)n);
+    if (n_tasks != n_blocks) {
+        reading_fail(r, "got %lld tasks of stages, expected one for each of their %lld blocks", (long long)n_tasks,
+                     (long long)n_blocks);
+    }
+}
+
+/* No block is two tasks. */
+static void check_different(reading *r)
+{
+    const trace_graph *g = &r->t->graph;
+    int64_t *first = reading_array(r, g->n_stages + 1, sizeof *first);
+    uint8_t *seen = reading_array(r, g->n_tasks, 1);
+    for (int64_t s = 0; first != NULL && s < g->n_stages; s++) {
+        first[s + 1] = first[s] + g->stages[s].n_blocks;
+    }
+    for (int64_t i = 0; r->status == DSV4_OK && i < g->n_tasks; i++) {
+        const trace_task *task = &g->tasks[i];
+        if (task->stage != TRACE_NONE && seen[first[task->stage] + task->block]++ != 0) {
+            r->row = i;
+            reading_fail(r, "got block %lld of stage %d twice", (long long)task->block, task->stage);
+        }
     }
     free(first);
     free(seen);
@@ -232,7 +238,8 @@ static void check_acyclic(reading *r)
             }
         }
     }
-    if (r->status == DSV4_OK && n_done < g->n_tasks) {
+    if (n_done < g->n_tasks) {
+        r->row = -1;
         reading_fail(r, "got a cycle among %lld tasks, expected edges without one", (long long)(g->n_tasks - n_done));
     }
     free(left);
@@ -250,12 +257,9 @@ void reading_graph(reading *r, const json_t *root)
     read_views(r, root);
     read_stages(r, root);
     read_tasks(r, root);
+    check_count(r);
+    check_different(r);
     read_touches(r, root);
     read_edges(r, root);
-    check_blocks(r);
-    if (r->status == DSV4_OK) {
-        r->table = "edges";
-        r->row = -1;
-        check_acyclic(r);
-    }
+    check_acyclic(r);
 }

@@ -1,6 +1,6 @@
-/* Two blocks: their boxes against each other. A join orders hundreds of blocks before it and behind it: the boxes of either side are
- * sorted by address, and the boxes of one block at the other end of an edge look for a partner there, so that an edge costs about the
- * logarithm of the side. */
+/* Two blocks: their boxes against each other. A join orders hundreds of blocks before it and behind it: the boxes of either side
+ * are sorted by address, and those of the block at the other end of an edge look for a partner there, so that an edge costs about
+ * the logarithm of the side. */
 #include "trace/source.h"
 
 #include <stdlib.h>

@@ -145,6 +145,10 @@ DSV4_MUST_CHECK dsv4_status trace_read(const char *path, trace *t, dsv4_error *e
 /* The same from the bytes of such a file; name is what err calls it. */
 DSV4_MUST_CHECK dsv4_status trace_read_memory(const char *name, const void *bytes, size_t n_bytes, trace *t, dsv4_error *err);
 
+/* Writes the run as comma-separated values: stage, block, worker, start_us, duration_us, then a column per counter; a line per block,
+ * in the order of events. Replaces path whole or not at all. */
+DSV4_MUST_CHECK dsv4_status trace_write_csv(const trace *t, const char *path, dsv4_error *err);
+
 /* Writes the graph with every edge's source and its two boxes. */
 DSV4_MUST_CHECK dsv4_status trace_write_deps(const trace *t, const char *path, dsv4_error *err);
 

@@ -83,6 +83,24 @@ exits 2
 complains 'absent/trace\.json: cannot write'
 prints_nothing_like 'trace absent'
 
+# The member for our own tools has an event for each block.
+has_json trace.json 1 dsv4 version
+has_json trace.json block dsv4 graph deps
+has_json trace.json 'worker 1' dsv4 run workers 1 0
+holds 'an event for each block' [ "$("$json_get" trace.json dsv4 run events | grep -o '\[[0-9]' | wc -l)" = "$n_blocks" ]
+
+# ---- graphs
+accepts run qkv_proj_rope --preset tiny --threads 2 --deps stage --deps-json deps.json
+prints '^  graph deps\.json '
+prints_nothing_like '^  trace '
+has_json deps.json stage deps
+n_edges=$(sed -nE 's/.*, edges ([0-9]+),.*/\1/p' out)
+holds 'every edge has its source' [ "$(grep -cE '"source":"(raw|waw|war|declared|coarse)"' deps.json)" = "$n_edges" ]
+run run rmsnorm --preset tiny --deps-json absent/deps.json
+exits 2
+complains 'absent/deps\.json: cannot write'
+prints_nothing_like 'graph absent'
+
 # ---- what cannot be written is no success
 unwritable() { # pattern, redirection, argument...
     command="dsv4 ${*:3} $2"

@@ -212,7 +212,7 @@ static inline dsv4_status run_step(const updating *u, dsv4_pool *threads, uint64
     dsv4_exec *exec;
     dsv4_error failure = {0};
     reset(u);
-    require_ok(dsv4_exec_create(u->graph, threads, false, &exec, &failure), &failure);
+    require_ok(dsv4_exec_create(u->graph, threads, 0, &exec, &failure), &failure);
     const dsv4_status status = dsv4_exec_run(exec, shuffle, err);
     dsv4_exec_destroy(exec);
     return status;

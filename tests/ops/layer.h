@@ -311,7 +311,7 @@ static inline dsv4_status try_sealed(const sealed *s, dsv4_pool *on, uint64_t sh
 {
     dsv4_exec *exec;
     dsv4_error failure = {0};
-    require_ok(dsv4_exec_create(s->graph, on, false, &exec, &failure), &failure);
+    require_ok(dsv4_exec_create(s->graph, on, 0, &exec, &failure), &failure);
     spoil_outputs(s);
     const dsv4_status status = dsv4_exec_run(exec, shuffle, err);
     dsv4_exec_destroy(exec);

@@ -171,7 +171,7 @@ static inline void spoil_outputs(const sealed *s)
 static inline dsv4_status replay(const sealed *s, dsv4_pool *pool, uint64_t shuffle, dsv4_error *err)
 {
     dsv4_exec *exec;
-    require_ok(dsv4_exec_create(s->graph, pool, false, &exec, err), err);
+    require_ok(dsv4_exec_create(s->graph, pool, 0, &exec, err), err);
     spoil_outputs(s);
     const dsv4_status status = dsv4_exec_run(exec, shuffle, err);
     dsv4_exec_destroy(exec);

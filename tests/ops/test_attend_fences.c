@@ -149,7 +149,7 @@ static void check_fences(const char *name, int64_t B, int64_t S)
     fenced.build = build_fenced;
     sealed s = seal_rows(&fenced, &config, &c.in, 0, 0, (dsv4_op_options){0}, DSV4_DEPS_BLOCK);
     dsv4_exec *exec;
-    require_ok(dsv4_exec_create(s.graph, pool, false, &exec, &err), &err);
+    require_ok(dsv4_exec_create(s.graph, pool, 0, &exec, &err), &err);
     for (uint64_t shuffle = 0; shuffle < 40; shuffle++) {
         memset(cache.data, 0x3f, cache_bytes);
         memcpy(ring.data, kept_ring.data, ring_bytes);

@@ -60,7 +60,7 @@ static void assert_refused(const layer *l, const char *word, const char *other_w
     sealed s = seal_step(l);
     dsv4_exec *exec;
     dsv4_error err = {0}, refusal = {0};
-    require_ok(dsv4_exec_create(s.graph, pool, false, &exec, &err), &err);
+    require_ok(dsv4_exec_create(s.graph, pool, 0, &exec, &err), &err);
     assert_int_equal(dsv4_exec_run(exec, 0, &refusal), DSV4_E_VALUE);
     if (strstr(refusal.text, word) == NULL || strstr(refusal.text, other_word) == NULL) {
         fail_msg("got \"%s\", expected \"%s\" and \"%s\" in it", refusal.text, word, other_word);
@@ -167,7 +167,7 @@ static void test_listed_window_is_awaited(void **state)
     for (uint64_t shuffle = 1; shuffle <= RUNS; shuffle++) {
         sealed s = seal_step(&l);
         dsv4_exec *exec;
-        require_ok(dsv4_exec_create(s.graph, pool, false, &exec, &err), &err);
+        require_ok(dsv4_exec_create(s.graph, pool, 0, &exec, &err), &err);
         require_ok(dsv4_exec_run(exec, shuffle, &err), &err);
         assert_same_rows(&s, &first, 0, "another order");
         dsv4_exec_destroy(exec);

@@ -289,7 +289,7 @@ static void test_right_output_is_used(void **state)
     assert_int_equal(c.io.n, n_tensors);
     assert_ptr_equal(get_tensor(&c.io, "x_normed").data, memory);
     require_ok(dsv4_graph_seal(g, DSV4_DEPS_BLOCK, &err), &err);
-    require_ok(dsv4_exec_create(g, pool, false, &exec, &err), &err);
+    require_ok(dsv4_exec_create(g, pool, 0, &exec, &err), &err);
     assert_int_equal(dsv4_exec_run(exec, 0, NULL), DSV4_OK);
     assert_true(memory[0] != 0 && memory[3 * 256 - 1] != 0);
     dsv4_exec_destroy(exec);

@@ -10,7 +10,7 @@ static void run_list(const dsv4_op *op, const dsv4_config *config, dsv4_tensor_l
     dsv4_error err = {0};
     require_ok(dsv4_op_build(op, config, &(dsv4_op_options){0}, io, g, &err), &err);
     require_ok(dsv4_graph_seal(g, DSV4_DEPS_BLOCK, &err), &err);
-    require_ok(dsv4_exec_create(g, pool, false, &exec, &err), &err);
+    require_ok(dsv4_exec_create(g, pool, 0, &exec, &err), &err);
     require_ok(dsv4_exec_run(exec, 1, &err), &err);
     dsv4_exec_destroy(exec);
     dsv4_graph_destroy(g);

@@ -364,7 +364,7 @@ static void test_replays_follow_their_inputs(void **state)
     }
     sealed s =
         seal_rows(op, &config, &now, 0, 0, (dsv4_op_options){.sets = several_row_tiles, .n_sets = N_SEVERAL}, DSV4_DEPS_BLOCK);
-    require_ok(dsv4_exec_create(s.graph, pool, false, &exec, &err), &err);
+    require_ok(dsv4_exec_create(s.graph, pool, 0, &exec, &err), &err);
     for (int64_t t0 = 16; t0 >= 0; t0 -= 4) {
         for (size_t i = 0; i < now.n; i++) {
             const dsv4_tensor t = now.items[i].tensor;
@@ -437,7 +437,7 @@ static void test_rmsnorm_in_place(void **state)
     dsv4_error err = {0};
     require_ok(dsv4_op_build(op, &config, &(dsv4_op_options){0}, &in, g, &err), &err);
     require_ok(dsv4_graph_seal(g, DSV4_DEPS_BLOCK, &err), &err);
-    require_ok(dsv4_exec_create(g, pool, false, &exec, &err), &err);
+    require_ok(dsv4_exec_create(g, pool, 0, &exec, &err), &err);
     assert_int_equal(dsv4_exec_run(exec, 9, NULL), DSV4_OK);
     dsv4_exec_destroy(exec);
     const dsv4_tensor got = get_tensor(&in, "x"), want = get_tensor(&apart.io, "x_normed");

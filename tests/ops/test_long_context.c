@@ -66,7 +66,7 @@ static int64_t count_stages(const sealed *s, const char *name)
     const int64_t n = dsv4_graph_get_info(s->graph).n_stages;
     int64_t count = 0;
     assert_true(n <= 128);
-    require_ok(dsv4_exec_create(s->graph, pool, true, &exec, &err), &err);
+    require_ok(dsv4_exec_create(s->graph, pool, 1, &exec, &err), &err);
     require_ok(dsv4_exec_stage_times(exec, stages, &err), &err);
     for (int64_t i = 0; i < n; i++) {
         count += strcmp(stages[i].name, name) == 0;

@@ -116,7 +116,7 @@ static void check_orders(const expectation *e, int64_t T, dsv4_op_options option
     dsv4_exec *exec;
     dsv4_error err = {0};
     sealed s = seal_rows(e->op, &e->config, &e->in, 0, T, options, DSV4_DEPS_BLOCK);
-    require_ok(dsv4_exec_create(s.graph, pools[n_threads], false, &exec, &err), &err);
+    require_ok(dsv4_exec_create(s.graph, pools[n_threads], 0, &exec, &err), &err);
     for (uint64_t order = 1; order <= N_ORDERS; order++) {
         char what[64];
         spoil_outputs(&s);

@@ -259,7 +259,7 @@ static void test_same_bits_in_any_order(void **state)
                s = run_case(&c, (dsv4_op_options){0});
         dsv4_exec *exec;
         dsv4_error err = {0};
-        require_ok(dsv4_exec_create(s.graph, pool, false, &exec, &err), &err);
+        require_ok(dsv4_exec_create(s.graph, pool, 0, &exec, &err), &err);
         for (uint64_t shuffle = 0; shuffle < 12; shuffle++) {
             spoil_outputs(&s);
             require_ok(dsv4_exec_run(exec, shuffle, &err), &err);

@@ -213,7 +213,7 @@ static sealed try_case(const sparse_case *c, dsv4_error *err)
 {
     sealed s = seal_rows(c->op, &c->config, &c->in, 0, 0, (dsv4_op_options){0}, DSV4_DEPS_BLOCK);
     dsv4_exec *exec;
-    require_ok(dsv4_exec_create(s.graph, pool, false, &exec, err), err);
+    require_ok(dsv4_exec_create(s.graph, pool, 0, &exec, err), err);
     spoil_outputs(&s);
     err->status = dsv4_exec_run(exec, 0, err);
     dsv4_exec_destroy(exec);

@@ -59,7 +59,7 @@ static void test_refusal_holds_back_what_is_behind(void **state)
     require_ok(dsv4_graph_seal(c.g, DSV4_DEPS_BLOCK, &err), &err);
     assert_int_equal(dsv4_graph_get_info(c.g).n_edges, 1);
     dsv4_exec *exec;
-    require_ok(dsv4_exec_create(c.g, pool, false, &exec, &err), &err);
+    require_ok(dsv4_exec_create(c.g, pool, 0, &exec, &err), &err);
 
     bad_behind = true;
     assert_int_equal(dsv4_exec_run(exec, 0, &err), DSV4_E_VALUE);

@@ -70,7 +70,7 @@ static dsv4_stage add_logged(dsv4_graph *g, const logged *l, int64_t n_blocks)
 static const char *replay(const dsv4_graph *g, dsv4_pool *pool, uint64_t shuffle)
 {
     dsv4_exec *x;
-    assert_int_equal(dsv4_exec_create(g, pool, false, &x, NULL), DSV4_OK);
+    assert_int_equal(dsv4_exec_create(g, pool, 0, &x, NULL), DSV4_OK);
     atomic_store(&n_logged, 0);
     assert_int_equal(dsv4_exec_run(x, shuffle, NULL), DSV4_OK);
     log_text[2 * atomic_load(&n_logged)] = '\0';
@@ -176,7 +176,7 @@ static void test_sealed_graph_is_closed(void **state)
     dsv4_exec *x;
     dsv4_error err = {0};
     add_logged(g, &a, 1);
-    assert_int_equal(dsv4_exec_create(g, one_thread, false, &x, &err), DSV4_E_GRAPH);
+    assert_int_equal(dsv4_exec_create(g, one_thread, 0, &x, &err), DSV4_E_GRAPH);
     assert_contains(err.text, "before it was sealed");
     assert_int_equal(dsv4_graph_verify(g, 1, NULL, &err), DSV4_E_GRAPH);
     assert_contains(err.text, "before it was sealed");
@@ -188,7 +188,7 @@ static void test_sealed_graph_is_closed(void **state)
     assert_int_equal(add_logged(g, &a, 1), 0);
     assert_null(dsv4_graph_memory(g, 8));
     assert_int_equal(dsv4_graph_get_info(g).n_stages, 1);
-    assert_int_equal(dsv4_exec_create(g, one_thread, false, &x, &err), DSV4_E_GRAPH);
+    assert_int_equal(dsv4_exec_create(g, one_thread, 0, &x, &err), DSV4_E_GRAPH);
     assert_contains(err.text, "changed after it was sealed");
     assert_int_equal(dsv4_graph_verify(g, 1, NULL, &err), DSV4_E_GRAPH);
     assert_contains(err.text, "changed after it was sealed");
@@ -567,7 +567,7 @@ static void test_shuffle_is_reproducible(void **state)
     add_logged(g, &a, 8);
     seal(g, DSV4_DEPS_BLOCK);
     dsv4_exec *x;
-    assert_int_equal(dsv4_exec_create(g, one_thread, false, &x, NULL), DSV4_OK);
+    assert_int_equal(dsv4_exec_create(g, one_thread, 0, &x, NULL), DSV4_OK);
     char logs[3][17];
     static const uint64_t seeds[] = {5, 6, 5};
     for (int i = 0; i < 3; i++) {

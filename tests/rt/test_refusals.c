@@ -206,7 +206,7 @@ static void test_scratch_of_any_size_is_checked(void **state)
     seal(g, DSV4_DEPS_BLOCK);
     dsv4_exec *x = NULL;
     dsv4_error err = {0};
-    assert_int_equal(dsv4_exec_create(g, one_thread, false, &x, &err), DSV4_E_NO_MEMORY);
+    assert_int_equal(dsv4_exec_create(g, one_thread, 0, &x, &err), DSV4_E_NO_MEMORY);
     assert_null(x);
     assert_int_equal(dsv4_graph_verify(g, 1, NULL, &err), DSV4_E_NO_MEMORY);
     dsv4_graph_destroy(g);
@@ -251,7 +251,7 @@ static void test_first_error_stays(void **state)
         assert_string_equal(err.text, mine.text);
     }
     dsv4_exec *x;
-    assert_int_equal(dsv4_exec_create(g, one_thread, false, &x, &err), DSV4_E_GRAPH);
+    assert_int_equal(dsv4_exec_create(g, one_thread, 0, &x, &err), DSV4_E_GRAPH);
     dsv4_graph_destroy(g);
 }
 

@@ -197,11 +197,11 @@ static dsv4_pool *create_pool(int n_threads)
     return pool;
 }
 
-static dsv4_exec *create_exec(const dsv4_graph *g, dsv4_pool *pool, bool trace)
+static dsv4_exec *create_exec(const dsv4_graph *g, dsv4_pool *pool, int level)
 {
     dsv4_exec *x;
     dsv4_error err = {0};
-    if (dsv4_exec_create(g, pool, trace, &x, &err) != DSV4_OK) {
+    if (dsv4_exec_create(g, pool, level, &x, &err) != DSV4_OK) {
         fail_msg("%s", err.text);
     }
     return x;
@@ -209,7 +209,7 @@ static dsv4_exec *create_exec(const dsv4_graph *g, dsv4_pool *pool, bool trace)
 
 /* ---- the same bytes ----------------------------------------------------------------------------------------------------- */
 
-static void check_threads(int n_threads, bool trace)
+static void check_threads(int n_threads, int level)
 {
     enum { N_ROUNDS = 3 };
     static struct buffers expected;
@@ -217,7 +217,7 @@ static void check_threads(int n_threads, bool trace)
     dsv4_graph *g = build_sums(N_ROUNDS);
     dsv4_pool *pool = create_pool(n_threads);
     assert_int_equal(dsv4_pool_n_threads(pool), n_threads);
-    dsv4_exec *x = create_exec(g, pool, trace);
+    dsv4_exec *x = create_exec(g, pool, level);
     for (uint64_t i = 0; i < N_REPLAYS; i++) {
         now = initial;
         assert_int_equal(dsv4_exec_run(x, i, NULL), DSV4_OK); /* 0: in the order of priorities */
@@ -231,31 +231,33 @@ static void check_threads(int n_threads, bool trace)
 static void test_same_bytes_on_1_thread(void **state)
 {
     (void)state;
-    check_threads(1, false);
+    check_threads(1, 0);
 }
 
 static void test_same_bytes_on_2_threads(void **state)
 {
     (void)state;
-    check_threads(2, false);
+    check_threads(2, 0);
 }
 
 static void test_same_bytes_on_3_threads(void **state)
 {
     (void)state;
-    check_threads(3, false);
+    check_threads(3, 0);
 }
 
 static void test_same_bytes_on_8_threads(void **state)
 {
     (void)state;
-    check_threads(8, false);
+    check_threads(8, 0);
 }
 
 static void test_same_bytes_when_traced(void **state)
 {
     (void)state;
-    check_threads(2, true);
+    for (int level = 1; level <= 3; level++) {
+        check_threads(2, level);
+    }
 }
 
 static void test_default_pool_has_a_thread_a_core(void **state)
@@ -296,9 +298,9 @@ static void test_replay_allocates_nothing(void **state)
     dsv4_graph *g = build_large(memory, tilings);
     assert_true(atomic_load(&n_allocations) > before); /* the counting works */
     for (int n_threads = 1; n_threads <= 3; n_threads++) {
-        for (int trace = 0; trace < 2; trace++) {
+        for (int level = 0; level <= 3; level++) {
             dsv4_pool *pool = create_pool(n_threads);
-            dsv4_exec *x = create_exec(g, pool, trace == 1);
+            dsv4_exec *x = create_exec(g, pool, level);
             before = atomic_load(&n_allocations);
             assert_int_equal(dsv4_exec_run(x, 0, NULL), DSV4_OK);
             assert_int_equal(dsv4_exec_run(x, 1, NULL), DSV4_OK);
@@ -349,7 +351,7 @@ static void check_quick_replays(int n_threads, int n_replays)
     }
     assert_int_equal(dsv4_graph_seal(g, DSV4_DEPS_BLOCK, NULL), DSV4_OK);
     dsv4_pool *pool = create_pool(n_threads);
-    dsv4_exec *x = create_exec(g, pool, false);
+    dsv4_exec *x = create_exec(g, pool, 0);
     for (int i = 0; i < n_replays; i++) {
         atomic_store(&n_run, 0);
         assert_int_equal(dsv4_exec_run(x, 0, NULL), DSV4_OK);
@@ -395,7 +397,7 @@ static void test_two_graphs_share_a_pool(void **state)
     for (int i = 0; i < 2; i++) {
         expected[i] = run_sums_in_order(1 + i);
         g[i] = build_sums(1 + i);
-        x[i] = create_exec(g[i], pool, i == 1);
+        x[i] = create_exec(g[i], pool, i == 1 ? 1 : 0);
     }
     for (uint64_t i = 0; i < N_REPLAYS; i++) {
         now = initial;

@@ -77,7 +77,7 @@ static void test_times_and_work(void **state)
     dsv4_exec *x;
     dsv4_stage_time t[4];
     assert_int_equal(dsv4_graph_get_info(g).n_stages, 4);
-    assert_int_equal(dsv4_exec_create(g, pool, true, &x, NULL), DSV4_OK);
+    assert_int_equal(dsv4_exec_create(g, pool, 1, &x, NULL), DSV4_OK);
     assert_int_equal(dsv4_exec_run(x, 0, NULL), DSV4_OK);
     assert_int_equal(dsv4_exec_run(x, 0, NULL), DSV4_OK); /* the last one alone counts */
     assert_int_equal(dsv4_exec_stage_times(x, t, NULL), DSV4_OK);
@@ -107,7 +107,7 @@ static void test_work_without_a_run(void **state)
     dsv4_graph *g = build_timed();
     dsv4_exec *x;
     dsv4_stage_time t[4];
-    assert_int_equal(dsv4_exec_create(g, pool, false, &x, NULL), DSV4_OK);
+    assert_int_equal(dsv4_exec_create(g, pool, 0, &x, NULL), DSV4_OK);
     assert_int_equal(dsv4_exec_run(x, 0, NULL), DSV4_OK);
     assert_int_equal(dsv4_exec_stage_times(x, t, NULL), DSV4_OK);
     assert_true(t[0].total_s == 0 && t[0].work.flops_bf16 == 8 * N_ROWS);
@@ -168,7 +168,7 @@ static void test_refusals(void **state)
     sealed(g);
     dsv4_exec *x;
     dsv4_error err = {0};
-    assert_int_equal(dsv4_exec_create(g, pool, false, &x, NULL), DSV4_OK);
+    assert_int_equal(dsv4_exec_create(g, pool, 0, &x, NULL), DSV4_OK);
     assert_refused(dsv4_exec_run(x, 0, &err), &err, "tensor second: got -7, expected at least 0");
     int64_t n_findings = -1;
     assert_refused(dsv4_graph_verify(g, 1, &n_findings, &err), &err, "tensor second: got -7, expected at least 0");

@@ -107,7 +107,7 @@ static void check(dsv4_block_fn *run, dsv4_describe_fn *describe, int64_t n_expe
 {
     dsv4_graph *g = build(run, describe);
     dsv4_exec *x;
-    assert_int_equal(dsv4_exec_create(g, pool, false, &x, NULL), DSV4_OK);
+    assert_int_equal(dsv4_exec_create(g, pool, 0, &x, NULL), DSV4_OK);
     now = initial;
     assert_int_equal(dsv4_exec_run(x, 0, NULL), DSV4_OK);
     struct buffers replayed = now;

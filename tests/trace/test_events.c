@@ -196,7 +196,7 @@ static swimlanes trace_run(dsv4_deps deps)
 {
     dsv4_graph *g = build(deps);
     dsv4_exec *x;
-    assert_int_equal(dsv4_exec_create(g, pool, true, &x, NULL), DSV4_OK);
+    assert_int_equal(dsv4_exec_create(g, pool, 1, &x, NULL), DSV4_OK);
     assert_int_equal(dsv4_exec_run(x, 0, NULL), DSV4_OK);
     assert_int_equal(dsv4_exec_run(x, 0, NULL), DSV4_OK); /* the last one counts */
     swimlanes t = write_and_read(x);
@@ -382,7 +382,7 @@ static void test_summary(void **state)
     (void)state;
     dsv4_graph *g = build(DSV4_DEPS_TENSOR);
     dsv4_exec *x;
-    assert_int_equal(dsv4_exec_create(g, pool, true, &x, NULL), DSV4_OK);
+    assert_int_equal(dsv4_exec_create(g, pool, 1, &x, NULL), DSV4_OK);
     assert_int_equal(dsv4_exec_get_summary(x).n_blocks, 0);
     double before_s = clock_s();
     assert_int_equal(dsv4_exec_run(x, 0, NULL), DSV4_OK);
@@ -403,7 +403,7 @@ static void test_nothing_to_write(void **state)
     for (int trace = 0; trace < 2; trace++) {
         dsv4_exec *x;
         dsv4_error err = {0};
-        assert_int_equal(dsv4_exec_create(g, pool, trace == 1, &x, NULL), DSV4_OK);
+        assert_int_equal(dsv4_exec_create(g, pool, trace, &x, NULL), DSV4_OK);
         if (trace == 0) { /* runs untraced; the other one never runs */
             assert_int_equal(dsv4_exec_run(x, 0, NULL), DSV4_OK);
         }
@@ -424,7 +424,7 @@ static void test_unwritable_path(void **state)
     dsv4_graph *g = build(DSV4_DEPS_BLOCK);
     dsv4_exec *x;
     dsv4_error err = {0};
-    assert_int_equal(dsv4_exec_create(g, pool, true, &x, NULL), DSV4_OK);
+    assert_int_equal(dsv4_exec_create(g, pool, 1, &x, NULL), DSV4_OK);
     assert_int_equal(dsv4_exec_run(x, 0, NULL), DSV4_OK);
     assert_int_equal(dsv4_exec_write_trace(x, TEST_TEMPORARY "/no such folder/t.json", &err), DSV4_E_IO);
     assert_non_null(strstr(err.text, "no such folder"));

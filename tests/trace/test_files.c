@@ -1,4 +1,4 @@
-/* What is written is read back, member by member: graphs, runs, counters, waits, in any locale; and refusals of paths. */
+/* What is written is read back, member by member: graphs, runs, counters, waits, in any locale. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -70,7 +70,7 @@ static trace run_once(dsv4_graph *g)
     dsv4_pool *pool;
     dsv4_exec *x;
     assert_int_equal(dsv4_pool_create(N_THREADS, &pool, NULL), DSV4_OK);
-    assert_int_equal(dsv4_exec_create(g, pool, true, &x, NULL), DSV4_OK);
+    assert_int_equal(dsv4_exec_create(g, pool, 1, &x, NULL), DSV4_OK);
     assert_int_equal(dsv4_exec_run(x, 0, NULL), DSV4_OK);
     trace t = captured_run(x);
     dsv4_exec_destroy(x);
@@ -143,17 +143,12 @@ static void test_any_locale(void **state)
     setlocale(LC_NUMERIC, "C");
 }
 
-static void test_refused_paths(void **state)
+static void test_unwritable_path(void **state)
 {
     (void)state;
-    trace t = {0};
     dsv4_error err = {0};
-    assert_int_equal(trace_read(TEST_TEMPORARY "/no such folder/t.json", &t, &err), DSV4_E_IO);
-    assert_contains(err.text, "no such folder/t.json: cannot read");
-    assert_int_equal(trace_read(TEST_TEMPORARY, &t, &err), DSV4_E_IO);
-    assert_contains(err.text, "cannot read");
     dsv4_graph *g = build();
-    t = captured(g);
+    trace t = captured(g);
     assert_int_equal(trace_write(&t, TEST_TEMPORARY "/no such folder/t.json", &err), DSV4_E_IO);
     trace_deinit(&t);
     dsv4_graph_destroy(g);
@@ -170,6 +165,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_graph_alone), cmocka_unit_test(test_run),
                                        cmocka_unit_test(test_counters_and_waits), cmocka_unit_test(test_any_locale),
-                                       cmocka_unit_test(test_refused_paths)};
+                                       cmocka_unit_test(test_unwritable_path)};
     return cmocka_run_group_tests(tests, NULL, remove_file);
 }

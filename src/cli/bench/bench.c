@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static const cli_command *const suites[] = {&bench_kernels, &bench_ops,     &bench_layer, &bench_peers_suite,
-                                            &bench_rt,      &bench_context, &bench_pack};
+static const cli_command *const suites[] = {&bench_kernels, &bench_ops,  &bench_layer,        &bench_peers_suite, &bench_rt,
+                                            &bench_context, &bench_pack, &bench_device_suite, &bench_forecast};
 
 enum { N_SUITES = sizeof suites / sizeof *suites };
 

@@ -22,6 +22,12 @@ double bench_quiet_turn(double (*turn)(void *context), void *context);
 uint64_t bench_checksum_bytes(uint64_t sum, const void *data, size_t n_bytes);
 uint64_t bench_checksum(uint64_t sum, const dsv4_tensor *t);
 
+/* Of all outputs in io: after one run from the same state the same for every schedule. */
+uint64_t bench_outputs_checksum(const dsv4_op *op, const dsv4_tensor_list *io);
+
+/* Of the weights in io: the matrices whose shape the model alone decides. */
+size_t bench_weight_bytes(const dsv4_op *op, const dsv4_config *config, const dsv4_tensor_list *io);
+
 /* Times `rounds` >= 1 replays of the operator, rotating among copies of its graph whose packed weights together exceed the
  * last-level caches several times (it says so when memory does not allow that). Prints its lines and adds "bench" to results. io is
  * what launch_isolate made of pristine, with or without outputs; it ends as after one run. */
@@ -30,7 +36,8 @@ DSV4_MUST_CHECK dsv4_status bench_operator(const dsv4_op *op, const dsv4_config 
                                            dsv4_error *err);
 
 /* The suites, commands of their own: `dsv4 bench rt`. */
-extern const cli_command bench_kernels, bench_ops, bench_layer, bench_peers_suite, bench_rt, bench_context, bench_pack;
+extern const cli_command bench_kernels, bench_ops, bench_layer, bench_peers_suite, bench_rt, bench_context, bench_pack,
+    bench_device_suite, bench_forecast;
 
 /* Ends a suite: writes results where --json says, or says what went wrong. Takes over the reference; returns the exit code. */
 int bench_finish(json_t *results, dsv4_status status, dsv4_error *err);

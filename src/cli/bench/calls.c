@@ -205,10 +205,6 @@ dsv4_status bench_copies_checksum(const bench_copies *c, int copy, uint64_t *out
 {
     launch_restore(c->op, &c->inputs, &c->io[copy]);
     dsv4_status status = dsv4_exec_run(c->launch[copy].exec, 0, err);
-    *out = BENCH_CHECKSUM_OF_NOTHING;
-    for (size_t i = 0; i < c->op->n_tensors; i++) {
-        const dsv4_tensor *t = dsv4_tensor_list_find(&c->io[copy], c->op->tensors[i].name);
-        *out = op_is_output(&c->op->tensors[i]) && t != NULL ? bench_checksum(*out, t) : *out;
-    }
+    *out = bench_outputs_checksum(c->op, &c->io[copy]);
     return status;
 }

@@ -140,11 +140,11 @@ static double product_turn(void *context)
     return product_take_turn(context);
 }
 
-static dsv4_status add_product(bench_device *b, product *p, int family, int64_t rows, product_weights *w, int64_t n_panels,
+static dsv4_status add_product(bench_device *b, product *p, int f, int64_t rows, product_weights *w, int64_t n_panels,
                                dsv4_error *err)
 {
     int n_workers = dsv4_pool_n_threads(b->pool);
-    product_init(p, &families[family], (family_shape){1, DEPTH, n_panels * UK_PANEL * n_workers}, rows, n_workers);
+    product_init(p, &families[f], (family_shape){1, DEPTH, n_panels * UK_PANEL * n_workers}, rows, n_workers);
     dsv4_status status = product_prepare(p, &b->setting, w, err);
     add_probe(b, product_turn, p, 2.0 * (double)rows * DEPTH * (double)p->shape.n);
     return status;
@@ -355,12 +355,12 @@ void bench_device_restart(bench_device *b)
 /* ---- the description ------------------------------------------------------------------------------------------------------- */
 
 /* Of one core: the peak, and the share of it at each number of rows. */
-static sim_rate rate_of_family(const bench_device *b, int family)
+static sim_rate rate_of_family(const bench_device *b, int f)
 {
     int n_workers = dsv4_pool_n_threads(b->pool);
     sim_rate rate = {.step_m = 1, .step_n = 1, .step_k = 1};
     for (int i = 0; i < N_ROWS; i++) {
-        double ops_s = rate_of(b, b->first_product + family * N_ROWS + i) / n_workers;
+        double ops_s = rate_of(b, b->first_product + f * N_ROWS + i) / n_workers;
         rate.by_rows.at[i] = (double)row_counts[i];
         rate.by_rows.share[i] = ops_s;
         rate.ops_s = ops_s > rate.ops_s ? ops_s : rate.ops_s;

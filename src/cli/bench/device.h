@@ -10,7 +10,6 @@
 #ifndef CLI_BENCH_DEVICE_H
 #define CLI_BENCH_DEVICE_H
 
-#include "cli/machine.h"
 #include "dsv4/graph.h"
 #include "sim/device.h"
 

@@ -18,8 +18,7 @@ typedef struct copies {
     launch launch[MAX_COPIES];
 } copies;
 
-/* Weights are the matrices whose shape the model alone decides. */
-static size_t find_weight_bytes(const dsv4_op *op, const dsv4_config *config, const dsv4_tensor_list *io)
+size_t bench_weight_bytes(const dsv4_op *op, const dsv4_config *config, const dsv4_tensor_list *io)
 {
     op_dims dims = op_dims_of_config(config);
     size_t total = 0;
@@ -77,17 +76,6 @@ static void close_copies(copies *c)
     }
 }
 
-/* Of all outputs after one run: the same for every schedule. */
-static uint64_t find_checksum(const dsv4_op *op, const dsv4_tensor_list *io)
-{
-    uint64_t sum = BENCH_CHECKSUM_OF_NOTHING;
-    for (size_t i = 0; i < op->n_tensors; i++) {
-        const dsv4_tensor *t = dsv4_tensor_list_find(io, op->tensors[i].name);
-        sum = op_is_output(&op->tensors[i]) && t != NULL ? bench_checksum(sum, t) : sum;
-    }
-    return sum;
-}
-
 static dsv4_status time_rounds(const copies *c, double *samples, int rounds, dsv4_error *err)
 {
     dsv4_status status = DSV4_OK;
@@ -135,7 +123,7 @@ static void report(const copies *c, bench_times t, int rounds, uint64_t checksum
 dsv4_status bench_operator(const dsv4_op *op, const dsv4_config *config, const launch_options *options,
                            const dsv4_tensor_list *pristine, dsv4_tensor_list *io, int rounds, json_t *results, dsv4_error *err)
 {
-    copies c = {.weight_bytes = find_weight_bytes(op, config, io)};
+    copies c = {.weight_bytes = bench_weight_bytes(op, config, io)};
     machine *m = NULL;
     double *samples = calloc((size_t)rounds, sizeof *samples);
     dsv4_status status = samples == NULL ? dsv4_fail(err, DSV4_E_NO_MEMORY, "bench: no memory for %d rounds", rounds) : DSV4_OK;
@@ -155,7 +143,7 @@ dsv4_status bench_operator(const dsv4_op *op, const dsv4_config *config, const l
         status = dsv4_exec_run(c.launch[0].exec, 0, err);
     }
     if (status == DSV4_OK) {
-        report(&c, bench_times_of(samples, rounds), rounds, find_checksum(op, io), results);
+        report(&c, bench_times_of(samples, rounds), rounds, bench_outputs_checksum(op, io), results);
     }
     close_copies(&c);
     machine_close(m);

@@ -36,7 +36,7 @@ static dsv4_status open_copy(ours *o, const peers_problem *p, int copy, const uk
                                  : op_project_bf16(&c, "product", acts, weight, (op_project_tiles){T_TILE, N_TILE_BF16, 1});
     dsv4_status status = dsv4_graph_seal(g, DSV4_DEPS_BLOCK, err);
     if (status == DSV4_OK) {
-        status = dsv4_exec_create(g, p->pool, false, &o->execs[copy], err);
+        status = dsv4_exec_create(g, p->pool, 0, &o->execs[copy], err);
     }
     return status == DSV4_OK ? dsv4_exec_run(o->execs[copy], 0, err) : status; /* memory of the sums is there from now on */
 }

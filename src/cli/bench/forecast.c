@@ -1,0 +1,352 @@
+/* cli/bench/forecast.c - `dsv4 bench device` and `dsv4 bench forecast`: this machine as a device of the simulator, and what the
+ * simulator predicts with it beside what is measured.
+ *
+ * Rounds of the micro-suite (bench/device.h) stand between those of a call, so that a drift of the machine hits both alike. Calls
+ * are measured as bench/calls.h says, with weights from memory; a simulation begins with empty caches. The same description serves
+ * all calls, and one worker as well as all. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/progress.h"
+#include "cli/bench/calls.h"
+#include "cli/bench/device.h"
+#include "sim/sim.h"
+
+enum { DEFAULT_ROUNDS = 15, DEVICE_ROUNDS = 5 /* of a call */, DEVICE_ALONE = 9, MAX_ROWS = 64, MAX_POOLS = 2 };
+
+#define TWO_SIZES(family, ratio)            \
+    {family, ratio, DSV4_DECODE, 4, 2},     \
+    {                                       \
+        family, ratio, DSV4_PREFILL, 1, 128 \
+    }
+
+static const bench_call calls[] = {
+    TWO_SIZES("qkv_proj_rope", OP_ANY), TWO_SIZES("indexer", 4),     TWO_SIZES("compressor", 4),    TWO_SIZES("compressor", 128),
+    TWO_SIZES("indexer_compressor", 4), TWO_SIZES("sparse_attn", 4), TWO_SIZES("sparse_attn", 128), TWO_SIZES("sparse_attn", 0),
+    TWO_SIZES("attention", 0),          TWO_SIZES("attention", 4),   TWO_SIZES("attention", 128),
+};
+static const bench_call_list call_list = {calls, sizeof calls / sizeof *calls};
+
+typedef struct forecast_options {
+    bench_call_options calls;
+    const char *device; /* NULL: measure it */
+} forecast_options;
+
+typedef struct row {
+    const bench_call *call;
+    int n_threads;
+    double measured_s, predicted_s;
+} row;
+
+typedef struct suite {
+    const forecast_options *o;
+    dsv4_pool *pools[MAX_POOLS]; /* all workers; one */
+    int n_pools;
+    bench_device *meter; /* NULL: the description is given */
+    sim_device device;
+    double *seconds; /* [rounds] */
+    row rows[MAX_ROWS];
+    int n_rows;
+} suite;
+
+/* ---- one call -------------------------------------------------------------------------------------------------------------- */
+
+typedef struct replay {
+    dsv4_exec *exec;
+    dsv4_status status;
+    dsv4_error *err;
+} replay;
+
+static double take_turn(void *context)
+{
+    replay *r = context;
+    r->status = dsv4_exec_run(r->exec, 0, r->err);
+    return dsv4_exec_get_summary(r->exec).makespan_s;
+}
+
+static dsv4_status measure(suite *s, const bench_copies *c, double *out, dsv4_error *err)
+{
+    int rounds = (int)s->o->calls.shared.rounds;
+    replay r = {.status = DSV4_OK, .err = err};
+    for (int i = 0; i < rounds && r.status == DSV4_OK; i++) {
+        if (s->meter != NULL && i % ((rounds + DEVICE_ROUNDS - 1) / DEVICE_ROUNDS) == 0) {
+            bench_device_round(s->meter);
+        }
+        r.exec = c->launch[i % c->n].exec;
+        s->seconds[i] = bench_quiet_turn(take_turn, &r);
+    }
+    *out = r.status == DSV4_OK ? bench_times_of(s->seconds, rounds).median_s : 0;
+    return r.status;
+}
+
+/* The graph of a copy that has run, on the machine as it was while the call was measured. */
+static dsv4_status predict(suite *s, const bench_copies *c, int n_threads, double *out, dsv4_error *err)
+{
+    trace t = {0};
+    sim_result result = {0};
+    sim_device measured = {0};
+    dsv4_status status = s->meter != NULL ? bench_device_get(s->meter, &measured, err) : DSV4_OK;
+    if (status == DSV4_OK) {
+        status = trace_capture(c->launch[0].exec, &t, err);
+    }
+    if (status == DSV4_OK) {
+        trace_clear_run(&t);
+        status = sim_run(s->meter != NULL ? &measured : &s->device, &(sim_options){.cores = n_threads}, &t, &result, err);
+    }
+    *out = result.makespan_s;
+    sim_result_deinit(&result);
+    trace_deinit(&t);
+    sim_device_deinit(&measured);
+    return status;
+}
+
+static void print_row(const row *r)
+{
+    cli_print("%-18s %-7s %-4s %7d %12.3f %12.3f %8.1f %%\n", r->call->family, bench_mode_text(r->call->mode),
+              bench_ratio_text(r->call), r->n_threads, r->measured_s * 1e3, r->predicted_s * 1e3,
+              (r->predicted_s / r->measured_s - 1) * 100);
+}
+
+static dsv4_status forecast(suite *s, const bench_call *call, dsv4_pool *pool, dsv4_error *err)
+{
+    bench_copies c = {0};
+    row r = {.call = call, .n_threads = dsv4_pool_n_threads(pool)};
+    dsv4_status status = bench_copies_open(&c, call, &s->o->calls, pool, err);
+    if (s->meter != NULL) {
+        bench_device_restart(s->meter);
+    }
+    if (status == DSV4_OK) {
+        status = measure(s, &c, &r.measured_s, err);
+    }
+    if (status == DSV4_OK) {
+        status = predict(s, &c, r.n_threads, &r.predicted_s, err);
+    }
+    if (status == DSV4_OK) {
+        s->rows[s->n_rows++] = r;
+        print_row(&r);
+    }
+    bench_copies_close(&c);
+    return status;
+}
+
+/* ---- all of them ----------------------------------------------------------------------------------------------------------- */
+
+static int compare_doubles(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Of n errors: the middle and the largest. */
+static json_t *summarise(const char *what, double *errors, int n)
+{
+    qsort(errors, (size_t)n, sizeof *errors, compare_doubles);
+    double median = n > 0 ? errors[n / 2] : 0, largest = n > 0 ? errors[n - 1] : 0;
+    cli_print("%s: median error %.1f %%, largest %.1f %%\n", what, median * 100, largest * 100);
+    return json_pack("{s:f, s:f}", "median_error", median, "largest_error", largest);
+}
+
+static json_t *summarise_makespans(const suite *s)
+{
+    double errors[MAX_ROWS];
+    for (int i = 0; i < s->n_rows; i++) {
+        errors[i] = fabs(s->rows[i].predicted_s / s->rows[i].measured_s - 1);
+    }
+    return summarise("makespans", errors, s->n_rows);
+}
+
+/* The rows of a call stand behind each other: all workers, then one. */
+static json_t *summarise_scaling(const suite *s)
+{
+    double errors[MAX_ROWS];
+    int n = 0;
+    for (int i = 0; i + 1 < s->n_rows && s->n_pools == MAX_POOLS; i += MAX_POOLS) {
+        const row *all = &s->rows[i], *one = &s->rows[i + 1];
+        errors[n++] = fabs((one->predicted_s / all->predicted_s) / (one->measured_s / all->measured_s) - 1);
+    }
+    return summarise("speed-up from one worker to all", errors, n);
+}
+
+static json_t *rows_json(const suite *s)
+{
+    json_t *array = json_array();
+    for (int i = 0; i < s->n_rows; i++) {
+        const row *r = &s->rows[i];
+        json_array_append_new(array, json_pack("{s:s, s:s, s:s, s:i, s:f, s:f}", "op", r->call->family, "mode",
+                                               bench_mode_text(r->call->mode), "ratio", bench_ratio_text(r->call), "threads",
+                                               r->n_threads, "measured_s", r->measured_s, "predicted_s", r->predicted_s));
+    }
+    return array;
+}
+
+static dsv4_status forecast_all(suite *s, dsv4_error *err)
+{
+    dsv4_status status = DSV4_OK;
+    cli_print("forecast %s, context %lld: a simulation of this machine beside it\n", s->o->calls.preset, s->o->calls.context);
+    cli_print("%-18s %-7s %-4s %7s %12s %12s %10s\n", "name", "mode", "", "workers", "measured ms", "predicted ms", "error");
+    for (int i = 0; i < call_list.n && status == DSV4_OK; i++) {
+        for (int p = 0; p < s->n_pools && status == DSV4_OK; p++) {
+            status = bench_call_is_wanted(&calls[i], &s->o->calls) ? forecast(s, &calls[i], s->pools[p], err) : DSV4_OK;
+        }
+    }
+    return status;
+}
+
+static dsv4_status open_suite(suite *s, dsv4_error *err)
+{
+    s->seconds = calloc((size_t)s->o->calls.shared.rounds, sizeof *s->seconds);
+    if (s->seconds == NULL) {
+        return dsv4_fail(err, DSV4_E_NO_MEMORY, "bench forecast: no memory for %lld rounds", s->o->calls.shared.rounds);
+    }
+    dsv4_status status = dsv4_pool_create((int)s->o->calls.shared.n_threads, &s->pools[s->n_pools++], err);
+    if (status == DSV4_OK && dsv4_pool_n_threads(s->pools[0]) > 1) {
+        status = dsv4_pool_create(1, &s->pools[s->n_pools++], err);
+    }
+    if (status != DSV4_OK) {
+        return status;
+    }
+    return s->o->device != NULL ? sim_device_read(s->o->device, &s->device, err)
+                                : bench_device_open(s->pools[0], DEVICE_ROUNDS, &s->meter, err);
+}
+
+static void close_suite(suite *s)
+{
+    bench_device_close(s->meter);
+    sim_device_deinit(&s->device);
+    for (int i = s->n_pools - 1; i >= 0; i--) {
+        dsv4_pool_destroy(s->pools[i]);
+    }
+    free(s->seconds);
+}
+
+static const cli_option forecast_table[] = {
+    {"preset", "flash|pro|tiny", "dimensions (default flash)", cli_store_text, offsetof(forecast_options, calls.preset), 0, 0},
+    {"context", "N", "tokens of each request with the call's own (default 8192)", cli_store_number,
+     offsetof(forecast_options, calls.context), 128, 1 << 24},
+    {"only", "NAME", "what has this name alone", cli_store_text, offsetof(forecast_options, calls.only), 0, 0},
+    {"device", "F.json", "predict with this description instead of measuring the machine", cli_store_text,
+     offsetof(forecast_options, device), 0, 0},
+    {"threads", "N", "workers (default: one per physical core); one alone is measured too", cli_store_number,
+     offsetof(forecast_options, calls.shared.n_threads), 1, 1024},
+    {"rounds", "N", "repetitions of each call; medians count (default 15)", cli_store_number,
+     offsetof(forecast_options, calls.shared.rounds), 1, 100000},
+    {.name = NULL},
+};
+
+static int run_forecast(const cli_command *self, int argc, char **argv)
+{
+    forecast_options o = {.calls = bench_default_call_options()};
+    dsv4_error err = {0};
+    o.calls.shared.rounds = DEFAULT_ROUNDS;
+    int first = 0, code = cli_parse(self, argc, argv, &o, &first);
+    if (code >= 0) {
+        return code;
+    }
+    suite s = {.o = &o};
+    dsv4_status status = first < argc
+                             ? dsv4_fail(&err, DSV4_E_USAGE, "%s: got \"%s\", expected options alone", self->name, argv[first])
+                             : bench_calls_check(self->name, &call_list, 1, &o.calls, &err);
+    if (status == DSV4_OK) {
+        status = open_suite(&s, &err);
+    }
+    if (status == DSV4_OK) {
+        status = forecast_all(&s, &err);
+    }
+    json_t *results = NULL;
+    if (status == DSV4_OK) {
+        results = json_pack("{s:o, s:o, s:o}", "makespan", summarise_makespans(&s), "speed_up", summarise_scaling(&s), "rows",
+                            rows_json(&s));
+    }
+    close_suite(&s);
+    return bench_finish(results, status, &err);
+}
+
+/* ---- the machine alone ------------------------------------------------------------------------------------------------------- */
+
+typedef struct device_options {
+    const char *out;
+    long long n_threads;
+} device_options;
+
+static dsv4_status measure_device(const device_options *o, sim_device *d, dsv4_error *err)
+{
+    dsv4_pool *pool = NULL;
+    bench_device *meter = NULL;
+    dsv4_status status = dsv4_pool_create((int)o->n_threads, &pool, err);
+    if (status == DSV4_OK) {
+        status = bench_device_open(pool, DEVICE_ALONE, &meter, err);
+    }
+    progress bar = progress_begin("micro-suite");
+    for (int i = 0; i < DEVICE_ALONE && status == DSV4_OK; i++) {
+        bench_device_round(meter);
+        progress_report(&bar, (i + 1.0) / DEVICE_ALONE);
+    }
+    progress_end(&bar);
+    if (status == DSV4_OK) {
+        status = bench_device_get(meter, d, err);
+    }
+    bench_device_close(meter);
+    dsv4_pool_destroy(pool);
+    return status;
+}
+
+static void print_rate(const char *name, const sim_rate *r)
+{
+    cli_print("  %-8s %8.2f G/s a core", name, r->ops_s * 1e-9);
+    for (int i = 0; i < r->by_rows.n; i++) {
+        cli_print("%s %g: %.0f %%", i == 0 ? "; of it by rows" : ",", r->by_rows.at[i], r->by_rows.share[i] * 100);
+    }
+    cli_print("\n");
+}
+
+static void print_device(const sim_device *d)
+{
+    cli_print("%s\n", d->note);
+    print_rate("BF16", &d->cores[0].bf16);
+    print_rate("INT8", &d->cores[0].i8);
+    print_rate("vector", &d->cores[0].vector);
+    for (int i = 0; i < d->n_levels; i++) {
+        const sim_level *l = &d->levels[i];
+        cli_print("  %-12s read %7.2f GB/s, of one core %7.2f; write %7.2f, %7.2f; %.1f MB\n", l->name, l->read_bytes_s * 1e-9,
+                  l->core_read_bytes_s * 1e-9, l->write_bytes_s * 1e-9, l->core_write_bytes_s * 1e-9, l->bytes * 1e-6);
+    }
+    cli_print("  a block %.0f ns, an edge %.0f ns, handed to another core %.0f ns; overlap %.2f\n", d->schedule.dispatch_s * 1e9,
+              d->schedule.edge_s * 1e9, d->schedule.pickup_s * 1e9, d->overlap);
+}
+
+static const cli_option device_table[] = {
+    {"out", "F.json", "write the description, for dsv4 sim --device", cli_store_file, offsetof(device_options, out), 0, 0},
+    {"threads", "N", "cores of the description (default: all physical ones)", cli_store_number, offsetof(device_options, n_threads),
+     1, 1024},
+    {.name = NULL},
+};
+
+static int run_device(const cli_command *self, int argc, char **argv)
+{
+    device_options o = {0};
+    dsv4_error err = {0};
+    sim_device d = {0};
+    int first = 0, code = cli_parse(self, argc, argv, &o, &first);
+    if (code >= 0) {
+        return code;
+    }
+    dsv4_status status = first < argc
+                             ? dsv4_fail(&err, DSV4_E_USAGE, "%s: got \"%s\", expected options alone", self->name, argv[first])
+                             : measure_device(&o, &d, &err);
+    if (status == DSV4_OK) {
+        print_device(&d);
+    }
+    if (status == DSV4_OK && o.out != NULL) {
+        status = sim_device_write(&d, o.out, &err);
+    }
+    json_t *results = status == DSV4_OK ? json_pack("{s:s, s:f}", "device", d.name, "overlap", d.overlap) : NULL;
+    sim_device_deinit(&d);
+    return bench_finish(results, status, &err);
+}
+
+const cli_command bench_device_suite = {"bench device", "[options]", "this machine as a device of dsv4 sim, by a micro-suite",
+                                        device_table,   NULL,        run_device};
+const cli_command bench_forecast = {
+    "bench forecast", "[options]", "what dsv4 sim predicts for this machine beside what is measured",
+    forecast_table,   NULL,        run_forecast};

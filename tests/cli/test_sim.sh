@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# usage: test_sim.sh PROGRAM MAKE_BAD_FILES JSON_GET CHANGE_FILE VECTORS
+# `dsv4 sim`: operators and traces on described devices, what-ifs, and what it refuses.
+# shellcheck source-path=SCRIPTDIR
+source "$(dirname "$0")/expect.sh"
+
+number() { # file, key...
+    "$json_get" "$@"
+}
+less() { # a, b
+    awk -v a="$1" -v b="$2" 'BEGIN { exit !(a < b) }'
+}
+about() { # a, b
+    awk -v a="$1" -v b="$2" 'BEGIN { exit !(a > 0.999 * b && a < 1.001 * b) }'
+}
+
+# ---- every device of the source tree, by name
+for device in a2a3 server-64c desktop-16c avx2-2c; do
+    accepts sim qkv_proj_rope --preset tiny --device $device --json $device.json
+    prints "^qkv_proj_rope on $device, simulated: [0-9]+ blocks"
+    prints '^  makespan [0-9.]+ us, longest chain of blocks [0-9.]+ us; busy'
+    prints '^  qkv\.q_proj '
+    has_json $device.json $device device
+    holds 'a chain takes time' less 0 "$(number $device.json path_s)"
+    holds 'no run is shorter than its longest chain' fails less "$(number $device.json makespan_s)" "$(number $device.json path_s)"
+done
+accepts sim decode_attention_csa --preset tiny --device a2a3
+prints '24 cube [0-9.]+ %, 48 vector'
+accepts sim attention --preset tiny --mode prefill --compress-ratio 0 --device desktop-16c
+prints '^prefill_attention_swa on desktop-16c'
+
+# ---- traces: the same graph gives the same run
+accepts sim qkv_proj_rope --preset tiny --device avx2-2c --trace one.trace.json --json one.json
+prints 'trace one.trace.json'
+accepts sim one.trace.json --device avx2-2c --trace two.trace.json --json two.json
+holds 'the same trace' cmp -s one.trace.json two.trace.json
+holds 'the same results' cmp -s one.json two.json
+has_json one.trace.json avx2-2c dsv4 run device
+
+# ---- what if
+accepts sim one.trace.json --device avx2-2c --cores 1,2,4 --json cores.json
+prints '^ +1 +[0-9.]+ +1\.00 +100\.0 %'
+has_json cores.json 1 scaling 0 cores
+has_json cores.json 2 scaling 1 cores
+has_json cores.json 2 scaling 2 cores # the device has two
+holds 'two cores are faster' less "$(number cores.json scaling 1 makespan_s)" "$(number cores.json scaling 0 makespan_s)"
+accepts sim one.trace.json --device avx2-2c --set cores.core.count=4 --json four.json
+holds 'four cores are faster' less "$(number four.json makespan_s)" "$(number one.json makespan_s)"
+accepts sim one.trace.json --device avx2-2c --set cores.core.bf16.ops_s=30e9 --set cores.core.i8.ops_s=75e9 \
+    --set cores.core.vector.ops_s=5e9 --set schedule.dispatch_s=300e-9 --set schedule.edge_s=20e-9 --set schedule.pickup_s=600e-9 \
+    --set schedule.steal_s=200e-9 --set levels.L3.core_read_bytes_s=20e9 --set levels.L3.core_write_bytes_s=15e9 \
+    --set levels.L3.latency_s=40e-9 --json slow.json
+holds 'half of all speeds takes twice as long' about "$(number slow.json makespan_s)" \
+    "$(awk -v a="$(number one.json makespan_s)" 'BEGIN { print 2 * a }')"
+accepts sim qkv_proj_rope --preset tiny --device avx2-2c --set t_tile=4 --set overlap=0 --warm 0 --json tiles.json
+accepts sim rmsnorm --preset tiny --device avx2-2c --deps stage --json -
+holds 'stdout is JSON alone' less 0 "$(number out makespan_s)"
+accepts sim rmsnorm --device a2a3 --set cores.vector.buffers.UB.bytes=4096 --json small.json
+prints '^  does not fit: rmsnorm\.[a-z]+, [0-9]+ blocks, [0-9]+ bytes in buffer UB: [0-9]+ too many'
+has_json small.json UB misfits 0 buffer
+
+# ---- devices by file and folder
+mkdir devices
+cat >devices/mine.json <<'END'
+{"name": "mine", "cores": [{"name": "c", "count": 1, "runs_cube": true, "runs_vector": true, "bf16": {"ops_s": 1e9},
+ "i8": {"ops_s": 1e9}, "vector": {"ops_s": 1e9}}], "levels": [{"name": "memory", "is_shared": true, "read_bytes_s": 1e9,
+ "write_bytes_s": 1e9, "line_bytes": 64}], "schedule": {"n_threads": 0, "dispatch_s": 0}, "overlap": 0}
+END
+accepts sim rmsnorm --preset tiny --device devices/mine.json
+DSV4_DEVICES=devices accepts sim rmsnorm --preset tiny --device mine
+prints '^rmsnorm on mine'
+
+# ---- refused
+refuses 'sim: got no --device' sim rmsnorm
+refuses 'sim: got 0 operators or files' sim --device a2a3
+refuses 'sim: got 2 operators or files' sim rmsnorm qkv_proj_rope --device a2a3
+refuses 'device "mine" is unknown: no mine\.json' sim rmsnorm --device mine
+refuses 'absent\.json: cannot open' sim rmsnorm --device absent.json
+refuses 'expected one of' sim nothing --device a2a3
+refuses 'absent\.trace\.json' sim absent.trace.json --device a2a3
+refuses 'device avx2-2c: has no number "levels\.memory\.colour"' sim one.trace.json --device avx2-2c --set levels.memory.colour=1
+refuses 'levels\.memory\.line_bytes: got 65, expected a power of two' sim one.trace.json --device avx2-2c \
+    --set levels.memory.line_bytes=65
+refuses 'nothing' sim rmsnorm --preset tiny --device avx2-2c --set nothing=1
+for cores in '' 0 '1,' ,1 1,x 5000 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17; do
+    refuses '--cores: got' sim one.trace.json --device avx2-2c --cores "$cores"
+done
+refuses 'got --trace and 2 numbers of cores' sim one.trace.json --device avx2-2c --cores 1,2 --trace t.json
+refuses 'got --verify' sim rmsnorm --device avx2-2c --verify
+printf '{"name": "mine", "cores": 7}' >bad.json
+refuses 'bad\.json: ' sim rmsnorm --device bad.json
+run sim one.trace.json --device avx2-2c --trace absent/t.json
+exits 2
+complains 'absent/t\.json: cannot write'
+finish

@@ -1,0 +1,52 @@
+/* Any bytes: either a one-line error and an empty trace, or a trace that can be written, and read again with the same graph. */
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "trace/trace.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes);
+
+static void require(bool holds)
+{
+    if (!holds) {
+        abort();
+    }
+}
+
+/* Follows every reference within the trace. */
+static double follow(const trace *t)
+{
+    const trace_graph *g = &t->graph;
+    double sum = 0;
+    for (int64_t i = 0; i < g->n_tasks; i++) {
+        const trace_task *task = &g->tasks[i];
+        trace_bytes moved = trace_task_bytes(g, task);
+        sum += moved.read + moved.written + (task->stage != TRACE_NONE ? (double)strlen(g->stages[task->stage].name) : 0);
+        for (int64_t e = task->edge; e < task->edge_end; e++) {
+            require(g->edges[e].from == i && g->edges[e].to >= 0 && g->edges[e].to < g->n_tasks);
+            require(g->edges[e].from_touch < g->n_touches && g->edges[e].to_touch < g->n_touches);
+        }
+    }
+    for (int64_t i = 0; i < t->run.n_events; i++) {
+        const trace_event *e = &t->run.events[i];
+        require(e->task < g->n_blocks && !g->tasks[e->task].is_join && e->ready_s <= e->end_s);
+        sum += (double)strlen(t->run.workers[e->worker].name);
+    }
+    return sum;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes)
+{
+    trace t = {0}, none = {0};
+    dsv4_error err = {0};
+    if (trace_read_memory("fuzz", bytes, n_bytes, &t, &err) != DSV4_OK) {
+        require(err.text[0] != '\0' && strchr(err.text, '\n') == NULL && memcmp(&t, &none, sizeof t) == 0);
+        return 0;
+    }
+    require(follow(&t) >= 0);
+    require(trace_write(&t, "/dev/null", &err) == DSV4_OK && trace_write_deps(&t, "/dev/null", &err) == DSV4_OK);
+    trace_deinit(&t);
+    return 0;
+}
