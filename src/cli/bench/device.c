@@ -14,7 +14,14 @@
 #include "kernels/loops.h"
 
 enum { N_ROWS = 8, N_FAMILIES = 2, DEPTH = 1024, PANELS = 2 /* of a worker: beside its core with the activations of few rows */ };
-enum { N_COLD_ROWS = 3, FIRST_COLD_ROW = 2 /* 4, 8 and 16 rows */, MAX_PROBES = 64, STREAM_GRAIN = 4096, READ_AHEAD = 2048 };
+enum {
+    N_COLD_ROWS = 3,
+    FIRST_COLD_ROW = 2 /* 4, 8 and 16 rows */,
+    N_COLD = N_FAMILIES * N_COLD_ROWS,
+    MAX_PROBES = 64,
+    STREAM_GRAIN = 4096,
+    READ_AHEAD = 2048
+};
 enum { N_FREE_BLOCKS = 10000, N_GRID = 100, N_HANDOVERS = 2000 };
 static const int64_t row_counts[N_ROWS] = {1, 2, 4, 8, 16, 32, 64, 128};
 
@@ -56,19 +63,19 @@ struct bench_device {
     probe probes[MAX_PROBES];
     double *samples; /* [MAX_PROBES][max_rounds] */
     stream streams[N_STREAMS];
-    product_setting setting;
+    product_setting setting, setting_alone;
     product_weights weights[N_FAMILIES], cold_weights[N_FAMILIES];
-    product products[N_FAMILIES][N_ROWS], cold[N_FAMILIES][N_COLD_ROWS];
+    product products[N_FAMILIES][N_ROWS], cold[N_COLD], cold_alone[N_COLD];
     vectors vectors;
     idle_graph graphs[N_GRAPHS];
     /* Of each thing the first probe. */
-    int first_stream, first_product, first_cold, first_vector, first_graph;
+    int first_stream, first_product, first_cold, first_cold_alone, first_vector, first_graph;
 };
 
 static double rate_of(const bench_device *b, int i)
 {
     const probe *p = &b->probes[i];
-    return p->amount / bench_times_of(p->seconds, b->n_rounds).median_s;
+    return p->amount / bench_times_of(p->seconds, b->n_rounds).p10_s;
 }
 
 static int add_probe(bench_device *b, double (*turn)(void *), void *context, double amount)
@@ -140,12 +147,12 @@ static double product_turn(void *context)
     return product_take_turn(context);
 }
 
-static dsv4_status add_product(bench_device *b, product *p, int f, int64_t rows, product_weights *w, int64_t n_panels,
-                               dsv4_error *err)
+static dsv4_status add_product(bench_device *b, const product_setting *setting, product *p, int f, int64_t rows, product_weights *w,
+                               int64_t n_panels, dsv4_error *err)
 {
-    int n_workers = dsv4_pool_n_threads(b->pool);
+    int n_workers = dsv4_pool_n_threads(setting->pool);
     product_init(p, &families[f], (family_shape){1, DEPTH, n_panels * UK_PANEL * n_workers}, rows, n_workers);
-    dsv4_status status = product_prepare(p, &b->setting, w, err);
+    dsv4_status status = product_prepare(p, setting, w, err);
     add_probe(b, product_turn, p, 2.0 * (double)rows * DEPTH * (double)p->shape.n);
     return status;
 }
@@ -157,14 +164,18 @@ static dsv4_status add_products(bench_device *b, dsv4_error *err)
     b->first_product = b->n_probes;
     for (int f = 0; f < N_FAMILIES; f++) {
         for (int i = 0; i < N_ROWS && status == DSV4_OK; i++) {
-            status = add_product(b, &b->products[f][i], f, row_counts[i], &b->weights[f], PANELS, err);
+            status = add_product(b, &b->setting, &b->products[f][i], f, row_counts[i], &b->weights[f], PANELS, err);
         }
     }
     b->first_cold = b->n_probes;
-    for (int f = 0; f < N_FAMILIES; f++) {
-        for (int i = 0; i < N_COLD_ROWS && status == DSV4_OK; i++) {
-            status = add_product(b, &b->cold[f][i], f, row_counts[FIRST_COLD_ROW + i], &b->cold_weights[f], 32 * PANELS, err);
-        }
+    for (int i = 0; i < N_COLD && status == DSV4_OK; i++) {
+        status = add_product(b, &b->setting, &b->cold[i], i / N_COLD_ROWS, row_counts[FIRST_COLD_ROW + i % N_COLD_ROWS],
+                             &b->cold_weights[i / N_COLD_ROWS], 32 * PANELS, err);
+    }
+    b->first_cold_alone = b->n_probes;
+    for (int i = 0; i < N_COLD && status == DSV4_OK; i++) {
+        status = add_product(b, &b->setting_alone, &b->cold_alone[i], i / N_COLD_ROWS, row_counts[FIRST_COLD_ROW + i % N_COLD_ROWS],
+                             &b->cold_weights[i / N_COLD_ROWS], 32 * PANELS, err);
     }
     return status;
 }
@@ -189,6 +200,8 @@ static dsv4_status open_weights(bench_device *b, dsv4_error *err)
     b->setting.uk = b->uk;
     b->setting.y = memory_zeroed_array((size_t)(row_counts[N_ROWS - 1] * 32 * PANELS * UK_PANEL * n_workers), sizeof(float));
     b->setting.scratch = memory_zeroed_array((size_t)n_workers, b->setting.scratch_bytes);
+    b->setting_alone = b->setting;
+    b->setting_alone.pool = b->alone;
     return b->setting.y != NULL && b->setting.scratch != NULL
                ? DSV4_OK
                : dsv4_fail(err, DSV4_E_NO_MEMORY, "bench: no memory for the outputs of products");
@@ -317,11 +330,12 @@ void bench_device_close(bench_device *b)
         for (int i = 0; i < N_ROWS; i++) {
             product_deinit(&b->products[f][i]);
         }
-        for (int i = 0; i < N_COLD_ROWS; i++) {
-            product_deinit(&b->cold[f][i]);
-        }
         free(b->weights[f].data);
         free(b->cold_weights[f].data);
+    }
+    for (int i = 0; i < N_COLD; i++) {
+        product_deinit(&b->cold[i]);
+        product_deinit(&b->cold_alone[i]);
     }
     for (int i = 0; i < N_GRAPHS; i++) {
         dsv4_exec_destroy(b->graphs[i].exec);
@@ -372,22 +386,20 @@ static sim_rate rate_of_family(const bench_device *b, int f)
     return rate;
 }
 
-/* Of the shorter of two times, what the longer one hides: t = longer + (1 - overlap) * shorter. */
-static double overlap_of(const bench_device *b)
+/* Of the shorter of two times, what the longer one hides: t = longer + (1 - overlap) * shorter. Mean over products that n_workers did
+ * together on weights from memory at that rate. */
+static double overlap_of(const bench_device *b, int first, const product *cold, double bytes_s, int n_workers)
 {
     double sum = 0;
-    for (int f = 0; f < N_FAMILIES; f++) {
-        for (int i = 0; i < N_COLD_ROWS; i++) {
-            const product *p = &b->cold[f][i];
-            double ops = b->probes[b->first_cold + f * N_COLD_ROWS + i].amount,
-                   time_s = ops / rate_of(b, b->first_cold + f * N_COLD_ROWS + i),
-                   arithmetic_s = ops / rate_of(b, b->first_product + f * N_ROWS + FIRST_COLD_ROW + i),
-                   transfer_s = (double)p->run_bytes / rate_of(b, b->first_stream + STREAM_MEMORY);
-            double longer = arithmetic_s > transfer_s ? arithmetic_s : transfer_s, shorter = arithmetic_s + transfer_s - longer;
-            sum += 1 - (time_s - longer) / shorter;
-        }
+    for (int i = 0; i < N_COLD; i++) {
+        int cached = b->first_product + i / N_COLD_ROWS * N_ROWS + FIRST_COLD_ROW + i % N_COLD_ROWS;
+        double ops = b->probes[first + i].amount, time_s = ops / rate_of(b, first + i),
+               arithmetic_s = ops / (rate_of(b, cached) / dsv4_pool_n_threads(b->pool) * n_workers),
+               transfer_s = (double)cold[i].run_bytes / bytes_s;
+        double longer = arithmetic_s > transfer_s ? arithmetic_s : transfer_s, shorter = arithmetic_s + transfer_s - longer;
+        sum += 1 - (time_s - longer) / shorter;
     }
-    double overlap = sum / (N_FAMILIES * N_COLD_ROWS);
+    double overlap = sum / N_COLD;
     return overlap < 0 ? 0 : overlap > 1 ? 1 : overlap;
 }
 
@@ -457,6 +469,9 @@ dsv4_status bench_device_get(bench_device *b, sim_device *d, dsv4_error *err)
     d->n_core_kinds = 1;
     describe_levels(b, d);
     describe_schedule(b, d);
-    d->overlap = overlap_of(b);
+    int n_workers = dsv4_pool_n_threads(b->pool);
+    d->overlap = overlap_of(b, b->first_cold_alone, b->cold_alone, d->levels[0].core_read_bytes_s, 1);
+    double shared = overlap_of(b, b->first_cold, b->cold, d->levels[0].read_bytes_s, n_workers);
+    d->overlap_lost = shared < d->overlap ? d->overlap - shared : 0;
     return DSV4_OK;
 }
