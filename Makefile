@@ -11,7 +11,7 @@ CHECKS := check-format check-layers check-static check-warnings check-asan check
 
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
-.PHONY: help setup setup-bench setup-all build run test bench bench-peers format check $(CHECKS) check-matrix install clean
+.PHONY: help setup setup-bench setup-all build run test bench bench-peers ablations format check $(CHECKS) check-matrix install clean
 
 help:
 	@echo 'make             build build/release/dsv4 and the library'
@@ -19,6 +19,7 @@ help:
 	@echo 'make test        build and run every test'
 	@echo 'make bench       measure the kernels, write bench/results/ and the tables of README.md; the runtime against its peers'
 	@echo 'make bench-peers  measure against oneDNN and OpenBLAS, which it installs'
+	@echo 'make ablations   measure and simulate the techniques, write docs/ABLATIONS.md'
 	@echo 'make format      lay out the C files by .clang-format'
 	@echo 'make check       everything a change must pass: test and $(CHECKS:check-%=%) (each alone: make check-NAME)'
 	@echo 'make check-matrix  run the attention layers of flash and pro at all positions of interest: hours, or CASES="flash decode 4"'
@@ -57,6 +58,9 @@ bench: build
 bench-peers: setup setup-bench build/peers/build.ninja
 	cmake --build --preset peers --target dsv4_program
 	build/peers/dsv4 bench peers
+
+ablations: build
+	$(DSV4) ablate --markdown docs/ABLATIONS.md
 
 format: setup-all
 	tools/format.sh

@@ -36,7 +36,8 @@ typedef struct dsv4_box {
     int64_t row0, row1, col0, col1;
 } dsv4_box;
 
-/* The product of a block, where it has one: m x n outputs, each a sum over k. For the efficiency and the buffers of a simulated tile. */
+/* The product of a block, where it has one: m x n outputs, each a sum over k. For the efficiency and the buffers of a simulated tile.
+ * m and n 0: no product, but a block that loads its operands in k pieces, one behind the other. */
 typedef struct dsv4_product {
     int64_t m, n, k;
     int64_t k_tile; /* of k, loaded at a time; 0: operands are streamed */

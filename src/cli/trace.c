@@ -10,7 +10,7 @@
 #include "trace/look.h"
 
 typedef struct trace_options {
-    const char *html, *svg, *png, *chrome, *title;
+    const char *html, *svg, *png, *chrome, *deps, *title;
     double begin_s, end_s;
     long long width;
 } trace_options;
@@ -27,6 +27,7 @@ static const cli_option option_table[] = {
     {"begin", "MS", "of the time that the pictures show, in milliseconds", store_time, FIELD(begin_s), 0, 0},
     {"end", "MS", "likewise", store_time, FIELD(end_s), 0, 0},
     {"chrome", "FILE", "trace events for ui.perfetto.dev and chrome://tracing", cli_store_file, FIELD(chrome), 0, 0},
+    {"deps-json", "FILE", "the graph: each edge with its source and its two boxes", cli_store_file, FIELD(deps), 0, 0},
     {.name = NULL},
 };
 
@@ -50,7 +51,7 @@ static bool draws(const trace_options *o)
 
 static bool writes(const trace_options *o)
 {
-    return draws(o) || o->html != NULL || o->chrome != NULL;
+    return draws(o) || o->html != NULL || o->chrome != NULL || o->deps != NULL;
 }
 
 static dsv4_status check_options(const trace_options *o, dsv4_error *err)
@@ -82,12 +83,12 @@ static dsv4_status write_files(const trace *t, const trace_options *o, dsv4_erro
     const struct {
         const char *path;
         dsv4_status (*write)(const trace *t, const char *path, dsv4_error *err);
-    } files[] = {{o->html, trace_write_html}, {o->chrome, trace_write}};
+    } files[] = {{o->html, trace_write_html}, {o->chrome, trace_write}, {o->deps, trace_write_deps}};
     dsv4_status status = write_pictures(t, o, err);
     for (size_t i = 0; i < sizeof files / sizeof *files && status == DSV4_OK; i++) {
         status = files[i].path != NULL ? files[i].write(t, files[i].path, err) : DSV4_OK;
     }
-    const char *const written[] = {o->svg, o->png, o->html, o->chrome};
+    const char *const written[] = {o->svg, o->png, o->html, o->chrome, o->deps};
     for (size_t i = 0; i < sizeof written / sizeof *written && status == DSV4_OK; i++) {
         if (written[i] != NULL) {
             cli_print("  wrote %s\n", written[i]);
@@ -137,7 +138,8 @@ static dsv4_status look_at(const char *path, const trace *t, const trace_options
         status = write_files(t, o, err);
     }
     if (status == DSV4_OK && !writes(o)) {
-        cli_print("to see it: dsv4 trace %s --html FILE.html, --svg FILE, --png FILE\n", path);
+        cli_print("to see it: dsv4 trace %s --html FILE.html, --svg FILE, --png FILE; in numbers: dsv4 trace report %s\n", path,
+                  path);
     }
     trace_look_deinit(&look);
     return status;

@@ -385,7 +385,7 @@ static void describe_core(const void *arg, int64_t block, dsv4_describe *d)
     }
     double n_keys = (double)((tile.block.end - tile.block.begin) * o->tile);
     dsv4_costs(d, (dsv4_work){.flops_bf16 = 4 * n_keys * (double)(heads * o->hd),
-                              .vector_ops = 16 * n_keys * (double)heads,
+                              .vector_ops = n_keys * (double)(16 * heads + o->hd) + 6.0 * (double)(heads * o->hd),
                               .gathered_bytes = n_keys * (double)o->hd * sizeof(uint16_t),
                               .product = {.m = heads, .n = o->tile, .k = o->hd}});
 }

@@ -14,7 +14,7 @@ static void describe_quant(const void *arg, int64_t t, dsv4_describe *d)
     dsv4_writes(d, o->q_panels.view, t, t + 1, 0, o->q_panels.cols);
     dsv4_writes(d, o->q_packed.view, t, t + 1, 0, 1);
     dsv4_writes(d, o->q_scale.view, t, t + 1, 0, o->IH);
-    dsv4_costs(d, (dsv4_work){.vector_ops = 3.0 * (double)(o->IH * o->ID)});
+    dsv4_costs(d, (dsv4_work){.vector_ops = (double)((o->turned.n_partials + OP_Q8_OPS) * o->IH * o->ID)});
 }
 
 static void run_quant(const void *arg, int64_t t, void *scratch)

@@ -2,6 +2,7 @@
 #include <float.h>
 
 #include "ops/index_stages.h"
+#include "ops/rms.h"
 #include "ops/topk.h"
 
 /* ---- the grid of blocks ------------------------------------------------------------------------------------------------------ */
@@ -69,7 +70,7 @@ static void describe_score(const void *arg, int64_t block, dsv4_describe *d)
     double pairs = (double)o->columns / (double)o->parts * (double)((t.end - t.begin) * o->IH);
     double keys = (double)o->columns / (double)o->parts, row_bytes = (double)o->ID * (a->cache_scale.data != NULL ? 1 : 2);
     dsv4_costs(d, (dsv4_work){.ops_i8 = 2 * pairs * (double)o->ID,
-                              .vector_ops = 5 * pairs,
+                              .vector_ops = 5 * pairs + (a->cache_scale.data != NULL ? 1 : OP_Q8_OPS) * keys * (double)o->ID,
                               .gathered_bytes = keys * row_bytes,
                               .product = {.m = o->key_tile, .n = padded_heads(o), .k = o->ID}});
 }
@@ -239,7 +240,7 @@ static void describe_topk(const void *arg, int64_t t, dsv4_describe *d)
     dsv4_reads(d, o->n_best.view, t, t + 1, 0, o->parts);
     dsv4_reads(d, o->a.offset.view, 0, 1, 0, 1);
     dsv4_writes(d, o->a.topk.view, t, t + 1, 0, o->a.topk.cols);
-    dsv4_costs(d, (dsv4_work){.vector_ops = 16.0 * (double)o->best.cols});
+    dsv4_costs(d, (dsv4_work){.vector_ops = topk_cost(o->best.cols, o->topk)});
 }
 
 /* Row t of topk: the chosen rows, then -1. */

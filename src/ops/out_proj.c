@@ -91,7 +91,7 @@ static void describe_quant(const void *arg, int64_t block, dsv4_describe *d)
     }
     touch_ri(d, DSV4_WRITE, group, t);
     dsv4_writes(d, p->rs.view, t.begin, t.end, group->g * p->n_slices, (group->g + 1) * p->n_slices);
-    dsv4_costs(d, (dsv4_work){.vector_ops = (double)((t.end - t.begin) * p->OL * (group->r.n_partials + 2))});
+    dsv4_costs(d, (dsv4_work){.vector_ops = (double)((t.end - t.begin) * p->OL * (group->r.n_partials + OP_Q8_OPS))});
 }
 
 /* ri = row t of r, quantised a slice at a time; its scales go to rs. */

@@ -7,6 +7,10 @@
 
 #include "kernels/kernels.h"
 
+/* Vector operations that a value takes on its way into a packed INT8 product: widened, its size compared, scaled, rounded, narrowed,
+ * and put in its place among the packed ones. */
+enum { OP_Q8_OPS = 10 };
+
 /* 1/sqrt(sum/m + eps) from the n chunk sums of a row of m values. */
 float op_inverse_rms(const float *chunk_sums, int64_t n, int64_t m, float eps);
 

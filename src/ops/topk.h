@@ -38,6 +38,13 @@ void topk_add_scores(topk_list *list, const float *scores, int64_t n, int32_t ro
 
 void topk_add_keys(topk_list *list, const uint64_t *keys, int64_t n);
 
+/* Vector operations that take as long as sorting out the best n_best of n keys: two passes over all, then a sort, each step of
+ * which waits for the one before. */
+static inline double topk_cost(int64_t n, int64_t n_best)
+{
+    return 40.0 * (double)n + 160.0 * (double)n_best;
+}
+
 /* Keeps the best `capacity` keys, in no order. */
 void topk_cut(topk_list *list);
 

@@ -65,7 +65,7 @@ static double or_free(double bytes_s)
 
 sim_bandwidth sim_core_bandwidth(const sim_device *d)
 {
-    sim_bandwidth b = {{0}};
+    sim_bandwidth b = {.is_short = false};
     for (int l = 0; l < d->n_levels; l++) {
         const sim_level *level = &d->levels[l];
         b.bytes_s[sim_read_flow(l)] = at_most(level->core_read_bytes_s, or_free(level->read_bytes_s));
@@ -76,7 +76,7 @@ sim_bandwidth sim_core_bandwidth(const sim_device *d)
 
 sim_bandwidth sim_total_bandwidth(const sim_device *d)
 {
-    sim_bandwidth b = {{0}};
+    sim_bandwidth b = {.is_short = false};
     for (int l = 0; l < d->n_levels; l++) {
         const sim_level *level = &d->levels[l];
         b.bytes_s[sim_read_flow(l)] = level->is_shared ? or_free(level->read_bytes_s) : INFINITY;
@@ -117,5 +117,6 @@ double sim_cost_seconds(const sim_device *d, const sim_cost *c, const sim_bandwi
         return tiled_s(c, read_s) + write_s;
     }
     double transfer = read_s + write_s, longer = fmax(c->arithmetic_s, transfer), shorter = fmin(c->arithmetic_s, transfer);
-    return c->latency_s + longer + (1 - d->overlap) * shorter;
+    double overlap = b->is_short ? fmax(0, d->overlap - d->overlap_lost) : d->overlap;
+    return c->latency_s + longer + (1 - overlap) * shorter;
 }

@@ -19,6 +19,7 @@ static inline int sim_write_flow(int level)
 /* Bytes a second of each flow: what a core has, or all of them together. INFINITY: costs nothing. */
 typedef struct sim_bandwidth {
     double bytes_s[SIM_N_FLOWS];
+    bool is_short; /* cores ask for more than there is */
 } sim_bandwidth;
 
 /* What one core gets at most, and all together; for a level of each core, all together is INFINITY. */

@@ -83,7 +83,8 @@ typedef struct sim_device {
     sim_level levels[SIM_MAX_LEVELS]; /* farthest first */
     int n_levels;
     sim_schedule schedule;
-    double overlap; /* of arithmetic and transfers within a block whose operands are streamed: 1 all, 0 none */
+    double overlap;      /* of arithmetic and transfers within a block whose operands are streamed: 1 all, 0 none */
+    double overlap_lost; /* of that, where cores share a bandwidth that is less than they ask for: requests come in bursts */
 } sim_device;
 
 /* Reads and checks a description; d zeroed before, sim_device_deinit always. One line in err names file, member, got, expected. */

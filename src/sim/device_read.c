@@ -7,7 +7,7 @@
 
 #include "sim/fields.h"
 
-enum { MAX_FILE_BYTES = 1 << 20, MAX_NAME_BYTES = 32, MAX_NOTE_BYTES = 4096, PATH_BYTES = 128 };
+enum { MAX_FILE_BYTES = 1 << 20, MAX_NAME_BYTES = 32, MAX_NOTE_BYTES = 4096, PATH_BYTES = 256 };
 
 /* Where the reader is: the file, and the path of the object within it, for messages. */
 typedef struct reader {
@@ -131,7 +131,7 @@ static dsv4_status read_list(const reader *r, json_t *list, const char *path, in
     dsv4_status status = DSV4_OK;
     for (*n = 0; (size_t)*n < json_array_size(list) && status == DSV4_OK; ++*n) {
         char at[PATH_BYTES];
-        snprintf(at, sizeof at, "%s[%d]", path, *n);
+        snprintf(at, sizeof at, "%.200s[%d]", path, *n);
         status = read_item(r, json_array_get(list, (size_t)*n), at, (char *)items + (size_t)*n * item_bytes);
     }
     return status;
@@ -167,11 +167,11 @@ static dsv4_status read_rate(const reader *r, json_t *core, const char *core_pat
 {
     static const char *const others[] = {"by_rows", NULL};
     json_t *value = json_object_get(core, name->name), *curve = json_object_get(value, "by_rows");
-    char path[PATH_BYTES + 16];
+    char path[PATH_BYTES];
     if (value == NULL) {
         return DSV4_OK;
     }
-    snprintf(path, sizeof path, "%s.%s", core_path, name->name);
+    snprintf(path, sizeof path, "%.200s.%s", core_path, name->name);
     dsv4_status status = read_fields(r, value, path, sim_rate_fields, others, out);
     return status == DSV4_OK && curve != NULL ? read_curve(r, curve, path, &out->by_rows) : status;
 }
@@ -207,8 +207,8 @@ static dsv4_status read_core(const reader *r, json_t *value, const char *path, v
     }
     json_t *buffers = json_object_get(value, "buffers");
     if (status == DSV4_OK && buffers != NULL) {
-        char at[PATH_BYTES + 16];
-        snprintf(at, sizeof at, "%s.buffers", path);
+        char at[PATH_BYTES];
+        snprintf(at, sizeof at, "%.200s.buffers", path);
         status = read_list(r, buffers, at, 0, SIM_MAX_BUFFERS, read_buffer, c->buffers, sizeof *c->buffers, &c->n_buffers);
     }
     return status;

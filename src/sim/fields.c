@@ -55,6 +55,7 @@ const sim_field sim_schedule_fields[] = {
 
 const sim_field sim_device_fields[] = {
     {"overlap", SIM_REAL, offsetof(sim_device, overlap), 0, 1, true, 0},
+    {"overlap_lost", SIM_REAL, offsetof(sim_device, overlap_lost), 0, 1, false, 0},
     {.name = NULL},
 };
 

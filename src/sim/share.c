@@ -41,6 +41,9 @@ static void solve(market *m, int flow, double total)
 {
     double *share = &m->share.bytes_s[flow];
     double high = *share, over = taken(m, flow) - total;
+    if (over <= 0) {
+        return; /* without the lost overlap it was too much */
+    }
     double low = total / count_takers(m, flow);
     *share = low;
     double under = taken(m, flow) - total;
@@ -68,6 +71,7 @@ void sim_share(const sim_device *d, const sim_bandwidth *core, const sim_bandwid
             double before = m.share.bytes_s[f];
             m.share.bytes_s[f] = core->bytes_s[f];
             if (isfinite(total->bytes_s[f]) && taken(&m, f) > total->bytes_s[f] * (1 + EXACT)) {
+                m.share.is_short = true;
                 solve(&m, f, total->bytes_s[f]);
             }
             changed += m.share.bytes_s[f] != before;

@@ -5,7 +5,7 @@
  *                         rounded up to the unit's steps
  *             transfers   bytes that the nearest level does not hold, by the level that does; whole lines: a run shorter than a
  *                         line moves all of it. Bandwidth of a shared level is divided among the cores that use it at that time
- *             streamed (k_tile 0)  max of both + (1 - overlap) * min of both
+ *             streamed (k_tile 0)  max of both + (1 - overlap) * min of both; overlap less overlap_lost while bandwidth is short
  *             tiled       k/k_tile steps with `ahead` loads in flight: fill + steps * max(arithmetic, transfer,
  *                         (latency + arithmetic + transfer) / ahead) of a step
  * CACHES    Each level but the first keeps the pages that were used last, and how many bytes of each. A graph is replayed `warm`

@@ -2,6 +2,7 @@
  *
  *   M   names of the process and of one lane per worker
  *   X   one slice per block: name = stage, cname = the stage's colour, args = block, how long it waited, its counters
+ *   C   how many blocks are ready and wait for a worker
  *   s,f one arrow per edge between blocks; through a join, from the block that completed it to every block that it released */
 #include <stdlib.h>
 #include <string.h>
@@ -97,13 +98,21 @@ static void draw_arrows_from(drawing *d, int32_t block, int32_t *left, int32_t *
     }
 }
 
+/* Non-negative doubles order as their bits do. */
+static uint64_t time_key(double seconds)
+{
+    uint64_t bits;
+    memcpy(&bits, &seconds, sizeof bits);
+    return bits;
+}
+
 /* Blocks in the order in which they ended. */
 static bool order_by_end(const drawing *d, int32_t *order)
 {
     int64_t n = d->t->graph.n_blocks;
     uint64_t *end = memory_array((size_t)n, sizeof *end);
     for (int64_t i = 0; end != NULL && i < n; i++) {
-        memcpy(&end[i], &d->by_task[i]->end_s, sizeof end[i]); /* non-negative doubles order as their bits do */
+        end[i] = time_key(d->by_task[i]->end_s);
     }
     bool ok = end != NULL && rt_sort_ids(end, n, order);
     free(end);
@@ -128,6 +137,31 @@ static bool draw_arrows(drawing *d)
     return ok;
 }
 
+/* One sample wherever the number changes: up when a block is ready, down when it is dispatched. */
+static bool draw_ready(const drawing *d)
+{
+    const trace_run *run = &d->t->run;
+    int64_t n = run->n_events, n_ready = 0;
+    uint64_t *key = memory_array((size_t)(2 * n), sizeof *key);
+    int32_t *order = memory_array((size_t)(2 * n), sizeof *order);
+    for (int64_t i = 0; key != NULL && i < n; i++) {
+        key[i] = time_key(run->events[i].ready_s);
+        key[n + i] = time_key(run->events[i].dispatch_s);
+    }
+    bool ok = key != NULL && order != NULL && rt_sort_ids(key, 2 * n, order);
+    for (int64_t i = 0; ok && i < 2 * n; i++) {
+        n_ready += order[i] < n ? 1 : -1;
+        if (i + 1 == 2 * n || key[order[i]] != key[order[i + 1]]) {
+            double at_s = order[i] < n ? run->events[order[i]].ready_s : run->events[order[i] - n].dispatch_s;
+            fprintf(d->out, ",\n{\"ph\":\"C\",\"pid\":1,\"ts\":%.3f,\"name\":\"ready blocks\",\"args\":{\"blocks\":%lld}}",
+                    at_s * 1e6, (long long)n_ready);
+        }
+    }
+    free(key);
+    free(order);
+    return ok;
+}
+
 bool trace_out_events(const trace *t, FILE *out)
 {
     drawing d = {.t = t, .out = out};
@@ -141,7 +175,7 @@ bool trace_out_events(const trace *t, FILE *out)
         d.by_task[t->run.events[i].task] = &t->run.events[i];
         draw_slice(&d, &t->run.events[i]);
     }
-    bool ok = t->run.n_events == 0 || draw_arrows(&d);
+    bool ok = t->run.n_events == 0 || (draw_ready(&d) && draw_arrows(&d));
     fputs("\n]", out);
     free(d.by_task);
     return ok;

@@ -152,7 +152,7 @@ double reading_number(reading *r, int i, const char *name, double low, double hi
     char expected[80];
     const json_t *value = value_of(r, i, name);
     if (r->status == DSV4_OK && json_is_number(value) && json_number_value(value) >= low && json_number_value(value) <= high) {
-        return json_number_value(value);
+        return json_number_value(value) + 0.0; /* no negative zero: times are ordered by their bits */
     }
     snprintf(expected, sizeof expected, "a number from %g to %g", low, high);
     fail_value(r, name, value, expected);

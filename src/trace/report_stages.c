@@ -1,49 +1,23 @@
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/memory.h"
+#include "trace/look.h"
 #include "trace/report_parts.h"
 
 /* ---- rows -------------------------------------------------------------------------------------------------------------------- */
 
-typedef struct named_stage {
-    const char *name;
-    int32_t stage;
-} named_stage;
-
-static int compare_named(const void *a, const void *b)
+static dsv4_status name_rows(const trace *t, int32_t *row_of, trace_report *r, dsv4_error *err)
 {
-    const named_stage *x = a, *y = b;
-    int order = strcmp(x->name, y->name);
-    return order != 0 ? order : (x->stage > y->stage) - (x->stage < y->stage);
-}
-
-/* Marks, for each stage, the first one of its name; then numbers those. */
-static bool find_rows(const trace *t, int32_t *row_of, trace_report *r)
-{
-    const trace_graph *g = &t->graph;
-    named_stage *named = memory_array((size_t)g->n_stages, sizeof *named);
-    if (named == NULL) {
-        return false;
+    trace_look look = {0};
+    dsv4_status status = trace_look_init(&look, t, err);
+    for (int64_t i = 0; i < t->graph.n_stages && status == DSV4_OK; i++) {
+        row_of[i] = (int32_t)look.row_of[i];
     }
-    for (int32_t i = 0; i < g->n_stages; i++) {
-        named[i] = (named_stage){g->stages[i].name, i};
+    for (int64_t i = 0; i < look.n_rows && status == DSV4_OK; i++) {
+        r->stages[r->n_stages++].name = look.rows[i].name;
     }
-    qsort(named, (size_t)g->n_stages, sizeof *named, compare_named);
-    for (int64_t i = 0; i < g->n_stages; i++) {
-        bool is_first = i == 0 || strcmp(named[i].name, named[i - 1].name) != 0;
-        row_of[named[i].stage] = is_first ? named[i].stage : row_of[named[i - 1].stage];
-    }
-    for (int32_t i = 0; i < g->n_stages; i++) {
-        if (row_of[i] == i) {
-            r->stages[r->n_stages].name = g->stages[i].name;
-            row_of[i] = (int32_t)r->n_stages++;
-        } else {
-            row_of[i] = row_of[row_of[i]];
-        }
-    }
-    free(named);
-    return true;
+    trace_look_deinit(&look);
+    return status;
 }
 
 /* ---- sums -------------------------------------------------------------------------------------------------------------------- */
@@ -99,8 +73,12 @@ static bool find_p95(const trace *t, const int32_t *row_of, trace_report *r)
 dsv4_status trace_report_stages(const trace *t, const trace_blame *blames, int32_t *row_of, trace_report *r, dsv4_error *err)
 {
     r->stages = memory_zeroed_array((size_t)t->graph.n_stages, sizeof *r->stages);
-    if (r->stages == NULL || !find_rows(t, row_of, r)) {
+    if (r->stages == NULL) {
         return trace_report_no_memory(t, err);
+    }
+    dsv4_status status = name_rows(t, row_of, r, err);
+    if (status != DSV4_OK) {
+        return status;
     }
     for (int64_t i = 0; i < t->run.n_events; i++) {
         const trace_event *e = &t->run.events[i];

@@ -82,7 +82,7 @@ refuses 'device avx2-2c: has no number "levels\.memory\.colour"' sim one.trace.j
 refuses 'levels\.memory\.line_bytes: got 65, expected a power of two' sim one.trace.json --device avx2-2c \
     --set levels.memory.line_bytes=65
 refuses 'nothing' sim rmsnorm --preset tiny --device avx2-2c --set nothing=1
-for cores in '' 0 1, ,1 1,x 5000 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17; do
+for cores in '' 0 '1,' ,1 1,x 5000 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17; do
     refuses '--cores: got' sim one.trace.json --device avx2-2c --cores "$cores"
 done
 refuses 'got --trace and 2 numbers of cores' sim one.trace.json --device avx2-2c --cores 1,2 --trace t.json

@@ -20,12 +20,13 @@ has_json summary.json 2 workers
 has_json summary.json false is_simulated
 
 # ---- files
-accepts trace run.json --html page.html --svg run.svg --png run.png --chrome again.json
-for file in page.html run.svg run.png again.json; do
+accepts trace run.json --html page.html --svg run.svg --png run.png --chrome again.json --deps-json deps.json
+for file in page.html run.svg run.png again.json deps.json; do
     prints "^  wrote $file$"
 done
 prints_nothing_like 'to see it'
 holds 'trace events, read and written again, are the same' cmp -s run.json again.json
+has_json deps.json block deps
 holds 'HTML' [ "$(head -c 15 page.html)" = '<!doctype html>' ]
 holds 'SVG' grep -q '<svg .*width="1200' run.svg
 holds 'PNG' [ "$(head -c 8 run.png | od -An -tx1 | tr -d ' ')" = 89504e470d0a1a0a ]

@@ -32,7 +32,6 @@ prints '^  ceilings: read [0-9.]+ GB/s, '
 accepts trace report c.json --json c.report.json
 prints '^  inputs and outputs, memory +[0-9.]+ ms'
 holds 'the bound is known' fails [ "$("$json_get" c.report.json machine_bound_s)" = null ]
-refuses 'ceilings without --trace' run rmsnorm --preset tiny --ceilings
 
 # ---- what is no trace, or nothing to report on
 refuses 'expected' trace

@@ -1,10 +1,11 @@
-/* Any bytes: either a one-line error and an empty trace, or a trace that can be written, and read again with the same graph. */
+/* Any bytes: either a one-line error and an empty trace, or a trace that can be written and reported on. */
+#include <math.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "trace/trace.h"
+#include "trace/report.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes);
 
@@ -37,6 +38,25 @@ static double follow(const trace *t)
     return sum;
 }
 
+/* Gaps and blocks of the path as executed make up the makespan. */
+static void report(const trace *t)
+{
+    enum { N_BUCKETS = 8 };
+    trace_report r = {0};
+    dsv4_error err = {0};
+    dsv4_status status = trace_report_make(t, N_BUCKETS, &r, &err);
+    require(status == DSV4_OK || status == DSV4_E_NO_MEMORY || (status == DSV4_E_USAGE && t->run.n_events == 0));
+    if (status == DSV4_OK) {
+        double sum_s = r.executed.blocks_s;
+        for (int reason = 0; reason < TRACE_N_REASONS; reason++) {
+            require(r.executed.gap_s[reason] >= 0);
+            sum_s += r.executed.gap_s[reason];
+        }
+        require(fabs(sum_s - r.makespan_s) <= 1e-12 * (1 + (double)t->run.n_events) * r.makespan_s + 1e-300);
+    }
+    trace_report_deinit(&r);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes)
 {
     trace t = {0}, none = {0};
@@ -47,6 +67,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes)
     }
     require(follow(&t) >= 0);
     require(trace_write(&t, "/dev/null", &err) == DSV4_OK && trace_write_deps(&t, "/dev/null", &err) == DSV4_OK);
+    report(&t);
     trace_deinit(&t);
     return 0;
 }

@@ -104,7 +104,9 @@ typedef struct arrow_end {
 
 typedef struct swimlanes {
     json_t *root; /* owns the names */
-    int n_lanes, n_slices, n_tails, n_heads;
+    int n_lanes, n_slices, n_tails, n_heads, n_samples;
+    int64_t first_ready, last_ready;
+    double sampled; /* us, the last sample */
     slice slices[MAX_SLICES];
     arrow_end tails[MAX_ARROWS], heads[MAX_ARROWS];
 } swimlanes;
@@ -153,6 +155,17 @@ static void read_metadata(const json_t *event, swimlanes *t)
     assert_int_equal(integer(event, "tid"), t->n_lanes++);
 }
 
+/* How many blocks wait for a worker. */
+static void read_sample(const json_t *event, swimlanes *t)
+{
+    int64_t n_ready = integer(json_object_get(event, "args"), "blocks");
+    assert_string_equal(text(event, "name"), "ready blocks");
+    assert_true(n_ready >= 0 && n_ready <= MAX_SLICES && number(event, "ts") >= t->sampled);
+    t->sampled = number(event, "ts");
+    t->first_ready = t->n_samples++ == 0 ? n_ready : t->first_ready;
+    t->last_ready = n_ready;
+}
+
 static void read_event(const json_t *event, swimlanes *t)
 {
     const char *phase = text(event, "ph");
@@ -162,6 +175,8 @@ static void read_event(const json_t *event, swimlanes *t)
     } else if (strcmp(phase, "X") == 0) {
         assert_true(t->n_slices < MAX_SLICES);
         read_slice(event, &t->slices[t->n_slices++]);
+    } else if (strcmp(phase, "C") == 0) {
+        read_sample(event, t);
     } else {
         bool tail = strcmp(phase, "s") == 0;
         assert_true(tail || strcmp(phase, "f") == 0);
@@ -257,6 +272,17 @@ static void test_times_follow_a_blocks_life(void **state)
             assert_true(o->lane != s->lane || o->end <= s->begin + 2 * rounding_us || s->end <= o->begin + 2 * rounding_us);
         }
     }
+    json_decref(t.root);
+}
+
+/* All that depends on nothing is ready at first, and nothing at the end. */
+static void test_samples_of_ready_blocks(void **state)
+{
+    (void)state;
+    swimlanes t = trace_run(DSV4_DEPS_BLOCK);
+    assert_int_equal(t.first_ready, N_ROWS);
+    assert_int_equal(t.last_ready, 0);
+    assert_true(t.n_samples > N_ROWS && t.n_samples <= 2 * t.n_slices);
     json_decref(t.root);
 }
 
@@ -437,6 +463,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_block_has_its_slice),
         cmocka_unit_test(test_times_follow_a_blocks_life),
+        cmocka_unit_test(test_samples_of_ready_blocks),
         cmocka_unit_test(test_arrows_follow_edges),
         cmocka_unit_test(test_exact_boxes_run_in_parallel),
         cmocka_unit_test(test_whole_tensors_run_one_by_one),

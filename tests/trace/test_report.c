@@ -146,6 +146,13 @@ static void expect_tasks(const small *s, const trace_path *p, int n, const int32
 #define EXPECT_TASKS(s, p, ...) \
     expect_tasks(s, p, sizeof((int32_t[]){__VA_ARGS__}) / sizeof(int32_t), (const int32_t[]){__VA_ARGS__})
 
+static uint64_t n_drawn;
+
+static int draw(const rng *g, int below)
+{
+    return (int)rng_below(g, n_drawn++, (uint64_t)below);
+}
+
 /* ---- by hand ----------------------------------------------------------------------------------------------------------------- */
 
 static void test_chain(void **state)
@@ -251,7 +258,7 @@ static void test_no_core(void **state)
     trace_report_deinit(&r);
 }
 
-/* b waits behind a, while the other worker has been free since c. */
+/* b waits behind a, while the other worker has been free since c, until d. */
 static void test_missed_core(void **state)
 {
     (void)state;
@@ -260,19 +267,22 @@ static void test_missed_core(void **state)
     small_init(&s);
     WORKERS(&s, "worker 0", "worker 1");
     int32_t stage = add_stage(&s, "a", DSV4_VECTOR);
-    int32_t a = add_block(&s, stage), b = add_block(&s, stage), z = add_block(&s, stage), c = add_block(&s, stage);
+    int32_t a = add_block(&s, stage), b = add_block(&s, stage), z = add_block(&s, stage), c = add_block(&s, stage),
+            d = add_block(&s, stage);
+    add_edge(&s, a, d);
     add_edge(&s, z, b);
     add_event(&s, a, 0, 0, 0, 0, 4);
     add_event(&s, b, 0, 0, 1, 4, 6);
     add_event(&s, z, 1, 1, 0, 0, 1);
     add_event(&s, c, 1, 1, 0, 1, 2);
+    add_event(&s, d, 1, 1, 4, 4, 5);
     make_report(&s, &r);
     EXPECT_TASKS(&s, &r.executed, z, c, b);
     assert_int_equal(r.executed.n_by_core, 2);
     expect_gaps(r.executed.gap_s, 0, 0, 2, 0);
     EXPECT_TASKS(&s, &r.needs, z, b);
     expect_gaps(r.needs.gap_s, 0, 1, 2, 0);
-    expect_gaps(r.workers[1].idle_s, 2, 0, 2, 0);
+    expect_gaps(r.workers[1].idle_s, 1, 0, 2, 0);
     trace_report_deinit(&r);
 }
 
@@ -337,8 +347,9 @@ static void test_stages_of_one_name(void **state)
     trace_report r;
     small_init(&s);
     WORKERS(&s, "worker 0");
-    int32_t first = add_stage(&s, "same", DSV4_VECTOR), other = add_stage(&s, "other", DSV4_VECTOR),
-            again = add_stage(&s, "same", DSV4_VECTOR);
+    int32_t other = add_stage(&s, "other", DSV4_VECTOR);
+    add_stage(&s, "other", DSV4_VECTOR);
+    int32_t first = add_stage(&s, "same", DSV4_VECTOR), again = add_stage(&s, "same", DSV4_VECTOR);
     double now_s = 0;
     add_event(&s, add_block(&s, other), 0, 0, 0, 0, 0);
     for (int i = 20; i > 0; i--) {
@@ -349,10 +360,12 @@ static void test_stages_of_one_name(void **state)
     }
     make_report(&s, &r);
     assert_int_equal(r.n_stages, 2);
-    assert_string_equal(r.stages[0].name, "same");
-    assert_int_equal(r.stages[0].n_blocks, 20);
-    assert_true(r.stages[0].total_s == 210 && r.stages[0].p95_s == 19);
-    assert_true(r.stages[0].flops_bf16 == 40 && r.stages[0].ops_i8 == 60 && r.stages[0].vector_ops == 80);
+    assert_string_equal(r.stages[0].name, "other");
+    assert_string_equal(r.stages[1].name, "same");
+    const trace_stage_stats *same = &r.stages[1];
+    assert_int_equal(same->n_blocks, 20);
+    assert_true(same->total_s == 210 && same->p95_s == 19);
+    assert_true(same->flops_bf16 == 40 && same->ops_i8 == 60 && same->vector_ops == 80);
     trace_report_deinit(&r);
 }
 
@@ -409,6 +422,81 @@ static void test_bounds_of_the_machine(void **state)
     trace_report_deinit(&r);
 }
 
+/* Two regions side by side, the first seen through three views, the second through one. */
+enum { ORIGIN = 500, REGION = 48, N_BYTES = 2 * REGION, N_VIEWS = 4, N_ROWS = 3 };
+
+static const trace_view region_views[N_VIEWS] = {{"rows", ORIGIN, 6, 4, 2, 8},
+                                                 {"flat", ORIGIN, 1, 12, 4, REGION},
+                                                 {"gaps", ORIGIN, 3, 3, 2, 16},
+                                                 {"second", ORIGIN + REGION, 4, 6, 2, 12}};
+
+static bool holds_byte(const trace_view *v, const dsv4_box *b, int64_t at)
+{
+    int64_t y = at / v->row_bytes, x = at % v->row_bytes / v->elem_bytes;
+    return at >= 0 && y >= b->row0 && y < b->row1 && x >= b->col0 && x < b->col1;
+}
+
+/* A touch of the last block, through any view; notes the row that is first to touch a byte. */
+static void draw_touch(const rng *g, small *s, const int *modes, int32_t row, int *used, int32_t *first_row)
+{
+    dsv4_view view = draw(g, N_VIEWS);
+    const trace_view *v = &region_views[view];
+    dsv4_box box = {.row0 = draw(g, (int)v->rows), .col0 = draw(g, (int)v->cols)};
+    box.row1 = box.row0 + 1 + draw(g, (int)(v->rows - box.row0));
+    box.col1 = box.col0 + 1 + draw(g, (int)(v->cols - box.col0));
+    add_touch(s, modes[view], view, box);
+    used[v->address != ORIGIN] |= modes[view];
+    for (int64_t at = 0; at < N_BYTES; at++) {
+        if (first_row[at] == TRACE_NONE && holds_byte(v, &box, at + ORIGIN - v->address)) {
+            first_row[at] = row;
+        }
+    }
+}
+
+static void expect_outside_bytes(const small *s, const int *used, const int32_t *first_row)
+{
+    trace_report r = {0};
+    double expected[N_ROWS] = {0};
+    for (int at = 0; at < N_BYTES; at++) {
+        if (first_row[at] != TRACE_NONE && used[at / REGION] != DSV4_UPDATE) {
+            expected[first_row[at]]++;
+        }
+    }
+    assert_int_equal(trace_report_make(&s->t, N_BUCKETS, &r, NULL), DSV4_OK);
+    for (int row = 0; row < N_ROWS; row++) {
+        assert_true(r.stages[row].outside_bytes == expected[row]);
+    }
+    trace_report_deinit(&r);
+}
+
+static void test_random_boxes(void **state)
+{
+    (void)state;
+    const char *const names[N_ROWS] = {"a", "b", "c"};
+    for (int round = 0; round < 2000; round++) {
+        rng g = {9, (uint64_t)round};
+        small s;
+        int32_t first_row[N_BYTES];
+        int used[2] = {0}, modes[N_VIEWS];
+        n_drawn = 0;
+        small_init(&s);
+        WORKERS(&s, "worker 0");
+        memcpy(s.views, region_views, sizeof region_views);
+        memset(first_row, 0xff, sizeof first_row);
+        s.t.graph.n_views = N_VIEWS;
+        for (int v = 0; v < N_VIEWS; v++) {
+            modes[v] = draw(&g, 4) == 0 ? DSV4_WRITE : DSV4_READ;
+        }
+        for (int32_t row = 0; row < N_ROWS; row++) {
+            add_event(&s, add_block(&s, add_stage(&s, names[row], DSV4_VECTOR)), 0, 0, 0, row, row + 1);
+            for (int i = draw(&g, 6); i > 0; i--) {
+                draw_touch(&g, &s, modes, row, used, first_row);
+            }
+        }
+        expect_outside_bytes(&s, used, first_row);
+    }
+}
+
 /* ---- refusals ---------------------------------------------------------------------------------------------------------------- */
 
 static void test_refusals(void **state)
@@ -430,13 +518,6 @@ static void test_refusals(void **state)
 }
 
 /* ---- random runs ------------------------------------------------------------------------------------------------------------- */
-
-static uint64_t n_drawn;
-
-static int draw(const rng *g, int below)
-{
-    return (int)rng_below(g, n_drawn++, (uint64_t)below);
-}
 
 /* Blocks 0..n-1 with edges ascending, every other one through a join of its own. */
 static void draw_graph(const rng *g, small *s, int n)
@@ -671,6 +752,7 @@ int main(void)
         cmocka_unit_test(test_simultaneous_ends),
         cmocka_unit_test(test_stages_of_one_name),
         cmocka_unit_test(test_bounds_of_the_machine),
+        cmocka_unit_test(test_random_boxes),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_random_runs),
         cmocka_unit_test(test_impossible_times),

@@ -8,7 +8,7 @@
 
 #include "trace_helpers.h"
 
-enum { N = 8 };
+enum { N = 8, MAX_BLOCKS = 64, MAX_AT_JOIN = 4096, N_STAGES = 24 };
 
 static float a[N][N], b[N][N];
 
@@ -347,15 +347,46 @@ static void check_pair(const trace_graph *g, const trace_edge *e)
     assert_true(from->view == to->view && boxes_meet(&from->box, &to->box));
 }
 
-/* Every edge of exact tracking has a pair of boxes that meet; one between blocks has their strongest. */
+/* Blocks at one end of an edge: the task, or where it is a join made by sealing, all behind or before it. */
+static int blocks_at(const trace_graph *g, int32_t task, bool is_behind, int32_t *blocks, int n)
+{
+    if (g->tasks[task].stage != TRACE_NONE) {
+        blocks[n++] = task;
+        return n;
+    }
+    for (int64_t e = 0; e < g->n_edges; e++) {
+        if ((is_behind ? g->edges[e].from : g->edges[e].to) == task) {
+            n = blocks_at(g, is_behind ? g->edges[e].to : g->edges[e].from, is_behind, blocks, n);
+            assert_true(n < MAX_AT_JOIN - MAX_BLOCKS);
+        }
+    }
+    return n;
+}
+
+/* The strongest of all pairs that the edge orders. */
+static trace_source source_by_pairs(const trace_graph *g, const trace_edge *e)
+{
+    static int32_t from[MAX_AT_JOIN], to[MAX_AT_JOIN];
+    int n_from = blocks_at(g, e->from, false, from, 0), n_to = blocks_at(g, e->to, true, to, 0);
+    trace_source best = TRACE_COARSE;
+    for (int i = 0; i < n_from; i++) {
+        for (int k = 0; k < n_to; k++) {
+            trace_source s = source_by_boxes(g, &g->tasks[from[i]], &g->tasks[to[k]]);
+            best = s < best ? s : best;
+        }
+    }
+    return best;
+}
+
+/* Every edge has its strongest source and a pair of boxes that meet. */
 static void check_random(uint64_t seed, dsv4_deps deps, int64_t *n_joined)
 {
     dice d = dice_make(seed);
     graph_views v = begin();
-    tiling stages[12];
-    for (int i = 0; i < 12; i++) {
+    tiling stages[N_STAGES];
+    for (int i = 0; i < N_STAGES; i++) {
         int64_t height = dice_between(&d, 1, 2), width = dice_between(&d, 1, N), col = dice_between(&d, 0, N - width);
-        bool whole = dice_between(&d, 0, 3) == 0;
+        bool whole = dice_between(&d, 0, 1) == 0;
         int64_t n_blocks = dice_between(&d, 1, N / 2);
         dsv4_view view = dice_between(&d, 0, 1) == 0 ? v.a : v.b;
         dsv4_box box = {0, whole ? N : height, col, col + width};
@@ -367,10 +398,8 @@ static void check_random(uint64_t seed, dsv4_deps deps, int64_t *n_joined)
     trace t = end(v, deps);
     for (int64_t i = 0; i < t.graph.n_edges; i++) {
         const trace_edge *e = &t.graph.edges[i];
-        bool direct = e->to < t.graph.n_blocks && e->from < t.graph.n_blocks;
-        trace_source s = direct ? source_by_boxes(&t.graph, &t.graph.tasks[e->from], &t.graph.tasks[e->to]) : TRACE_COARSE;
-        assert_true(!direct || e->source == s);
-        *n_joined += !direct;
+        assert_int_equal(e->source, source_by_pairs(&t.graph, e));
+        *n_joined += t.graph.tasks[e->from].is_join && t.graph.tasks[e->to].is_join;
         if (e->source == TRACE_COARSE) {
             assert_int_not_equal(deps, DSV4_DEPS_BLOCK);
         } else {
@@ -387,7 +416,7 @@ static void test_random_graphs(void **state)
     for (uint64_t seed = 1; seed <= 300; seed++) {
         check_random(seed, (dsv4_deps)(seed % 3), &n_joined);
     }
-    assert_true(n_joined > 1000);
+    assert_true(n_joined > 0); /* from join to join */
 }
 
 static void test_unsealed(void **state)

@@ -7,7 +7,7 @@
 #include "cli/bench/bounds.h"
 #include "cli/inputs.h"
 
-enum { MAX_COPIES = 256, FREE_MEMORY_SHARE = 3, DEFAULT_CONTEXT = 8192 };
+enum { FREE_MEMORY_SHARE = 3, DEFAULT_CONTEXT = 8192 };
 
 /* ---- what there is to measure ------------------------------------------------------------------------------------------- */
 
@@ -139,7 +139,7 @@ static int choose_n(const bench_copies *c, size_t cold_bytes)
     double taken = c->bytes + (double)dsv4_graph_get_info(c->launch[0].graph).between_bytes, n = (double)cold_bytes / c->bytes + 1,
            possible = (double)machine_free_bytes() / FREE_MEMORY_SHARE / taken;
     n = n < possible ? n : possible;
-    return n < 1 ? 1 : n > MAX_COPIES ? MAX_COPIES : (int)n;
+    return n < 1 ? 1 : n > BENCH_MAX_COPIES ? BENCH_MAX_COPIES : (int)n;
 }
 
 static dsv4_status draw(bench_copies *c, const bench_call *call, const bench_call_options *o, dsv4_error *err)
@@ -160,13 +160,16 @@ dsv4_status bench_copies_open(bench_copies *c, const bench_call *call, const ben
 {
     bench_bounds bounds = {0};
     size_t cold_bytes = 0;
-    c->launch = calloc(MAX_COPIES, sizeof *c->launch);
-    c->io = calloc(MAX_COPIES, sizeof *c->io);
+    c->launch = calloc(BENCH_MAX_COPIES, sizeof *c->launch);
+    c->io = calloc(BENCH_MAX_COPIES, sizeof *c->io);
     dsv4_status status = c->launch == NULL || c->io == NULL
-                             ? dsv4_fail(err, DSV4_E_NO_MEMORY, "bench: no memory for %d copies", (int)MAX_COPIES)
+                             ? dsv4_fail(err, DSV4_E_NO_MEMORY, "bench: no memory for %d copies", (int)BENCH_MAX_COPIES)
                              : draw(c, call, o, err);
     if (status == DSV4_OK) {
         status = open_copy(c, call, pool, err);
+    }
+    if (status == DSV4_OK && c->launch[0].tiles != NULL) {
+        cli_print("  tiles %s\n", c->launch[0].tiles);
     }
     if (status == DSV4_OK) {
         status = bench_bounds_find(&c->launch[0], &c->io[0], &c->config, call, o->context, &bounds, err);

@@ -47,14 +47,15 @@ int64_t bench_call_tokens(const bench_call *call);
 
 /* COPIES  Each has packed its own weights and has its own activations, caches and outputs. Replays rotate over them, so that what
  *         comes from outside of the operator lies in memory when it is read, as in a model of many layers. */
+enum { BENCH_MAX_COPIES = 256 };
 typedef struct bench_copies {
     const dsv4_op *op;
     dsv4_config config;
     dsv4_tensor_list inputs; /* as drawn */
     int n;
-    double bytes; /* that a replay of one reads from outside or writes there */
-    bool is_cold; /* together they are certain to come from memory */
-    launch *launch;
+    double bytes;   /* that a replay of one reads from outside or writes there */
+    bool is_cold;   /* together they are certain to come from memory */
+    launch *launch; /* [BENCH_MAX_COPIES], n of them */
     dsv4_tensor_list *io;
 } bench_copies;
 

@@ -13,8 +13,15 @@
 #include "cli/bench/work.h"
 #include "kernels/loops.h"
 
-enum { N_ROWS = 8, N_FAMILIES = 2, DEPTH = 1024, PANELS = 2 /* of a worker: beside its core with the activations of few rows */ };
-enum { N_COLD_ROWS = 3, FIRST_COLD_ROW = 2 /* 4, 8 and 16 rows */, MAX_PROBES = 64, STREAM_GRAIN = 4096, READ_AHEAD = 2048 };
+enum { N_ROWS = 8, N_FAMILIES = 2, DEPTH = 1024, COLD_PANELS = 64 /* of a worker */ };
+enum {
+    N_COLD_ROWS = 3,
+    FIRST_COLD_ROW = 2 /* 4, 8 and 16 rows */,
+    N_COLD = N_FAMILIES * N_COLD_ROWS,
+    MAX_PROBES = 64,
+    STREAM_GRAIN = 4096,
+    READ_AHEAD = 2048
+};
 enum { N_FREE_BLOCKS = 10000, N_GRID = 100, N_HANDOVERS = 2000 };
 static const int64_t row_counts[N_ROWS] = {1, 2, 4, 8, 16, 32, 64, 128};
 
@@ -42,7 +49,7 @@ typedef struct idle_graph {
     dsv4_exec *exec;
 } idle_graph;
 
-enum { STREAM_MEMORY_ONE, STREAM_MEMORY, STREAM_CACHE_ONE, STREAM_CACHE, STREAM_WRITE_ONE, STREAM_WRITE, N_STREAMS };
+enum { STREAM_MEMORY_ONE, STREAM_MEMORY, STREAM_CACHE_ONE, STREAM_CACHE, STREAM_WRITE_ONE, STREAM_WRITE, STREAM_CORE, N_STREAMS };
 enum { GRAPH_FREE, GRAPH_EDGES, GRAPH_HANDOVER, N_GRAPHS };
 
 struct bench_device {
@@ -56,19 +63,19 @@ struct bench_device {
     probe probes[MAX_PROBES];
     double *samples; /* [MAX_PROBES][max_rounds] */
     stream streams[N_STREAMS];
-    product_setting setting;
+    product_setting setting, setting_alone;
     product_weights weights[N_FAMILIES], cold_weights[N_FAMILIES];
-    product products[N_FAMILIES][N_ROWS], cold[N_FAMILIES][N_COLD_ROWS];
+    product products[N_FAMILIES][N_ROWS], cold[N_COLD], cold_alone[N_COLD];
     vectors vectors;
     idle_graph graphs[N_GRAPHS];
     /* Of each thing the first probe. */
-    int first_stream, first_product, first_cold, first_vector, first_graph;
+    int first_stream, first_product, first_cold, first_cold_alone, first_vector, first_graph;
 };
 
 static double rate_of(const bench_device *b, int i)
 {
     const probe *p = &b->probes[i];
-    return p->amount / bench_times_of(p->seconds, b->n_rounds).median_s;
+    return p->amount / bench_times_of(p->seconds, b->n_rounds).p10_s;
 }
 
 static int add_probe(bench_device *b, double (*turn)(void *), void *context, double amount)
@@ -117,6 +124,7 @@ static void add_streams(bench_device *b)
     b->streams[STREAM_CACHE] = (stream){b, near, n, 4, false};
     b->streams[STREAM_WRITE_ONE] = (stream){b, far / n, 1, 1, true};
     b->streams[STREAM_WRITE] = (stream){b, far, n, 1, true};
+    b->streams[STREAM_CORE] = (stream){b, (int64_t)machine_core_cache_bytes(b->machine) / 2 * n, n, 256, false};
     b->first_stream = b->n_probes;
     for (int i = 0; i < N_STREAMS; i++) {
         add_probe(b, stream_turn, &b->streams[i], (double)b->streams[i].n_bytes * b->streams[i].n_times);
@@ -135,17 +143,24 @@ static void fill_part(void *context, int worker, int n_workers)
 
 /* ---- products -------------------------------------------------------------------------------------------------------------- */
 
+/* Panels of a worker that stay beside its core, with activations and sums: a quarter of what it has for itself. */
+static int64_t near_panels(const bench_device *b, int f)
+{
+    int64_t n = (int64_t)machine_core_cache_bytes(b->machine) / 4 / families[f].panel_bytes(DEPTH);
+    return n < 1 ? 1 : n > COLD_PANELS ? COLD_PANELS : n;
+}
+
 static double product_turn(void *context)
 {
     return product_take_turn(context);
 }
 
-static dsv4_status add_product(bench_device *b, product *p, int f, int64_t rows, product_weights *w, int64_t n_panels,
-                               dsv4_error *err)
+static dsv4_status add_product(bench_device *b, const product_setting *setting, product *p, int f, int64_t rows, product_weights *w,
+                               int64_t n_panels, dsv4_error *err)
 {
-    int n_workers = dsv4_pool_n_threads(b->pool);
+    int n_workers = dsv4_pool_n_threads(setting->pool);
     product_init(p, &families[f], (family_shape){1, DEPTH, n_panels * UK_PANEL * n_workers}, rows, n_workers);
-    dsv4_status status = product_prepare(p, &b->setting, w, err);
+    dsv4_status status = product_prepare(p, setting, w, err);
     add_probe(b, product_turn, p, 2.0 * (double)rows * DEPTH * (double)p->shape.n);
     return status;
 }
@@ -157,14 +172,18 @@ static dsv4_status add_products(bench_device *b, dsv4_error *err)
     b->first_product = b->n_probes;
     for (int f = 0; f < N_FAMILIES; f++) {
         for (int i = 0; i < N_ROWS && status == DSV4_OK; i++) {
-            status = add_product(b, &b->products[f][i], f, row_counts[i], &b->weights[f], PANELS, err);
+            status = add_product(b, &b->setting, &b->products[f][i], f, row_counts[i], &b->weights[f], near_panels(b, f), err);
         }
     }
     b->first_cold = b->n_probes;
-    for (int f = 0; f < N_FAMILIES; f++) {
-        for (int i = 0; i < N_COLD_ROWS && status == DSV4_OK; i++) {
-            status = add_product(b, &b->cold[f][i], f, row_counts[FIRST_COLD_ROW + i], &b->cold_weights[f], 32 * PANELS, err);
-        }
+    for (int i = 0; i < N_COLD && status == DSV4_OK; i++) {
+        status = add_product(b, &b->setting, &b->cold[i], i / N_COLD_ROWS, row_counts[FIRST_COLD_ROW + i % N_COLD_ROWS],
+                             &b->cold_weights[i / N_COLD_ROWS], COLD_PANELS, err);
+    }
+    b->first_cold_alone = b->n_probes;
+    for (int i = 0; i < N_COLD && status == DSV4_OK; i++) {
+        status = add_product(b, &b->setting_alone, &b->cold_alone[i], i / N_COLD_ROWS, row_counts[FIRST_COLD_ROW + i % N_COLD_ROWS],
+                             &b->cold_weights[i / N_COLD_ROWS], COLD_PANELS, err);
     }
     return status;
 }
@@ -175,7 +194,7 @@ static dsv4_status open_weights(bench_device *b, dsv4_error *err)
     for (int f = 0; f < N_FAMILIES; f++) {
         size_t scratch = families[f].scratch_bytes(DEPTH);
         b->setting.scratch_bytes = scratch > b->setting.scratch_bytes ? scratch : b->setting.scratch_bytes;
-        b->weights[f].n_bytes = families[f].panel_bytes(DEPTH) * PANELS * n_workers;
+        b->weights[f].n_bytes = families[f].panel_bytes(DEPTH) * near_panels(b, f) * n_workers;
         b->cold_weights[f].n_bytes = (int64_t)b->n_bytes;
         b->weights[f].data = memory_array((size_t)b->weights[f].n_bytes, 1);
         b->cold_weights[f].data = memory_array(b->n_bytes, 1);
@@ -187,8 +206,10 @@ static dsv4_status open_weights(bench_device *b, dsv4_error *err)
     }
     b->setting.pool = b->pool;
     b->setting.uk = b->uk;
-    b->setting.y = memory_zeroed_array((size_t)(row_counts[N_ROWS - 1] * 32 * PANELS * UK_PANEL * n_workers), sizeof(float));
+    b->setting.y = memory_zeroed_array((size_t)(row_counts[N_ROWS - 1] * COLD_PANELS * UK_PANEL * n_workers), sizeof(float));
     b->setting.scratch = memory_zeroed_array((size_t)n_workers, b->setting.scratch_bytes);
+    b->setting_alone = b->setting;
+    b->setting_alone.pool = b->alone;
     return b->setting.y != NULL && b->setting.scratch != NULL
                ? DSV4_OK
                : dsv4_fail(err, DSV4_E_NO_MEMORY, "bench: no memory for the outputs of products");
@@ -317,11 +338,12 @@ void bench_device_close(bench_device *b)
         for (int i = 0; i < N_ROWS; i++) {
             product_deinit(&b->products[f][i]);
         }
-        for (int i = 0; i < N_COLD_ROWS; i++) {
-            product_deinit(&b->cold[f][i]);
-        }
         free(b->weights[f].data);
         free(b->cold_weights[f].data);
+    }
+    for (int i = 0; i < N_COLD; i++) {
+        product_deinit(&b->cold[i]);
+        product_deinit(&b->cold_alone[i]);
     }
     for (int i = 0; i < N_GRAPHS; i++) {
         dsv4_exec_destroy(b->graphs[i].exec);
@@ -372,22 +394,20 @@ static sim_rate rate_of_family(const bench_device *b, int f)
     return rate;
 }
 
-/* Of the shorter of two times, what the longer one hides: t = longer + (1 - overlap) * shorter. */
-static double overlap_of(const bench_device *b)
+/* Of the shorter of two times, what the longer one hides: t = longer + (1 - overlap) * shorter. Mean over products that n_workers did
+ * together on weights from memory at that rate. */
+static double overlap_of(const bench_device *b, int first, const product *cold, double bytes_s, int n_workers)
 {
     double sum = 0;
-    for (int f = 0; f < N_FAMILIES; f++) {
-        for (int i = 0; i < N_COLD_ROWS; i++) {
-            const product *p = &b->cold[f][i];
-            double ops = b->probes[b->first_cold + f * N_COLD_ROWS + i].amount,
-                   time_s = ops / rate_of(b, b->first_cold + f * N_COLD_ROWS + i),
-                   arithmetic_s = ops / rate_of(b, b->first_product + f * N_ROWS + FIRST_COLD_ROW + i),
-                   transfer_s = (double)p->run_bytes / rate_of(b, b->first_stream + STREAM_MEMORY);
-            double longer = arithmetic_s > transfer_s ? arithmetic_s : transfer_s, shorter = arithmetic_s + transfer_s - longer;
-            sum += 1 - (time_s - longer) / shorter;
-        }
+    for (int i = 0; i < N_COLD; i++) {
+        int cached = b->first_product + i / N_COLD_ROWS * N_ROWS + FIRST_COLD_ROW + i % N_COLD_ROWS;
+        double ops = b->probes[first + i].amount, time_s = ops / rate_of(b, first + i),
+               arithmetic_s = ops / (rate_of(b, cached) / dsv4_pool_n_threads(b->pool) * n_workers),
+               transfer_s = (double)cold[i].run_bytes / bytes_s;
+        double longer = arithmetic_s > transfer_s ? arithmetic_s : transfer_s, shorter = arithmetic_s + transfer_s - longer;
+        sum += 1 - (time_s - longer) / shorter;
     }
-    double overlap = sum / (N_FAMILIES * N_COLD_ROWS);
+    double overlap = sum / N_COLD;
     return overlap < 0 ? 0 : overlap > 1 ? 1 : overlap;
 }
 
@@ -396,7 +416,7 @@ static void describe_levels(const bench_device *b, sim_device *d)
     double one = rate_of(b, b->first_stream + STREAM_MEMORY_ONE), all = rate_of(b, b->first_stream + STREAM_MEMORY),
            near_one = rate_of(b, b->first_stream + STREAM_CACHE_ONE), near = rate_of(b, b->first_stream + STREAM_CACHE),
            write_one = rate_of(b, b->first_stream + STREAM_WRITE_ONE), write = rate_of(b, b->first_stream + STREAM_WRITE);
-    double core_bytes = (double)machine_core_cache_bytes(b->machine);
+    double core = rate_of(b, b->first_stream + STREAM_CORE) / dsv4_pool_n_threads(b->pool);
     d->levels[0] = (sim_level){.name = "memory",
                                .is_shared = true,
                                .read_bytes_s = all,
@@ -413,11 +433,9 @@ static void describe_levels(const bench_device *b, sim_device *d)
                                .core_write_bytes_s = near_one,
                                .line_bytes = 64};
     d->levels[2] = (sim_level){.name = "core cache",
-                               .bytes = core_bytes,
-                               .read_bytes_s = near_one,
-                               .write_bytes_s = near_one,
-                               .core_read_bytes_s = near_one,
-                               .core_write_bytes_s = near_one,
+                               .bytes = (double)machine_core_cache_bytes(b->machine),
+                               .read_bytes_s = core,
+                               .write_bytes_s = core,
                                .line_bytes = 64};
     d->n_levels = 3;
 }
@@ -457,6 +475,9 @@ dsv4_status bench_device_get(bench_device *b, sim_device *d, dsv4_error *err)
     d->n_core_kinds = 1;
     describe_levels(b, d);
     describe_schedule(b, d);
-    d->overlap = overlap_of(b);
+    int n_workers = dsv4_pool_n_threads(b->pool);
+    d->overlap = overlap_of(b, b->first_cold_alone, b->cold_alone, d->levels[0].core_read_bytes_s, 1);
+    double shared = overlap_of(b, b->first_cold, b->cold, d->levels[0].read_bytes_s, n_workers);
+    d->overlap_lost = shared < d->overlap ? d->overlap - shared : 0;
     return DSV4_OK;
 }

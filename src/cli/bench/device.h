@@ -4,7 +4,8 @@
  *               elementwise: the harmonic mean of the kernels of bench/vectors.h
  *   levels      reads of more than the last-level caches hold, and of what they hold, by one worker and by all; writes from copies
  *   schedule    graphs of blocks that do nothing: alone, with edges, and handed from worker to worker
- *   overlap     products of 4 to 16 rows on weights from memory, beside what arithmetic and transfer take alone
+ *   overlap     products of 4 to 16 rows on weights from memory, by one worker and by all, beside what arithmetic and transfer take
+ *               alone
  *
  * No operator is run: what a simulation predicts of one is a prediction. In rounds, as bench/ceilings.h. */
 #ifndef CLI_BENCH_DEVICE_H
@@ -23,7 +24,8 @@ void bench_device_close(bench_device *b);
 void bench_device_round(bench_device *b);
 void bench_device_restart(bench_device *b); /* forgets the rounds so far */
 
-/* Fills d, zeroed before, from the medians of the rounds; sim_device_deinit always. */
+/* Fills d, zeroed before, from the rounds, as fast as a tenth of them was: what else the machine does shows less.
+ * sim_device_deinit always. */
 DSV4_MUST_CHECK dsv4_status bench_device_get(bench_device *b, sim_device *d, dsv4_error *err);
 
 #endif

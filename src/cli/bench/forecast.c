@@ -1,7 +1,8 @@
 /* cli/bench/forecast.c - `dsv4 bench device` and `dsv4 bench forecast`: this machine as a device of the simulator, and what the
  * simulator predicts with it beside what is measured.
  *
- * Rounds of the micro-suite (bench/device.h) stand between those of a call, so that a drift of the machine hits both alike. Calls
+ * Rounds of the micro-suite (bench/device.h) stand between those of a call, so that a drift of the machine hits both alike; of both
+ * the fastest tenth counts, as a disturbance hits long runs more often than short ones. Calls
  * are measured as bench/calls.h says, with weights from memory; a simulation begins with empty caches. The same description serves
  * all calls, and one worker as well as all. */
 #include <math.h>
@@ -45,12 +46,59 @@ typedef struct suite {
     int n_pools;
     bench_device *meter; /* NULL: the description is given */
     sim_device device;
-    double *seconds; /* [rounds] */
+    double *seconds; /* [pools][rounds] */
     row rows[MAX_ROWS];
     int n_rows;
 } suite;
 
 /* ---- one call -------------------------------------------------------------------------------------------------------------- */
+
+/* A call that is measured on every pool, and what is found. */
+typedef struct subject {
+    const bench_call *call;
+    bench_copies copies;
+    dsv4_exec *execs[MAX_POOLS][BENCH_MAX_COPIES]; /* of the copies' graphs; those on the first pool are the copies' own */
+    double *stage_s[MAX_POOLS];                    /* [n_stages][rounds]: inside the blocks of a stage */
+    dsv4_stage_time *times;                        /* [n_stages] of the run at hand */
+    int64_t n_stages;
+    sim_result results[MAX_POOLS];
+} subject;
+
+static dsv4_status open_subject(suite *s, subject *x, dsv4_error *err)
+{
+    dsv4_status status = bench_copies_open(&x->copies, x->call, &s->o->calls, s->pools[0], err);
+    for (int i = 0; i < x->copies.n && status == DSV4_OK; i++) {
+        x->execs[0][i] = x->copies.launch[i].exec;
+        if (s->n_pools > 1) {
+            status = dsv4_exec_create(x->copies.launch[i].graph, s->pools[1], true, &x->execs[1][i], err);
+        }
+    }
+    if (status != DSV4_OK) {
+        return status;
+    }
+    x->n_stages = dsv4_graph_get_info(x->copies.launch[0].graph).n_stages;
+    x->times = calloc((size_t)x->n_stages, sizeof *x->times);
+    for (int p = 0; p < s->n_pools; p++) {
+        x->stage_s[p] = calloc((size_t)(x->n_stages * s->o->calls.shared.rounds), sizeof **x->stage_s);
+        status = x->times == NULL || x->stage_s[p] == NULL
+                     ? dsv4_fail(err, DSV4_E_NO_MEMORY, "bench forecast: no memory for %lld stages", (long long)x->n_stages)
+                     : status;
+    }
+    return status;
+}
+
+static void close_subject(suite *s, subject *x)
+{
+    for (int i = 0; i < x->copies.n && s->n_pools > 1; i++) {
+        dsv4_exec_destroy(x->execs[1][i]);
+    }
+    for (int p = 0; p < MAX_POOLS; p++) {
+        free(x->stage_s[p]);
+        sim_result_deinit(&x->results[p]);
+    }
+    free(x->times);
+    bench_copies_close(&x->copies);
+}
 
 typedef struct replay {
     dsv4_exec *exec;
@@ -65,68 +113,130 @@ static double take_turn(void *context)
     return dsv4_exec_get_summary(r->exec).makespan_s;
 }
 
-static dsv4_status measure(suite *s, const bench_copies *c, double *out, dsv4_error *err)
+static dsv4_status measure_round(suite *s, subject *x, int round, dsv4_error *err)
 {
     int rounds = (int)s->o->calls.shared.rounds;
     replay r = {.status = DSV4_OK, .err = err};
-    for (int i = 0; i < rounds && r.status == DSV4_OK; i++) {
-        if (s->meter != NULL && i % ((rounds + DEVICE_ROUNDS - 1) / DEVICE_ROUNDS) == 0) {
-            bench_device_round(s->meter);
+    for (int p = 0; p < s->n_pools && r.status == DSV4_OK; p++) {
+        r.exec = x->execs[p][(round * s->n_pools + p) % x->copies.n];
+        s->seconds[p * rounds + round] = bench_quiet_turn(take_turn, &r);
+        if (r.status == DSV4_OK && s->o->calls.stages) {
+            r.status = dsv4_exec_stage_times(r.exec, x->times, err);
         }
-        r.exec = c->launch[i % c->n].exec;
-        s->seconds[i] = bench_quiet_turn(take_turn, &r);
+        for (int64_t i = 0; i < x->n_stages; i++) {
+            x->stage_s[p][i * rounds + round] = x->times[i].total_s;
+        }
     }
-    *out = r.status == DSV4_OK ? bench_times_of(s->seconds, rounds).median_s : 0;
     return r.status;
 }
 
+static dsv4_status measure(suite *s, subject *x, dsv4_error *err)
+{
+    int rounds = (int)s->o->calls.shared.rounds, done = 0;
+    dsv4_status status = DSV4_OK;
+    for (int i = 0; i < rounds && status == DSV4_OK; i++) {
+        if (s->meter != NULL && i * DEVICE_ROUNDS >= done * rounds) {
+            bench_device_round(s->meter);
+            done++;
+        }
+        status = measure_round(s, x, i, err);
+    }
+    return status;
+}
+
 /* The graph of a copy that has run, on the machine as it was while the call was measured. */
-static dsv4_status predict(suite *s, const bench_copies *c, int n_threads, double *out, dsv4_error *err)
+static dsv4_status predict(const sim_device *d, const subject *x, int n_threads, sim_result *out, dsv4_error *err)
 {
     trace t = {0};
-    sim_result result = {0};
-    sim_device measured = {0};
-    dsv4_status status = s->meter != NULL ? bench_device_get(s->meter, &measured, err) : DSV4_OK;
-    if (status == DSV4_OK) {
-        status = trace_capture(c->launch[0].exec, &t, err);
-    }
+    dsv4_status status = trace_capture(x->execs[0][0], &t, err);
     if (status == DSV4_OK) {
         trace_clear_run(&t);
-        status = sim_run(s->meter != NULL ? &measured : &s->device, &(sim_options){.cores = n_threads}, &t, &result, err);
+        status = sim_run(d, &(sim_options){.cores = n_threads}, &t, out, err);
     }
-    *out = result.makespan_s;
-    sim_result_deinit(&result);
     trace_deinit(&t);
+    return status;
+}
+
+static dsv4_status predict_all(suite *s, subject *x, dsv4_error *err)
+{
+    sim_device measured = {0};
+    dsv4_status status = s->meter != NULL ? bench_device_get(s->meter, &measured, err) : DSV4_OK;
+    for (int p = 0; p < s->n_pools && status == DSV4_OK; p++) {
+        status = predict(s->meter != NULL ? &measured : &s->device, x, dsv4_pool_n_threads(s->pools[p]), &x->results[p], err);
+    }
     sim_device_deinit(&measured);
     return status;
 }
 
-static void print_row(const row *r)
+/* ---- its rows ---------------------------------------------------------------------------------------------------------------- */
+
+static double error_of(double predicted, double measured)
 {
-    cli_print("%-18s %-7s %-4s %7d %12.3f %12.3f %8.1f %%\n", r->call->family, bench_mode_text(r->call->mode),
-              bench_ratio_text(r->call), r->n_threads, r->measured_s * 1e3, r->predicted_s * 1e3,
-              (r->predicted_s / r->measured_s - 1) * 100);
+    return measured > 0 ? predicted / measured - 1 : 0;
 }
 
-static dsv4_status forecast(suite *s, const bench_call *call, dsv4_pool *pool, dsv4_error *err)
+/* Stages of one name together, where the first of them stands. */
+static void print_stages(const suite *s, const subject *x, int pool)
 {
-    bench_copies c = {0};
-    row r = {.call = call, .n_threads = dsv4_pool_n_threads(pool)};
-    dsv4_status status = bench_copies_open(&c, call, &s->o->calls, pool, err);
+    int rounds = (int)s->o->calls.shared.rounds;
+    cli_print("    %-24s %7s %12s %12s %10s %12s %12s\n", "stage", "blocks", "measured us", "predicted us", "error", "arithmetic",
+              "transfer");
+    for (int64_t i = 0; i < x->n_stages; i++) {
+        double measured_s = 0, predicted_s = 0, arithmetic_s = 0, transfer_s = 0;
+        int64_t n_blocks = 0, first = 0;
+        while (strcmp(x->times[first].name, x->times[i].name) != 0) {
+            first++;
+        }
+        for (int64_t k = i; k < x->n_stages && first == i; k++) {
+            if (strcmp(x->times[k].name, x->times[i].name) == 0) {
+                measured_s += bench_times_of(x->stage_s[pool] + k * rounds, rounds).p10_s;
+                predicted_s += x->results[pool].stages[k].total_s;
+                arithmetic_s += x->results[pool].stages[k].arithmetic_s;
+                transfer_s += x->results[pool].stages[k].transfer_s;
+                n_blocks += x->times[k].n_blocks;
+            }
+        }
+        if (n_blocks > 0) {
+            cli_print("    %-24s %7lld %12.2f %12.2f %8.1f %% %12.2f %12.2f\n", x->times[i].name, (long long)n_blocks,
+                      measured_s * 1e6, predicted_s * 1e6, error_of(predicted_s, measured_s) * 100, arithmetic_s * 1e6,
+                      transfer_s * 1e6);
+        }
+    }
+}
+
+static void add_rows(suite *s, const subject *x)
+{
+    int rounds = (int)s->o->calls.shared.rounds;
+    for (int p = 0; p < s->n_pools; p++) {
+        row *r = &s->rows[s->n_rows++];
+        *r = (row){x->call, dsv4_pool_n_threads(s->pools[p]), bench_times_of(s->seconds + p * rounds, rounds).p10_s,
+                   x->results[p].makespan_s};
+        cli_print("%-18s %-7s %-4s %7d %12.3f %12.3f %8.1f %%\n", r->call->family, bench_mode_text(r->call->mode),
+                  bench_ratio_text(r->call), r->n_threads, r->measured_s * 1e3, r->predicted_s * 1e3,
+                  error_of(r->predicted_s, r->measured_s) * 100);
+        if (s->o->calls.stages) {
+            print_stages(s, x, p);
+        }
+    }
+}
+
+static dsv4_status forecast(suite *s, const bench_call *call, dsv4_error *err)
+{
+    subject x = {.call = call};
+    dsv4_status status = open_subject(s, &x, err);
     if (s->meter != NULL) {
         bench_device_restart(s->meter);
     }
     if (status == DSV4_OK) {
-        status = measure(s, &c, &r.measured_s, err);
+        status = measure(s, &x, err);
     }
     if (status == DSV4_OK) {
-        status = predict(s, &c, r.n_threads, &r.predicted_s, err);
+        status = predict_all(s, &x, err);
     }
     if (status == DSV4_OK) {
-        s->rows[s->n_rows++] = r;
-        print_row(&r);
+        add_rows(s, &x);
     }
-    bench_copies_close(&c);
+    close_subject(s, &x);
     return status;
 }
 
@@ -151,7 +261,7 @@ static json_t *summarise_makespans(const suite *s)
 {
     double errors[MAX_ROWS];
     for (int i = 0; i < s->n_rows; i++) {
-        errors[i] = fabs(s->rows[i].predicted_s / s->rows[i].measured_s - 1);
+        errors[i] = fabs(error_of(s->rows[i].predicted_s, s->rows[i].measured_s));
     }
     return summarise("makespans", errors, s->n_rows);
 }
@@ -163,7 +273,7 @@ static json_t *summarise_scaling(const suite *s)
     int n = 0;
     for (int i = 0; i + 1 < s->n_rows && s->n_pools == MAX_POOLS; i += MAX_POOLS) {
         const row *all = &s->rows[i], *one = &s->rows[i + 1];
-        errors[n++] = fabs((one->predicted_s / all->predicted_s) / (one->measured_s / all->measured_s) - 1);
+        errors[n++] = fabs(error_of(one->predicted_s / all->predicted_s, one->measured_s / all->measured_s));
     }
     return summarise("speed-up from one worker to all", errors, n);
 }
@@ -186,16 +296,14 @@ static dsv4_status forecast_all(suite *s, dsv4_error *err)
     cli_print("forecast %s, context %lld: a simulation of this machine beside it\n", s->o->calls.preset, s->o->calls.context);
     cli_print("%-18s %-7s %-4s %7s %12s %12s %10s\n", "name", "mode", "", "workers", "measured ms", "predicted ms", "error");
     for (int i = 0; i < call_list.n && status == DSV4_OK; i++) {
-        for (int p = 0; p < s->n_pools && status == DSV4_OK; p++) {
-            status = bench_call_is_wanted(&calls[i], &s->o->calls) ? forecast(s, &calls[i], s->pools[p], err) : DSV4_OK;
-        }
+        status = bench_call_is_wanted(&calls[i], &s->o->calls) ? forecast(s, &calls[i], err) : DSV4_OK;
     }
     return status;
 }
 
 static dsv4_status open_suite(suite *s, dsv4_error *err)
 {
-    s->seconds = calloc((size_t)s->o->calls.shared.rounds, sizeof *s->seconds);
+    s->seconds = calloc(MAX_POOLS * (size_t)s->o->calls.shared.rounds, sizeof *s->seconds);
     if (s->seconds == NULL) {
         return dsv4_fail(err, DSV4_E_NO_MEMORY, "bench forecast: no memory for %lld rounds", s->o->calls.shared.rounds);
     }
@@ -225,11 +333,12 @@ static const cli_option forecast_table[] = {
     {"context", "N", "tokens of each request with the call's own (default 8192)", cli_store_number,
      offsetof(forecast_options, calls.context), 128, 1 << 24},
     {"only", "NAME", "what has this name alone", cli_store_text, offsetof(forecast_options, calls.only), 0, 0},
+    {"stages", NULL, "tell of each stage", cli_store_flag, offsetof(forecast_options, calls.stages), 0, 0},
     {"device", "F.json", "predict with this description instead of measuring the machine", cli_store_text,
      offsetof(forecast_options, device), 0, 0},
     {"threads", "N", "workers (default: one per physical core); one alone is measured too", cli_store_number,
      offsetof(forecast_options, calls.shared.n_threads), 1, 1024},
-    {"rounds", "N", "repetitions of each call; medians count (default 15)", cli_store_number,
+    {"rounds", "N", "repetitions of each call; the fastest tenth counts (default 15)", cli_store_number,
      offsetof(forecast_options, calls.shared.rounds), 1, 100000},
     {.name = NULL},
 };
@@ -311,8 +420,9 @@ static void print_device(const sim_device *d)
         cli_print("  %-12s read %7.2f GB/s, of one core %7.2f; write %7.2f, %7.2f; %.1f MB\n", l->name, l->read_bytes_s * 1e-9,
                   l->core_read_bytes_s * 1e-9, l->write_bytes_s * 1e-9, l->core_write_bytes_s * 1e-9, l->bytes * 1e-6);
     }
-    cli_print("  a block %.0f ns, an edge %.0f ns, handed to another core %.0f ns; overlap %.2f\n", d->schedule.dispatch_s * 1e9,
-              d->schedule.edge_s * 1e9, d->schedule.pickup_s * 1e9, d->overlap);
+    cli_print("  a block %.0f ns, an edge %.0f ns, handed to another core %.0f ns; overlap %.2f, of it lost where memory is shared "
+              "%.2f\n",
+              d->schedule.dispatch_s * 1e9, d->schedule.edge_s * 1e9, d->schedule.pickup_s * 1e9, d->overlap, d->overlap_lost);
 }
 
 static const cli_option device_table[] = {

@@ -16,8 +16,6 @@
 
 enum { TIMES_CACHE = 4, FREE_MEMORY_SHARE = 3, MAX_COPIES = 8, MAX_BATCH = 16, N_DEFAULTS = 2, LEAST_ROUNDS = 5, TILE_TEXT = 64 };
 
-static const double least_floor = 0.01;
-
 /* A point, or the default, in a batch. */
 typedef struct entrant {
     launch launch[MAX_COPIES];
@@ -30,7 +28,8 @@ typedef struct batch {
     entrant entrant[MAX_BATCH + N_DEFAULTS];
 } batch;
 
-int tune_batch_size(const tune_call *call)
+/* How many points memory has room for. */
+static int choose_size(const tune_call *call)
 {
     size_t possible = call->weight_bytes == 0 ? MAX_BATCH : machine_free_bytes() / FREE_MEMORY_SHARE / call->weight_bytes;
     return possible < N_DEFAULTS + 1 ? 1 : possible > MAX_BATCH ? MAX_BATCH : (int)possible - N_DEFAULTS;
@@ -152,43 +151,52 @@ static int count_changed(const tune_call *call, const tune_point *p)
     return n;
 }
 
-static void take_results(batch *b, tune_point *points, double *floor)
+static void take_results(batch *b, tune_point *const *points)
 {
     tune_time base[N_DEFAULTS];
     for (int i = 0; i < N_DEFAULTS; i++) {
         base[i] = tune_time_of(b->entrant[i].samples, b->n_rounds);
     }
-    double default_s = (base[0].median_s + base[1].median_s) / 2;
-    *floor = fmax(least_floor, fabs(base[0].median_s - base[1].median_s) / default_s);
+    double default_s = (base[0].median_s + base[1].median_s) / 2, apart_s = fabs(base[0].median_s - base[1].median_s) / 2;
     for (int i = N_DEFAULTS; i < b->n; i++) {
-        tune_point *p = &points[i - N_DEFAULTS];
+        tune_point *p = points[i - N_DEFAULTS];
         tune_time t = tune_time_of(b->entrant[i].samples, b->n_rounds);
         p->median_s = t.median_s;
         p->result = (tune_result){.ratio = t.median_s / default_s,
-                                  .error = t.error_s / default_s,
+                                  .error = fmax(t.error_s, apart_s) / default_s,
                                   .n_changed = count_changed(b->call, p),
                                   .n_blocks = dsv4_graph_get_info(b->entrant[i].launch[0].graph).n_blocks};
     }
 }
 
-dsv4_status tune_measure(const tune_call *call, tune_point *points, int n, double until_s, double *floor, dsv4_error *err)
+/* The defaults, and points as long as there is time to build them. */
+static dsv4_status open_entrants(batch *b, tune_point *const *points, int n, double until_s, dsv4_error *err)
 {
     tune_point usual = {.median_s = 0};
+    dsv4_status status = DSV4_OK;
+    memcpy(usual.tile, b->call->context.tile, sizeof usual.tile);
+    for (int i = 0; i < n + N_DEFAULTS && status == DSV4_OK && (i <= N_DEFAULTS || clock_s() < until_s); i++) {
+        progress_report(b->call->bar, (clock_s() - b->call->begin_s) / b->call->budget_s);
+        b->n++;
+        status = open_entrant(b, &b->entrant[i], i < N_DEFAULTS ? &usual : points[i - N_DEFAULTS], err);
+    }
+    return status;
+}
+
+dsv4_status tune_measure(const tune_call *call, tune_point *const *points, int n, double until_s, int *n_measured, dsv4_error *err)
+{
     batch *b = calloc(1, sizeof *b);
     if (b == NULL) {
         return dsv4_fail(err, DSV4_E_NO_MEMORY, "tune: no memory for a batch");
     }
-    memcpy(usual.tile, call->context.tile, sizeof usual.tile);
-    *b = (batch){.call = call, .n_copies = choose_copies(call, n + N_DEFAULTS)};
-    dsv4_status status = DSV4_OK;
-    for (int i = 0; i < n + N_DEFAULTS && status == DSV4_OK; i++) {
-        b->n++;
-        progress_report(call->bar, (clock_s() - call->begin_s) / call->budget_s);
-        status = open_entrant(b, &b->entrant[i], i < N_DEFAULTS ? &usual : &points[i - N_DEFAULTS], err);
-    }
-    status = status == DSV4_OK ? time_rounds(b, until_s, err) : status;
+    int most = choose_size(call), size = n < most ? n : most;
+    double begin_s = clock_s(), share_s = (until_s - begin_s) * size / n;
+    *b = (batch){.call = call, .n_copies = choose_copies(call, size + N_DEFAULTS)};
+    dsv4_status status = open_entrants(b, points, size, begin_s + share_s / 2, err);
+    status = status == DSV4_OK ? time_rounds(b, begin_s + share_s, err) : status;
     if (status == DSV4_OK) {
-        take_results(b, points, floor);
+        take_results(b, points);
+        *n_measured = b->n - N_DEFAULTS;
     }
     close_entrants(b);
     free(b);

@@ -4,6 +4,8 @@
 
 #include "cli/tune/tune.h"
 
+static const double busy_error = 0.1; /* of the default's time: a choice from such times means little */
+
 char *tune_tiles_text(const op_context *c, const tune_point *p, char *text, size_t size)
 {
     size_t used = 0;
@@ -73,11 +75,15 @@ void tune_print(const op_context *c, const tune_search *s)
     for (int i = 0; i < s->n_pairs; i++) {
         print_pair(c, &s->pair[i]);
     }
-    cli_print("  once more, together (noise %.1f %%)\n", 100 * s->floor);
+    cli_print("  once more, together\n");
     for (int i = 0; i < s->n_finalists; i++) {
         const tune_point *p = &s->finalist[i];
         cli_print("  %c %.3f ms %7.3f +- %.3f  %s\n", i == s->chosen ? '>' : ' ', p->median_s * 1e3, p->result.ratio,
                   p->result.error, tune_tiles_text(c, p, text, sizeof text));
+    }
+    if (s->finalist[0].result.error > busy_error) {
+        cli_print("  the machine is busy: times are uncertain by %.0f %%, tune again when it is quiet\n",
+                  100 * s->finalist[0].result.error);
     }
     if (s->cut) {
         cli_print("  the budget ended before all was measured\n");
@@ -139,7 +145,7 @@ json_t *tune_to_json(const op_context *c, const tune_search *s)
     for (int i = 0; i < s->n_finalists; i++) {
         json_array_append_new(finalists, point_to_json(c, &s->finalist[i]));
     }
-    return json_pack("{s:o, s:o, s:o, s:o, s:f, s:i, s:b}", "axes", sweeps, "pairs", pairs, "finalists", finalists, "chosen",
-                     s->n_finalists > 0 ? tiles_to_json(c, &s->finalist[s->chosen]) : json_null(), "noise", s->floor, "measured",
-                     s->n_measured, "cut", s->cut);
+    return json_pack("{s:o, s:o, s:o, s:o, s:i, s:b}", "axes", sweeps, "pairs", pairs, "finalists", finalists, "chosen",
+                     s->n_finalists > 0 ? tiles_to_json(c, &s->finalist[s->chosen]) : json_null(), "measured", s->n_measured, "cut",
+                     s->cut);
 }

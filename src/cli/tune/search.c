@@ -76,20 +76,16 @@ dsv4_status tune_plan(const op_context *c, const char *wanted, tune_search *s, d
 
 /* ---- measuring ----------------------------------------------------------------------------------------------------------- */
 
-/* Measures points in as many batches as they need; those behind until_s are left out. *floor is that of the last. */
-static dsv4_status measure(const tune_call *call, tune_search *s, tune_point *points, int n, double until_s, double *floor,
-                           dsv4_error *err)
+/* Measures points in as many batches as they need; those behind until_s are left out. */
+static dsv4_status measure(const tune_call *call, tune_search *s, tune_point *const *points, int n, double until_s, dsv4_error *err)
 {
     dsv4_status status = DSV4_OK;
     for (int at = 0, size = 0; at < n && status == DSV4_OK; at += size) {
-        int left = n - at, most = tune_batch_size(call);
-        size = left < most ? left : most;
         if (at > 0 && clock_s() > until_s) {
             s->cut = true;
             break;
         }
-        double now_s = clock_s();
-        status = tune_measure(call, points + at, size, now_s + (until_s - now_s) * size / left, floor, err);
+        status = tune_measure(call, points + at, n - at, until_s, &size, err);
         s->n_measured += size;
     }
     return status;
@@ -97,40 +93,38 @@ static dsv4_status measure(const tune_call *call, tune_search *s, tune_point *po
 
 /* ---- single axes ---------------------------------------------------------------------------------------------------------- */
 
-static dsv4_status sweep_axis(const tune_call *call, tune_search *s, tune_sweep *sweep, double until_s, dsv4_error *err)
+/* The values of all axes but the defaults, those next to a default first: a budget that ends early leaves out far values. */
+static int list_swept(tune_search *s, tune_point **out)
 {
-    tune_point others[TUNE_MAX_VALUES];
-    tune_result results[TUNE_MAX_VALUES];
-    double floor = 0;
     int n = 0;
-    for (int v = 0; v < sweep->axis.n; v++) {
-        if (v != sweep->axis.start) {
-            others[n++] = sweep->point[v];
+    for (int distance = 1; distance < TUNE_MAX_VALUES; distance++) {
+        for (int i = 0; i < s->n_sweeps; i++) {
+            tune_sweep *sweep = &s->sweep[i];
+            int below = sweep->axis.start - distance, above = sweep->axis.start + distance;
+            if (below >= 0) {
+                out[n++] = &sweep->point[below];
+            }
+            if (above < sweep->axis.n) {
+                out[n++] = &sweep->point[above];
+            }
         }
     }
-    sweep->point[sweep->axis.start].result.n_blocks = call->n_blocks;
-    dsv4_status status = measure(call, s, others, n, until_s, &floor, err);
-    for (int v = 0, i = 0; v < sweep->axis.n; v++) {
-        if (v != sweep->axis.start) {
-            sweep->point[v] = others[i++];
-        }
-        results[v] = sweep->point[v].result;
-    }
-    sweep->weight = tune_weigh(results, sweep->axis.n, sweep->axis.start, floor);
-    return status;
+    return n;
 }
 
-/* Axes share what time is left evenly. */
 static dsv4_status sweep_axes(const tune_call *call, tune_search *s, double end_s, dsv4_error *err)
 {
-    dsv4_status status = DSV4_OK;
+    tune_point *points[OP_MAX_TILES * TUNE_MAX_VALUES];
+    int n = list_swept(s, points);
+    dsv4_status status = measure(call, s, points, n, end_s, err);
     for (int i = 0; i < s->n_sweeps && status == DSV4_OK; i++) {
-        double now_s = clock_s();
-        if (now_s > end_s) {
-            s->cut = true;
-            break;
+        tune_sweep *sweep = &s->sweep[i];
+        tune_result results[TUNE_MAX_VALUES];
+        sweep->point[sweep->axis.start].result.n_blocks = call->n_blocks;
+        for (int v = 0; v < sweep->axis.n; v++) {
+            results[v] = sweep->point[v].result;
         }
-        status = sweep_axis(call, s, &s->sweep[i], now_s + (end_s - now_s) / (s->n_sweeps - i), err);
+        sweep->weight = tune_weigh(results, sweep->axis.n, sweep->axis.start, TUNE_FLOOR);
     }
     return status;
 }
@@ -178,8 +172,7 @@ static dsv4_status measure_pair(const tune_call *call, tune_search *s, const tun
 {
     tune_pair *p = &s->pair[s->n_pairs++];
     const tune_sweep *sweep[2] = {down, across};
-    tune_point fresh[TUNE_GRID * TUNE_GRID], *place[TUNE_GRID * TUNE_GRID];
-    double floor;
+    tune_point *fresh[TUNE_GRID * TUNE_GRID];
     int n = 0;
     for (int k = 0; k < 2; k++) {
         p->axis[k] = &sweep[k]->axis;
@@ -194,19 +187,14 @@ static dsv4_status measure_pair(const tune_call *call, tune_search *s, const tun
             if (!usual_down && !usual_across) {
                 cell->tile[b->tile] = p->value[1][j];
                 cell->result = (tune_result){.ratio = 0};
-                place[n] = cell;
-                fresh[n++] = *cell;
+                fresh[n++] = cell;
             }
         }
     }
-    dsv4_status status = measure(call, s, fresh, n, until_s, &floor, err);
-    for (int i = 0; i < n; i++) {
-        *place[i] = fresh[i];
-    }
-    return status;
+    return measure(call, s, fresh, n, until_s, err);
 }
 
-/* The third axis only where it gains something. */
+/* The third axis only where it gains something. The first pair always, so that there is a map. */
 static dsv4_status measure_pairs(const tune_call *call, tune_search *s, const int *rank, double end_s, dsv4_error *err)
 {
     static const int pairs[TUNE_MAX_PAIRS][2] = {{0, 1}, {0, 2}, {1, 2}};
@@ -215,7 +203,7 @@ static dsv4_status measure_pairs(const tune_call *call, tune_search *s, const in
     dsv4_status status = DSV4_OK;
     for (int i = 0; i < n && status == DSV4_OK; i++) {
         double now_s = clock_s();
-        if (now_s > end_s) {
+        if (i > 0 && now_s > end_s) {
             s->cut = true;
             break;
         }
@@ -293,12 +281,15 @@ static dsv4_status repeat_finalists(const tune_call *call, tune_search *s, doubl
 {
     tune_result results[TUNE_MAX_FINALISTS][TUNE_MAX_REPEATS];
     double median_s[TUNE_MAX_FINALISTS][TUNE_MAX_REPEATS];
+    tune_point *points[TUNE_MAX_FINALISTS];
     dsv4_status status = DSV4_OK;
     int n = 0;
+    for (int i = 0; i < s->n_finalists; i++) {
+        points[i] = &s->finalist[i];
+    }
     while (n < TUNE_MAX_REPEATS && status == DSV4_OK && (n < 2 || clock_s() < end_s)) {
-        double now_s = clock_s(), floor = 0;
-        status = measure(call, s, s->finalist, s->n_finalists, now_s + (end_s - now_s) / (TUNE_MAX_REPEATS - n), &floor, err);
-        s->floor = floor > s->floor ? floor : s->floor;
+        double now_s = clock_s();
+        status = measure(call, s, points, s->n_finalists, now_s + (end_s - now_s) / (TUNE_MAX_REPEATS - n), err);
         for (int i = 0; i < s->n_finalists; i++) {
             results[i][n] = s->finalist[i].result;
             median_s[i][n] = s->finalist[i].median_s;
@@ -332,7 +323,7 @@ dsv4_status tune_run(const tune_call *call, double budget_s, tune_search *s, dsv
     for (int i = 0; i < s->n_finalists; i++) {
         results[i] = s->finalist[i].result;
     }
-    int chosen = tune_choose(results, s->n_finalists, s->floor);
+    int chosen = tune_choose(results, s->n_finalists, TUNE_FLOOR);
     s->chosen = chosen < 0 ? 0 : chosen;
     return status;
 }

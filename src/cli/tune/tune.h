@@ -82,12 +82,10 @@ typedef struct tune_call {
     progress *bar;
 } tune_call;
 
-/* How many points one batch can hold. */
-int tune_batch_size(const tune_call *call);
-
-/* Measures points in interleaved rounds, at most tune_batch_size of them; stops after a few rounds when the clock is past until_s.
- * Checks the outputs of each: DSV4_E_MISMATCH where a bit differs. *floor is how far two runs of the default are apart. */
-DSV4_MUST_CHECK dsv4_status tune_measure(const tune_call *call, tune_point *points, int n, double until_s, double *floor,
+/* Measures the first of n points in interleaved rounds: as many as fit in a batch and can be built in half of the time until until_s,
+ * *n_measured >= 1. Stops after a few rounds when the time is up. Checks the outputs of each: DSV4_E_MISMATCH where a bit differs. No
+ * error is smaller than what two graphs with the default tiles, measured among the points, are apart from their mean. */
+DSV4_MUST_CHECK dsv4_status tune_measure(const tune_call *call, tune_point *const *points, int n, double until_s, int *n_measured,
                                          dsv4_error *err);
 
 /* ---- searching ----------------------------------------------------------------------------------------------------------- */
@@ -114,13 +112,15 @@ typedef struct tune_search {
     int n_pairs;
     tune_point finalist[TUNE_MAX_FINALISTS]; /* measured again, together, on new graphs; [0] has the default tiles */
     int n_finalists, chosen;                 /* of the finalists */
-    double floor;                            /* the largest of those measurements */
     int n_measured;
     bool cut; /* the budget ended before all points were measured */
 } tune_search;
 
 /* Fills s->sweep with the axes of the tiles in wanted ("n_tile,t_tile"; NULL: all). */
 DSV4_MUST_CHECK dsv4_status tune_plan(const op_context *c, const char *wanted, tune_search *s, dsv4_error *err);
+
+/* Differences up to this are noise, whatever the errors say. */
+#define TUNE_FLOOR 0.01
 
 /* Single axes, pairs of those that matter most, and what was fastest once more. */
 DSV4_MUST_CHECK dsv4_status tune_run(const tune_call *call, double budget_s, tune_search *s, dsv4_error *err);

@@ -84,19 +84,10 @@ function el(tag, attributes = {}, ...children) {
 }
 const line = (name, text) => el('tr', {}, el('td', {}, name), el('td', {}, text));
 
-function waitText(event) {
-  const w = waiting(event), out = [];
-  if (w.core > 0) out.push(timeText(w.core) + ' ready, but no core free');
-  const how = w.stolen >= 0 ? 'steal from ' + D.workers[w.stolen] : w.kept ? 'kept by its worker' : 'pick-up';
-  out.push(timeText(w.pickup) + ' ' + how);
-  return out.join(', ');
-}
-
-function idleText(event) {
-  const w = waiting(event), previous = previousOnLane(event), free = previous >= 0 ? E.end[previous] : 0;
-  const idle = Math.max(0, E.start[event] - free);
-  if (w.work > 0) return timeText(idle) + ', of it ' + timeText(w.work) + ' no ready work';
-  return timeText(idle);
+function reasonText(list, event) {
+  const found = E.found[event], stolen = found >= 0 && found !== E.lane[event] ? ' (from ' + D.workers[found] + ')' : '';
+  const parts = byReason(list, event).map(([name, ns]) => timeText(ns) + ' ' + name);
+  return parts.length > 0 ? parts.join(', ') + stolen : found === -1 ? 'no: its worker kept it' : 'no';
 }
 
 const range = (begin, n) => n === 1 ? String(begin) : begin + '..' + (begin + n - 1);
@@ -114,8 +105,8 @@ function describe(event, maxBoxes) {
     line('duration', timeText(ns)),
     line('start', timeText(E.start[event], 6) + ' to ' + timeText(E.end[event], 6) + ', ' + D.workers[E.lane[event]]),
     line('ready', timeText(E.ready[event], 6) + ', dispatched ' + timeText(E.dispatch[event], 6)),
-    line('waited', waitText(event)),
-    line('worker idle', idleText(event)));
+    line('waited', reasonText(D.delay, event)),
+    line('worker idle', reasonText(D.idle, event)));
   const rates = [[d.read + d.written, 'GB/s'], [d.bf16, 'GFLOP/s BF16'], [d.i8, 'GOP/s INT8'], [d.vector, 'GOP/s vector']]
     .map(([amount, unit]) => [rateText(amount, ns), unit]).filter(([text]) => text !== '').map(([text, unit]) => text + ' ' + unit);
   if (rates.length > 0) table.append(line('as declared', rates.join(', ')));
@@ -175,17 +166,17 @@ function pin(event, seen) {
 }
 
 function togglePath(on) {
-  state.path = on ? executedPath() : null;
+  const x = D.executed, share = ns => timeText(ns) + ' (' + percent(ns / runEnd) + ')';
+  state.path = on ? x.events : null;
   state.onPath = on ? new Uint8Array(N) : null;
   document.getElementById('path').setAttribute('aria-pressed', on);
   const panel = document.getElementById('executed');
   panel.hidden = !on;
   if (on) {
-    const p = state.path, share = ns => timeText(ns) + '  (' + percent(ns / runEnd) + ')';
-    for (const event of p.events) state.onPath[event] = 1;
+    for (const event of x.events) state.onPath[event] = 1;
     panel.replaceChildren(el('div', {class: 'block'}, el('h2', {}, 'Critical path as executed'), el('table', {},
-      line('blocks', count(p.events.length)), line('inside blocks', share(p.inside)), line('pick-up', share(p.pickup)),
-      line('steal', share(p.steal)), line('no ready work', share(p.work)), line('before the first', share(p.first)))));
+      line('in ' + count(x.events.length) + ' blocks', share(x.inside)), ...D.reasons.map((name, r) => line(name, share(x.gaps[r]))),
+      line('graph alone', share(D.longest) + ': its longest path with unlimited cores'))));
   }
   repaint(true);
   rememberLater();
@@ -430,6 +421,7 @@ function selftest() {
     Object.assign(shown, {begin: runEnd * k / 100, end: runEnd * (1 - k / 100)});
     drawBase();
     drawOver();
+    pen.getImageData(0, 0, 1, 1); // waits until it is drawn
   }
   out.frame_ms = (performance.now() - before) / frames;
   fit(true);
@@ -449,7 +441,7 @@ function selftest() {
     out.found = R.filter(row => row.chosen).map(row => row.name);
   }
   document.getElementById('path').click();
-  out.path = state.path.events.length;
+  out.path = state.path.length;
   document.body.append(el('pre', {id: 'selftest', hidden: ''}, JSON.stringify(out)));
 }
 begin();

@@ -95,40 +95,10 @@ function previousOnLane(event) {
   return event > laneBegin[E.lane[event]] ? event - 1 : -1;
 }
 
-/* ---- why a block started when it did */
-function waiting(event) {
-  const previous = previousOnLane(event), free = previous >= 0 ? E.end[previous] : 0;
-  const ready = Math.min(E.ready[event], E.start[event]);
-  const found = E.found[event];
-  return {
-    core: Math.max(0, Math.min(free, E.start[event]) - ready),        // ready, but the worker was at another block
-    work: Math.max(0, ready - free),                                  // the worker was free, the block not yet ready
-    pickup: Math.max(0, E.start[event] - Math.max(ready, free)),
-    kept: found === -1, stolen: found >= 0 && found !== E.lane[event] ? found : -1
-  };
-}
-
-/* The chain that set the makespan, from the last block back: to the block it waited for, or to the one that kept its worker busy. */
-function executedPath() {
-  const path = {events: [], inside: 0, work: 0, core: 0, pickup: 0, steal: 0, first: 0};
-  let event = -1;
-  for (let i = 0; i < N; i++) if (event < 0 || E.end[i] > E.end[event]) event = i;
-  for (let guard = 0; event >= 0 && guard <= N; guard++) {
-    path.events.push(event);
-    path.inside += E.end[event] - E.start[event];
-    const dependency = before[E.task[event]] < before[E.task[event] + 1] ? neighbours(event, false)[0] : undefined;
-    const previous = previousOnLane(event);
-    const onDependency = dependency !== undefined && (previous < 0 || E.ready[event] >= E.end[previous]);
-    const cause = onDependency ? dependency.event : previous;
-    const gap = Math.max(0, E.start[event] - (cause >= 0 ? E.end[cause] : 0));
-    if (cause < 0) path.first += gap;
-    else if (waiting(event).stolen >= 0) path.steal += gap;
-    else if (!onDependency && E.ready[event] > E.end[previous]) path.work += gap;
-    else path.pickup += gap;
-    event = cause;
-  }
-  path.events.reverse();
-  return path;
+/* ---- why a block started when it did: nanoseconds by reason, of the block and of its worker */
+const nReasons = D.reasons.length;
+function byReason(list, event) {
+  return D.reasons.map((name, r) => [name, list[event * nReasons + r]]).filter(([, ns]) => ns > 0);
 }
 
 /* ---- blocks by time: how many run, how many are ready */

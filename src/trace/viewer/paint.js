@@ -185,7 +185,7 @@ function drawWide(lane, y, height) {
     const row = R[E.row[i]];
     pen.globalAlpha = how === 2 ? 1 : .16;
     pen.fillStyle = row.colour;
-    pen.fillRect(a, y, b - a - (b - a > 5 ? 1 : .5), height);
+    pen.fillRect(a, y, b - a - (b - a > 8 ? 1 : b - a > 5 ? .5 : 0), height);
     if (how === 2 && height > 13 && b - a > 46) blockText(i, row, Math.max(a, place.left), Math.min(b, place.right), y, height);
   }
   pen.globalAlpha = 1;
@@ -213,7 +213,7 @@ function drawLanes() {
   const height = place.lane - place.laneGap;
   pen.save();
   pen.beginPath();
-  pen.rect(0, place.top, place.width, place.bottom - place.top);
+  pen.rect(0, place.top - 3, place.width, place.bottom - place.top + 3);
   pen.clip();
   const image = columnPen.createImageData(columns.width, columns.height), line = new Uint32Array(image.data.buffer);
   const sums = new Float64Array(2 * R.length), touched = [];
@@ -294,10 +294,14 @@ function outline(event, colour, width) {
 function arrow(from, to, colour) {
   const x0 = toX(E.end[from]), y0 = middleY(from), x1 = toX(E.start[to]), y1 = middleY(to);
   const bend = Math.min(60, Math.max(14, Math.abs(x1 - x0) / 2)), lift = E.lane[from] === E.lane[to] ? -Math.min(24, place.lane) : 0;
-  ink.strokeStyle = ink.fillStyle = colour;
   ink.beginPath();
   ink.moveTo(x0, y0);
   ink.bezierCurveTo(x0 + bend, y0 + lift, x1 - bend, y1 + lift, x1, y1);
+  ink.strokeStyle = theme.bg;
+  ink.lineWidth = 3.4;
+  ink.stroke();
+  ink.strokeStyle = ink.fillStyle = colour;
+  ink.lineWidth = 1.5;
   ink.stroke();
   ink.beginPath();
   ink.moveTo(x1, y1);
@@ -308,7 +312,6 @@ function arrow(from, to, colour) {
 
 const MAX_ARROWS = 300;
 function drawLinks(links) {
-  ink.lineWidth = 1.4;
   ink.globalAlpha = Math.max(.25, Math.min(.9, 24 / Math.max(links.before.length, links.after.length, 1)));
   for (const link of links.before.slice(0, MAX_ARROWS)) arrow(link.event, links.event, theme.before);
   for (const link of links.after.slice(0, MAX_ARROWS)) arrow(links.event, link.event, theme.after);
@@ -316,12 +319,18 @@ function drawLinks(links) {
 }
 
 function drawPath() {
+  for (const event of state.path) { // blocks that are too narrow to see without the rest
+    const x = toX(E.start[event]);
+    if (R[E.row[event]].hidden || toX(E.end[event]) - x >= 3 || x < place.left - 3 || x > place.right) continue;
+    ink.fillStyle = R[E.row[event]].colour;
+    ink.fillRect(x, laneY(E.lane[event]), 2, place.lane - place.laneGap);
+  }
   ink.strokeStyle = theme.ink;
   ink.lineWidth = 1.2;
   ink.globalAlpha = .8;
   ink.beginPath();
   let before = null;
-  for (const event of state.path.events) {
+  for (const event of state.path) {
     const x0 = toX(E.start[event]), x1 = toX(E.end[event]), y = middleY(event);
     if (before !== null && x1 >= place.left && before.x <= place.right && before.event !== event - 1) {
       ink.moveTo(before.x, before.y);
