@@ -699,7 +699,7 @@ static dsv4_status measure_errors(const ablate_case *c, dsv4_graph *g, dsv4_pool
     dsv4_exec *exec = NULL;
     dsv4_status status = dsv4_graph_seal(g, DSV4_DEPS_BLOCK, err);
     if (status == DSV4_OK) {
-        status = dsv4_exec_create(g, pool, false, &exec, err);
+        status = dsv4_exec_create(g, pool, 0, &exec, err);
     }
     if (status == DSV4_OK) {
         status = dsv4_exec_run(exec, 0, err);

@@ -65,7 +65,7 @@ static dsv4_status open_variant_of(open_variant *v, const ablate_case *c, dsv4_p
     v->study->build(c, &ctx, &v->io, v->variant->choice);
     status = dsv4_graph_seal(v->graph, v->variant->deps, err);
     if (status == DSV4_OK) {
-        status = dsv4_exec_create(v->graph, pool, true, &v->exec, err);
+        status = dsv4_exec_create(v->graph, pool, 1, &v->exec, err);
     }
     if (status != DSV4_OK) {
         return status;

@@ -70,7 +70,7 @@ static dsv4_status open_subject(suite *s, subject *x, dsv4_error *err)
     for (int i = 0; i < x->copies.n && status == DSV4_OK; i++) {
         x->execs[0][i] = x->copies.launch[i].exec;
         if (s->n_pools > 1) {
-            status = dsv4_exec_create(x->copies.launch[i].graph, s->pools[1], true, &x->execs[1][i], err);
+            status = dsv4_exec_create(x->copies.launch[i].graph, s->pools[1], 1, &x->execs[1][i], err);
         }
     }
     if (status != DSV4_OK) {
