@@ -7,7 +7,7 @@
 #include "cli/detail.h"
 
 enum { MAX_PAIRS = 61, MIN_PAIRS = 3, MAX_REPLAYS = 1000 };
-static const double turn_s = 5e-3, budget_s = 5;
+static const double turn_s = 5e-3, budget_s = 3;
 
 typedef struct contender {
     dsv4_exec *exec;
@@ -33,14 +33,13 @@ static int measure_pairs(contender *traced, contender *untraced, double *ratios)
     double once_s = take_turn(untraced);
     double n_replays = once_s * MAX_REPLAYS > turn_s ? turn_s / once_s : MAX_REPLAYS;
     traced->n_replays = untraced->n_replays = n_replays > 1 ? (int)n_replays : 1;
-    double pair_s = 2 * once_s * traced->n_replays;
-    int n_pairs = pair_s * MAX_PAIRS <= budget_s   ? MAX_PAIRS
-                  : pair_s * MIN_PAIRS >= budget_s ? MIN_PAIRS
-                                                   : (int)(budget_s / pair_s);
-    for (int i = 0; i < n_pairs; i++) {
-        double first_s = bench_quiet_turn(take_turn, i % 2 == 0 ? traced : untraced);
-        double second_s = bench_quiet_turn(take_turn, i % 2 == 0 ? untraced : traced);
-        ratios[i] = i % 2 == 0 ? first_s / second_s : second_s / first_s;
+    double end_s = clock_s() + budget_s;
+    int n_pairs = 0;
+    for (; n_pairs < MAX_PAIRS && (n_pairs < MIN_PAIRS || clock_s() < end_s); n_pairs++) {
+        bool traced_first = n_pairs % 2 == 0;
+        double first_s = bench_quiet_turn(take_turn, traced_first ? traced : untraced);
+        double second_s = bench_quiet_turn(take_turn, traced_first ? untraced : traced);
+        ratios[n_pairs] = traced_first ? first_s / second_s : second_s / first_s;
     }
     return n_pairs;
 }
