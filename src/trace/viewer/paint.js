@@ -185,7 +185,11 @@ function drawWide(lane, y, height) {
     const row = R[E.row[i]];
     pen.globalAlpha = how === 2 ? 1 : .16;
     pen.fillStyle = row.colour;
-    pen.fillRect(a, y, b - a - (b - a > 8 ? 1 : b - a > 5 ? .5 : 0), height);
+    pen.fillRect(a, y, b - a, height);
+    if (b - a > 5) { // its right edge: a gap would look like waiting
+      pen.fillStyle = 'rgba(0, 0, 0, .28)';
+      pen.fillRect(b - 1, y, 1, height);
+    }
     if (how === 2 && height > 13 && b - a > 46) blockText(i, row, Math.max(a, place.left), Math.min(b, place.right), y, height);
   }
   pen.globalAlpha = 1;
