@@ -146,19 +146,27 @@ static trace_rgb mix(trace_rgb a, trace_rgb b, double share_of_a)
     return (trace_rgb){b.r + (a.r - b.r) * share_of_a, b.g + (a.g - b.g) * share_of_a, b.b + (a.b - b.b) * share_of_a};
 }
 
-/* Slices of one colour are one path. A slice gives up a little of its right end so that neighbours can be told apart. */
+/* Slices of one colour are one path. */
 static void draw_slices(const canvas *c)
 {
     const trace_slices *s = &c->slices;
+    double high = c->lane_height - lane_gap(c);
     for (int64_t i = 0; i < s->n; i++) {
         const trace_slice *a = &s->items[i];
-        double gap = a->width >= 6 ? 1 : a->width >= 3 ? 0.5 : 0;
-        cairo_rectangle(c->cairo, c->left + a->x, LANES_Y + a->lane * c->lane_height, a->width - gap, c->lane_height - lane_gap(c));
+        cairo_rectangle(c->cairo, c->left + a->x, LANES_Y + a->lane * c->lane_height, a->width, high);
         if (i + 1 == s->n || a[1].row != a->row || a[1].density != a->density) {
             set_colour(c, mix(trace_colour(a->row), groove, (double)a->density / TRACE_QUARTERS));
             cairo_fill(c->cairo);
         }
     }
+    for (int64_t i = 0; i < s->n; i++) { /* right edges: gaps would look like waiting */
+        const trace_slice *a = &s->items[i];
+        if (a->density == TRACE_QUARTERS && a->width > 4) {
+            cairo_rectangle(c->cairo, c->left + a->x + a->width - 0.7, LANES_Y + a->lane * c->lane_height, 0.7, high);
+        }
+    }
+    cairo_set_source_rgba(c->cairo, 0, 0, 0, 0.28);
+    cairo_fill(c->cairo);
 }
 
 static void draw_lanes(const canvas *c)

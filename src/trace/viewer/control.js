@@ -110,7 +110,8 @@ function describe(event, maxBoxes) {
   const rates = [[d.read + d.written, 'GB/s'], [d.bf16, 'GFLOP/s BF16'], [d.i8, 'GOP/s INT8'], [d.vector, 'GOP/s vector']]
     .map(([amount, unit]) => [rateText(amount, ns), unit]).filter(([text]) => text !== '').map(([text, unit]) => text + ' ' + unit);
   if (rates.length > 0) table.append(line('as declared', rates.join(', ')));
-  if (d.product[0] > 0) table.append(line('product', d.product.slice(0, 3).join(' x ') + (d.product[3] > 0 ? ', k tile ' + d.product[3] : '')));
+  if (d.product[0] > 0) table.append(line('product',
+    d.product.slice(0, 3).join(' x ') + (d.product[3] > 0 ? ', k tile ' + d.product[3] : '')));
   D.counters.forEach((name, c) => table.append(line(name, count(D.counts[event * D.counters.length + c]))));
   const list = el('table', {class: 'boxes'}, ...d.boxes.slice(0, maxBoxes).map(boxLine));
   if (d.boxes.length > maxBoxes) list.append(line('', 'and ' + (d.boxes.length - maxBoxes) + ' more'));
@@ -244,7 +245,8 @@ over.addEventListener('pointerdown', e => {
   over.setPointerCapture(e.pointerId);
   pointers.set(e.pointerId, p);
   drag = {x: p.x, y: p.y, begin: target.begin, span: target.end - target.begin, scroll: state.scroll, moved: false,
-    overview: inOverview(p), time: t, offset: t - target.begin, brush: t < target.begin || t > target.end || target.end - target.begin > runEnd * .98};
+    overview: inOverview(p), time: t, offset: t - target.begin,
+    brush: t < target.begin || t > target.end || target.end - target.begin > runEnd * .98};
   if (pointers.size === 2) {
     const [a, b] = [...pointers.values()];
     drag.pinch = Math.hypot(a.x - b.x, a.y - b.y);

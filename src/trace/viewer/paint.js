@@ -46,7 +46,8 @@ function layout() {
   place.strip = strip;
   place.bottom = place.height - 2 * (strip + GAP) - PAD;
   const room = Math.max(20, place.bottom - place.top);
-  place.lane = Math.max(7, Math.min(240, room / Math.max(1, nLanes)));
+  place.lane = Math.max(6, Math.min(240, room / Math.max(1, nLanes)));
+  place.wide = place.lane < 14 ? 5 : 3; // blocks from here on are drawn one by one
   place.laneGap = place.lane > 24 ? 4 : place.lane > 12 ? 2 : 1;
   place.bottom = Math.min(place.bottom, place.top + place.lane * nLanes);
   place.strip = Math.min(130, strip + Math.max(0, room - nLanes * place.lane) / 2);
@@ -162,7 +163,7 @@ function sumColumns(lane, line, sums, touched) {
   };
   for (let i = firstShown(lane); i < laneBegin[lane + 1] && E.start[i] < shown.end; i++) {
     const a = (E.start[i] - shown.begin) * scale, b = (E.end[i] - shown.begin) * scale, how = emphasis(i);
-    if (how === 0 || b - a >= 3 * place.dpr) continue;
+    if (how === 0 || b - a >= place.wide * place.dpr) continue;
     const key = 2 * E.row[i] + (how - 1);
     for (let c = Math.max(0, Math.floor(a)); c <= b; c++) {
       if (c !== column) {
@@ -181,11 +182,15 @@ function sumColumns(lane, line, sums, touched) {
 function drawWide(lane, y, height) {
   for (let i = firstShown(lane); i < laneBegin[lane + 1] && E.start[i] < shown.end; i++) {
     const a = Math.max(place.left - 4, toX(E.start[i])), b = Math.min(place.right + 4, toX(E.end[i])), how = emphasis(i);
-    if (how === 0 || toX(E.end[i]) - toX(E.start[i]) < 3) continue;
+    if (how === 0 || toX(E.end[i]) - toX(E.start[i]) < place.wide) continue;
     const row = R[E.row[i]];
     pen.globalAlpha = how === 2 ? 1 : .16;
     pen.fillStyle = row.colour;
-    pen.fillRect(a, y, b - a - (b - a > 8 ? 1 : b - a > 5 ? .5 : 0), height);
+    pen.fillRect(a, y, b - a, height);
+    if (b - a > 5) { // its right edge: a gap would look like waiting
+      pen.fillStyle = 'rgba(0, 0, 0, .28)';
+      pen.fillRect(b - 1, y, 1, height);
+    }
     if (how === 2 && height > 13 && b - a > 46) blockText(i, row, Math.max(a, place.left), Math.min(b, place.right), y, height);
   }
   pen.globalAlpha = 1;
@@ -298,7 +303,7 @@ function arrow(from, to, colour) {
   ink.moveTo(x0, y0);
   ink.bezierCurveTo(x0 + bend, y0 + lift, x1 - bend, y1 + lift, x1, y1);
   ink.strokeStyle = theme.bg;
-  ink.lineWidth = 3.4;
+  ink.lineWidth = 2.8;
   ink.stroke();
   ink.strokeStyle = ink.fillStyle = colour;
   ink.lineWidth = 1.5;
@@ -312,7 +317,7 @@ function arrow(from, to, colour) {
 
 const MAX_ARROWS = 300;
 function drawLinks(links) {
-  ink.globalAlpha = Math.max(.25, Math.min(.9, 24 / Math.max(links.before.length, links.after.length, 1)));
+  ink.globalAlpha = Math.max(.75, Math.min(.95, 24 / Math.max(links.before.length, links.after.length, 1)));
   for (const link of links.before.slice(0, MAX_ARROWS)) arrow(link.event, links.event, theme.before);
   for (const link of links.after.slice(0, MAX_ARROWS)) arrow(links.event, link.event, theme.after);
   ink.globalAlpha = 1;
@@ -321,9 +326,9 @@ function drawLinks(links) {
 function drawPath() {
   for (const event of state.path) { // blocks that are too narrow to see without the rest
     const x = toX(E.start[event]);
-    if (R[E.row[event]].hidden || toX(E.end[event]) - x >= 3 || x < place.left - 3 || x > place.right) continue;
+    if (R[E.row[event]].hidden || toX(E.end[event]) - x >= place.wide || x < place.left - 3 || x > place.right) continue;
     ink.fillStyle = R[E.row[event]].colour;
-    ink.fillRect(x, laneY(E.lane[event]), 2, place.lane - place.laneGap);
+    ink.fillRect(x, laneY(E.lane[event]), Math.max(2, toX(E.end[event]) - x), place.lane - place.laneGap);
   }
   ink.strokeStyle = theme.ink;
   ink.lineWidth = 1.2;
