@@ -1,15 +1,19 @@
 /* sim/sim.h - replays a graph on the description of a machine, event by event.
  *
+ *   device*.c, fields.c  a description      boxes.c, caches.c, pages.c  bytes of a block by level    cost.c   its time
+ *   share.c  bandwidth among blocks         engine.c  the clock             workers.c, threads.c  who takes which block
+ *   run.c    from arguments to a trace      misfit.c  what does not fit on chip
+ *
  * BLOCK     work and boxes of a block -> seconds on a core:
  *             arithmetic  sum over the types: operations / (rate of the core * share of the peak at the product's rows), the product
  *                         rounded up to the unit's steps
- *             transfers   bytes that the nearest level does not hold, by the level that does; whole lines: a run shorter than a
- *                         line moves all of it. Bandwidth of a shared level is divided among the cores that use it at that time
- *             streamed (k_tile 0)  max of both + (1 - overlap) * min of both; overlap less overlap_lost while bandwidth is short
- *             tiled       k/k_tile steps with `ahead` loads in flight: fill + steps * max(arithmetic, transfer,
- *                         (latency + arithmetic + transfer) / ahead) of a step
- * CACHES    Each level but the first keeps the pages that were used last, and how many bytes of each. A graph is replayed `warm`
- *           times before the run that counts, so that what stays from replay to replay is there.
+ *             transfers   bytes by the level that holds them / its bandwidth, and the latency of the farthest level once; whole
+ *                         lines: a run shorter than a line moves all of it. A shared level's bandwidth is divided (share.h)
+ *             streamed (k_tile 0)  latency + max of both + (1 - overlap) * min of both
+ *             tiled       n = k/k_tile steps of loads and arithmetic, `ahead` loads in flight: latency + load + arithmetic +
+ *                         (n - 1) * max(arithmetic, load, (latency + arithmetic + load) / ahead); writes come behind
+ * CACHES    Each level but the first keeps the pages that were used last, and which 64-byte sectors of each (caches.h). A graph is
+ *           replayed `warm` times before the run that counts, so that what stays from replay to replay is there.
  * SCHEDULE  As rt/exec.c does it (own ready set, what the worker has just released first, then steals; priority by task number), or
  *           by scheduler threads that hand the most urgent ready block to a free core of a kind that runs it.
  * One cost model serves all graphs: it knows work, boxes and the device, no operator. */
