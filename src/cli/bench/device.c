@@ -18,7 +18,8 @@ enum {
     N_COLD_ROWS = 3,
     FIRST_COLD_ROW = 2 /* 4, 8 and 16 rows */,
     N_COLD = N_FAMILIES * N_COLD_ROWS,
-    MAX_PROBES = 64,
+    MAX_PROBES = 80,
+    MAX_VECTORS = 32,
     STREAM_GRAIN = 4096,
     READ_AHEAD = 2048
 };
@@ -42,6 +43,12 @@ typedef struct stream {
     int n_times;     /* passes of a turn */
     bool copies;
 } stream;
+
+/* One of bench/vectors.h. */
+typedef struct kernel {
+    bench_device *device;
+    int index;
+} kernel;
 
 /* A graph of blocks that do nothing. */
 typedef struct idle_graph {
@@ -67,6 +74,8 @@ struct bench_device {
     product_weights weights[N_FAMILIES], cold_weights[N_FAMILIES];
     product products[N_FAMILIES][N_ROWS], cold[N_COLD], cold_alone[N_COLD];
     vectors vectors;
+    kernel kernels[MAX_VECTORS];
+    int n_vectors;
     idle_graph graphs[N_GRAPHS];
     /* Of each thing the first probe. */
     int first_stream, first_product, first_cold, first_cold_alone, first_vector, first_graph;
@@ -78,11 +87,10 @@ static double rate_of(const bench_device *b, int i)
     return p->amount / bench_times_of(p->seconds, b->n_rounds).p10_s;
 }
 
-static int add_probe(bench_device *b, double (*turn)(void *), void *context, double amount)
+static void add_probe(bench_device *b, double (*turn)(void *), void *context, double amount)
 {
     double *seconds = b->samples + (size_t)b->n_probes * (size_t)b->max_rounds;
-    b->probes[b->n_probes] = (probe){turn, context, amount, seconds};
-    return b->n_probes++;
+    b->probes[b->n_probes++] = (probe){turn, context, amount, seconds};
 }
 
 /* ---- streams --------------------------------------------------------------------------------------------------------------- */
@@ -217,21 +225,27 @@ static dsv4_status open_weights(bench_device *b, dsv4_error *err)
 
 /* ---- elementwise ----------------------------------------------------------------------------------------------------------- */
 
-/* All of them, each doing as many operations as the others: seconds of one operation, mean over the kernels. */
-static double vectors_turn(void *context)
+static double vector_turn(void *context)
 {
-    bench_device *b = context;
-    double seconds = 0;
-    int n = 0;
-    for (int i = 0; i < vectors_n(); i++) {
+    const kernel *k = context;
+    return vectors_take_turn(&k->device->vectors, k->index);
+}
+
+/* All kernels that are no products and count operations. */
+static dsv4_status add_vectors(bench_device *b, dsv4_error *err)
+{
+    dsv4_status status = vectors_open(&b->vectors, b->pool, b->uk, err);
+    b->first_vector = b->n_probes;
+    for (int i = 0; i < vectors_n() && b->n_vectors < MAX_VECTORS && status == DSV4_OK; i++) {
         bench_row row;
         vectors_describe(&b->vectors, i, &row);
         if (row.ops > 0 && strncmp(row.name, "gemm", 4) != 0) {
-            seconds += vectors_take_turn(&b->vectors, i) / row.ops;
-            n++;
+            kernel *k = &b->kernels[b->n_vectors++];
+            *k = (kernel){b, i};
+            add_probe(b, vector_turn, k, row.ops);
         }
     }
-    return seconds / n;
+    return status;
 }
 
 /* ---- graphs of blocks that do nothing --------------------------------------------------------------------------------------- */
@@ -293,8 +307,7 @@ static dsv4_status add_probes(bench_device *b, dsv4_error *err)
     add_streams(b);
     dsv4_status status = add_products(b, err);
     if (status == DSV4_OK) {
-        status = vectors_open(&b->vectors, b->pool, b->uk, err);
-        b->first_vector = add_probe(b, vectors_turn, b, 1);
+        status = add_vectors(b, err);
     }
     return status == DSV4_OK ? add_graphs(b, err) : status;
 }
@@ -394,6 +407,16 @@ static sim_rate rate_of_family(const bench_device *b, int f)
     return rate;
 }
 
+/* Of one core: all kernels doing as many operations as each other. */
+static sim_rate rate_of_vectors(const bench_device *b)
+{
+    double seconds = 0;
+    for (int i = 0; i < b->n_vectors; i++) {
+        seconds += 1 / rate_of(b, b->first_vector + i);
+    }
+    return (sim_rate){.ops_s = b->n_vectors / seconds / dsv4_pool_n_threads(b->pool), .step_m = 1, .step_n = 1, .step_k = 1};
+}
+
 /* Of the shorter of two times, what the longer one hides: t = longer + (1 - overlap) * shorter. Mean over products that n_workers did
  * together on weights from memory at that rate. */
 static double overlap_of(const bench_device *b, int first, const product *cold, double bytes_s, int n_workers)
@@ -464,14 +487,13 @@ dsv4_status bench_device_get(bench_device *b, sim_device *d, dsv4_error *err)
     if (d->name == NULL || d->note == NULL) {
         return dsv4_fail(err, DSV4_E_NO_MEMORY, "bench: no memory for a device");
     }
-    d->cores[0] = (sim_core_kind){
-        .name = "core",
-        .count = dsv4_pool_n_threads(b->pool),
-        .runs_cube = true,
-        .runs_vector = true,
-        .bf16 = rate_of_family(b, 0),
-        .i8 = rate_of_family(b, 1),
-        .vector = {.ops_s = rate_of(b, b->first_vector) / dsv4_pool_n_threads(b->pool), .step_m = 1, .step_n = 1, .step_k = 1}};
+    d->cores[0] = (sim_core_kind){.name = "core",
+                                  .count = dsv4_pool_n_threads(b->pool),
+                                  .runs_cube = true,
+                                  .runs_vector = true,
+                                  .bf16 = rate_of_family(b, 0),
+                                  .i8 = rate_of_family(b, 1),
+                                  .vector = rate_of_vectors(b)};
     d->n_core_kinds = 1;
     describe_levels(b, d);
     describe_schedule(b, d);
