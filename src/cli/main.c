@@ -7,11 +7,8 @@
 
 #include "cli/cli.h"
 
-<<<<<<< HEAD
-static const cli_command *const commands[] = {&cli_list, &cli_run, &cli_check, &cli_bench, &cli_sim, &cli_ablate, NULL};
-=======
-static const cli_command *const commands[] = {&cli_list, &cli_run, &cli_check, &cli_bench, &cli_trace, &cli_sim, &cli_tune, NULL};
->>>>>>> sim
+static const cli_command *const commands[] = {&cli_list, &cli_run,  &cli_check,  &cli_bench, &cli_trace,
+                                              &cli_sim,  &cli_tune, &cli_ablate, NULL};
 
 static void print_help(void)
 {
