@@ -67,6 +67,7 @@ typedef struct sim_level {
 
 typedef struct sim_schedule {
     int n_threads;     /* scheduler threads; 0: workers take blocks themselves, from their own ready sets or another's */
+    double submit_s;   /* threads: of one more that makes stages known, in program order, each so long; 0: all are from the start */
     double dispatch_s; /* a scheduler thread's, or the worker's own time to take a block */
     double edge_s;     /* likewise for each edge behind a finished block */
     double pickup_s;   /* until a worker that waits notices a ready block; until a core starts what a thread has dispatched */

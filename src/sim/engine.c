@@ -182,7 +182,7 @@ static sim_list find_roots(sim_engine *e)
 {
     sim_list roots = {SIM_NONE, SIM_NONE};
     for (int32_t t = 0; t < e->g->n_blocks; t++) {
-        if (e->g->tasks[t].n_before == 0) {
+        if (e->waits[t] == 0) {
             append(e, &roots, t);
         }
     }
@@ -204,7 +204,7 @@ dsv4_status sim_engine_run(sim_engine *e)
     e->n_asked = e->n_started = e->n_ended = 0;
     e->events.n = 0;
     for (int64_t t = 0; t < e->g->n_tasks; t++) {
-        e->waits[t] = e->g->tasks[t].n_before;
+        e->waits[t] = e->g->tasks[t].n_before + (sim_submits(e->d) && t < e->g->n_blocks);
         e->ready_s[t] = e->path_s[t] = 0;
     }
     for (int i = 0; i < e->n_cores; i++) {

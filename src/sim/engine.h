@@ -73,6 +73,12 @@ dsv4_status sim_engine_run(sim_engine *e);
 /* Calls due after so long. */
 bool sim_engine_ask(sim_engine *e, double after_s, int32_t what, int core, int32_t task);
 
+/* Whether blocks wait for their stage to be submitted, too. */
+static inline bool sim_submits(const sim_device *d)
+{
+    return d->schedule.n_threads > 0 && d->schedule.submit_s > 0;
+}
+
 /* Starts a block on a core now. */
 bool sim_engine_start(sim_engine *e, int core, int32_t task);
 

@@ -46,6 +46,7 @@ const sim_field sim_level_fields[] = {
 
 const sim_field sim_schedule_fields[] = {
     {"n_threads", SIM_INT, SCHEDULE(n_threads), 0, SIM_MAX_CORES, true, 0},
+    {"submit_s", SIM_REAL, SCHEDULE(submit_s), 0, MOST_S, false, 0},
     {"dispatch_s", SIM_REAL, SCHEDULE(dispatch_s), 0, MOST_S, true, 0},
     {"edge_s", SIM_REAL, SCHEDULE(edge_s), 0, MOST_S, false, 0},
     {"pickup_s", SIM_REAL, SCHEDULE(pickup_s), 0, MOST_S, false, 0},

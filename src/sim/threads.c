@@ -1,8 +1,8 @@
 /* sim/threads.c - scheduler threads hand the most urgent ready blocks to free cores of a kind that runs them, and handle the ends of
- * blocks, which releases others. Any thread serves any core; ends come first. */
+ * blocks, which releases others. Any thread serves any core; ends come first. One more thread may submit the stages one by one. */
 #include "sim/engine.h"
 
-enum { HANDLED, DISPATCHED, START };
+enum { HANDLED, DISPATCHED, START, SUBMITTED };
 
 static bool runs(const sim_engine *e, int core, dsv4_core_kind stage)
 {
@@ -75,10 +75,31 @@ static bool put_all(sim_engine *e, sim_list list)
     return ok;
 }
 
+/* The next stage that has blocks, from one on, takes its time. */
+static bool submit_from(sim_engine *e, int64_t stage)
+{
+    while (stage < e->g->n_stages && e->g->stages[stage].n_blocks == 0) {
+        stage++;
+    }
+    return stage == e->g->n_stages || sim_engine_ask(e, e->d->schedule.submit_s, SUBMITTED, SIM_NONE, (int32_t)stage);
+}
+
+static bool submitted(sim_engine *e, int32_t stage)
+{
+    bool ok = submit_from(e, stage + 1);
+    for (int32_t t = 0; t < e->g->n_blocks && ok; t++) {
+        if (e->g->tasks[t].stage == stage) {
+            e->ready_s[t] = e->now > e->ready_s[t] ? e->now : e->ready_s[t];
+            ok = --e->waits[t] > 0 || put(e, t);
+        }
+    }
+    return ok && work(e);
+}
+
 static bool begin(sim_engine *e, sim_list roots)
 {
     e->n_free = e->d->schedule.n_threads;
-    return put_all(e, roots) && work(e);
+    return put_all(e, roots) && work(e) && (!sim_submits(e->d) || submit_from(e, 0));
 }
 
 static bool ended(sim_engine *e, int core, int32_t task)
@@ -92,6 +113,8 @@ static bool due(sim_engine *e, sim_item event)
     switch (event.what) {
     case START:
         return sim_engine_start(e, event.core, event.task);
+    case SUBMITTED:
+        return submitted(e, event.task);
     case HANDLED:
         e->n_free++;
         return put_all(e, sim_engine_release(e, event.task)) && work(e);

@@ -30,7 +30,7 @@ less() { # number, number
 
 accepts ablate --preset tiny --rounds 2 --json a.json --markdown a.md
 prints_nothing_like '^  FAIL'
-for study in alias norm tiling groups; do
+for study in alias norm tiling groups scatter; do
     prints "^$study: "
     s=$(number_of $study studies)
     holds "$study names its device" [ "$(value studies "$s" device)" = a2a3 ]
@@ -71,7 +71,7 @@ prints_nothing_like '^(  FAIL|groups: )'
 # ---- what is wrong
 accepts ablate --help
 prints '^usage: dsv4 ablate '
-refuses 'ablate: got "nothing", expected at most one of alias, norm, tiling, groups' ablate nothing
+refuses 'ablate: got "nothing", expected at most one of alias, norm, tiling, groups, scatter' ablate nothing
 refuses 'ablate: got "alias", expected at most one of' ablate norm alias
 refuses '--preset: got "pro", expected flash or tiny' ablate --preset pro
 refuses '--rounds: got "0"' ablate --rounds 0

@@ -355,6 +355,24 @@ static void test_threads_handle_ends(void **state)
     require_s(simulate(&m, &d, &cold), 1.5e-6 + 20e-6 + 1e-6 + 1.5e-6 + 20e-6);
 }
 
+/* Stages become known one by one, each 10 us after the one before. */
+static void test_submits(void **state)
+{
+    (void)state;
+    made m = {0};
+    for (int i = 0; i < 3; i++) {
+        made_stage(&m, 1, DSV4_VECTOR);
+        made_block(&m, i, 0, (dsv4_work){.vector_ops = 20000});
+    }
+    sim_device d = threaded(6);
+    d.schedule.submit_s = 1e-5;
+    require_s(simulate(&m, &d, &cold), 30e-6 + 1.5e-6 + 20e-6);
+    made_edge(&m, 0, 2); /* its end comes later than the submission */
+    require_s(simulate(&m, &d, &cold), 10e-6 + 1.5e-6 + 20e-6 + 1e-6 + 1.5e-6 + 20e-6);
+    d.schedule.submit_s = 0;
+    require_s(simulate(&m, &d, &cold), 1.5e-6 + 20e-6 + 1e-6 + 1.5e-6 + 20e-6);
+}
+
 static void test_kinds(void **state)
 {
     (void)state;
@@ -525,6 +543,7 @@ int main(void)
         cmocka_unit_test(test_own_sets),
         cmocka_unit_test(test_threads_dispatch_in_turn),
         cmocka_unit_test(test_threads_handle_ends),
+        cmocka_unit_test(test_submits),
         cmocka_unit_test(test_kinds),
         cmocka_unit_test(test_misfits),
         cmocka_unit_test(test_same_again),

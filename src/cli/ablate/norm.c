@@ -138,7 +138,7 @@ static void add_rms(const op_context *ctx, const norm *n, rms_stage r, const cha
     *arg = r;
     int64_t chunks = tile_count(r.x.cols, r.chunk);
     ablate_stage_add(ctx, &(ablate_stage){.name = names[r.is_serial ? 0 : 1],
-                                          .grid = {n->o->T, n->o->T, chunks, tile_count(chunks, n->parts)},
+                                          .grid = {n->o->T, n->o->T, chunks, tile_count(chunks, n->parts), 0},
                                           .uses = {{DSV4_READ, &r.x, rows, {ABLATE_COLS, r.chunk, 0, r.chunk}},
                                                    {DSV4_WRITE, r.is_serial ? &r.inverse : &r.sums, rows, index_of_cols}},
                                           .run = run_sums,
@@ -148,7 +148,7 @@ static void add_rms(const op_context *ctx, const norm *n, rms_stage r, const cha
                                           .loads = tile_count(chunks, n->parts)});
     if (!r.is_serial) {
         ablate_stage_add(ctx, &(ablate_stage){.name = names[2],
-                                              .grid = {n->o->T, n->o->T, 1, 1},
+                                              .grid = {n->o->T, n->o->T, 1, 1, 0},
                                               .uses = {{DSV4_READ, &r.sums, rows, all}, {DSV4_WRITE, &r.inverse, rows, all}},
                                               .run = run_final,
                                               .arg = arg,
@@ -173,7 +173,7 @@ static void add_apply(const op_context *ctx, const norm *n)
 {
     const ablate_axis chunks = {ABLATE_COLS, D_CHUNK, 0, D_CHUNK};
     ablate_stage_add(ctx, &(ablate_stage){.name = "attn_norm_apply",
-                                          .grid = {n->o->T, n->o->T, tile_count(n->o->D, D_CHUNK), APPLY_GROUP},
+                                          .grid = {n->o->T, n->o->T, tile_count(n->o->D, D_CHUNK), APPLY_GROUP, 0},
                                           .uses = {{DSV4_READ, &n->raw, rows, chunks},
                                                    {DSV4_READ, &n->x_inverse, rows, all},
                                                    {DSV4_READ, &n->norm_w, all, chunks},
@@ -212,7 +212,7 @@ static void add_qr_norm(const op_context *ctx, const norm *n)
     const ablate_axis chunks = {ABLATE_COLS, L_CHUNK, 0, L_CHUNK};
     bool folds = n->amax.data != NULL;
     ablate_stage_add(ctx, &(ablate_stage){.name = "qr_norm_apply",
-                                          .grid = {n->o->T, n->o->T, tile_count(n->o->QL, L_CHUNK), QR_NORM_GROUP},
+                                          .grid = {n->o->T, n->o->T, tile_count(n->o->QL, L_CHUNK), QR_NORM_GROUP, 0},
                                           .uses = {{DSV4_READ, &n->o->a, rows, chunks},
                                                    {DSV4_READ, &n->qr_inverse, rows, all},
                                                    {DSV4_READ, &n->o->gamma_cq, all, chunks},
@@ -256,7 +256,7 @@ static void add_quant(const op_context *ctx, const norm *n)
     bool folds = n->amax.data != NULL;
     const ablate_axis values = {ABLATE_COLS, L_CHUNK, 0, L_CHUNK};
     ablate_stage_add(ctx, &(ablate_stage){.name = "qr_quant_amax",
-                                          .grid = {T, T, chunks, chunks},
+                                          .grid = {T, T, chunks, chunks, 0},
                                           .uses = {{DSV4_READ, folds ? &n->amax : &n->qr_bf16, rows, folds ? all : values},
                                                    {DSV4_WRITE, &n->multiplier, rows, all},
                                                    {DSV4_WRITE, &n->o->qr_scale, rows, all}},
@@ -266,7 +266,7 @@ static void add_quant(const op_context *ctx, const norm *n)
                                           .vector_ops = folds ? 1 : 4 * L_CHUNK,
                                           .loads = folds ? 1 : chunks});
     ablate_stage_add(ctx, &(ablate_stage){.name = "qr_quant_apply",
-                                          .grid = {T, T, QL, QUANT_COLS},
+                                          .grid = {T, T, QL, QUANT_COLS, 0},
                                           .uses = {{DSV4_READ, &n->qr_bf16, rows, cols},
                                                    {DSV4_READ, &n->multiplier, rows, all},
                                                    {DSV4_WRITE, &n->o->qr, rows, cols}},
@@ -395,7 +395,7 @@ static void add_kv_norm(const op_context *ctx, const norm *n)
     add_rms(ctx, &serial_norm, (rms_stage){.x = o->kv_sums, .inverse = o->kv_inverse, .chunk = L_CHUNK},
             (const char *const[]){"kv_rms", NULL, NULL});
     ablate_stage_add(ctx, &(ablate_stage){.name = "kv_norm_nope",
-                                          .grid = {o->T, o->T, o->nope, L_CHUNK},
+                                          .grid = {o->T, o->T, o->nope, L_CHUNK, 0},
                                           .uses = {{DSV4_READ, &o->kv_sums, rows, cols},
                                                    {DSV4_READ, &o->kv_inverse, rows, all},
                                                    {DSV4_READ, &o->gamma_ckv, all, cols},

@@ -110,7 +110,7 @@ static void run_dequant(const ablate_stage *s, const ablate_tile *tile, void *sc
 void qkv_add_dequant(const op_context *ctx, const qkv *o, int64_t cols, int64_t loads)
 {
     ablate_stage_add(ctx, &(ablate_stage){.name = "qproj_dequant",
-                                          .grid = {o->T, o->T, o->H * o->hd, cols},
+                                          .grid = {o->T, o->T, o->H * o->hd, cols, 0},
                                           .uses = {{DSV4_READ, &o->sums, {.source = ABLATE_ROWS}, {.source = ABLATE_COLS}},
                                                    {DSV4_READ, &o->qr_scale, {.source = ABLATE_ROWS}, {.source = ABLATE_ALL}},
                                                    {DSV4_READ, &o->wq_b_scale, {.source = ABLATE_ALL}, {.source = ABLATE_COLS}},
@@ -192,7 +192,7 @@ static const ablate_axis by_rows = {.source = ABLATE_ROWS}, by_heads = {.source 
 static ablate_stage head_stage(const qkv *o, int64_t head_group)
 {
     return (ablate_stage){
-        .grid = {o->T, o->T, o->H, head_group}, .arg = o, .scratch_bytes = (size_t)(o->hd + 2 * o->R) * sizeof(float)};
+        .grid = {o->T, o->T, o->H, head_group, 0}, .arg = o, .scratch_bytes = (size_t)(o->hd + 2 * o->R) * sizeof(float)};
 }
 
 /* Pieces of HEAD_PIECE columns of HEAD_ROWS rows: a head twice, its rotary part, cosines and sines once. */

@@ -40,7 +40,10 @@ enum { CELL = 32 };
 /* "0.87", or "" of NAN. */
 static const char *ratio_text(double value, char text[CELL])
 {
-    snprintf(text, CELL, isnan(value) ? "" : value < 0.1 ? "%.3f" : "%.2f", value);
+    text[0] = '\0';
+    if (!isnan(value)) {
+        snprintf(text, CELL, value < 0.1 ? "%.3f" : "%.2f", value);
+    }
     return text;
 }
 
@@ -60,8 +63,7 @@ static const char *published_text(const ablate_series *s, const ablate_row *row,
 /* Moved by its stages for each byte that their boxes hold. */
 static const char *moved_text(const ablate_result *x, int series, char text[CELL])
 {
-    snprintf(text, CELL, x->wanted_bytes[series] > 0 ? "%.2f" : "", x->moved_bytes[series] / x->wanted_bytes[series]);
-    return text;
+    return ratio_text(ratio(x->moved_bytes[series], x->wanted_bytes[series]), text);
 }
 
 /* ---- text ---------------------------------------------------------------------------------------------------------------------- */

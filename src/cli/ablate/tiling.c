@@ -83,7 +83,7 @@ static void add_norm_quant(const op_context *ctx, const qkv *o)
 {
     const ablate_axis rows = {.source = ABLATE_ROWS}, all = {.source = ABLATE_ALL};
     ablate_stage_add(ctx, &(ablate_stage){.name = "qr_rms_norm_quant",
-                                          .grid = {o->T, NORM_ROWS, 1, 1},
+                                          .grid = {o->T, NORM_ROWS, 1, 1, 0},
                                           .uses = {{DSV4_READ, &o->a, rows, all},
                                                    {DSV4_READ, &o->a, rows, all},
                                                    {DSV4_READ, &o->a, rows, all},
