@@ -55,7 +55,7 @@ static const tiling half = {.n_tiles = 3,
                             .tiles = {{0, DSV4_UPDATE, {0, 1, 0, N_COLS / 2}, 1, 0},
                                       {0, DSV4_READ, {0, 1, 0, N_COLS}, 1, 0},
                                       {0, DSV4_READ | DSV4_UNTRACKED, {0, N_ROWS, 0, N_COLS}, 0, 0}},
-                            .work = {8, 4, 2}};
+                            .work = {.flops_bf16 = 8, .ops_i8 = 4, .vector_ops = 2}};
 static const tiling nothing = {.n_tiles = 0};
 
 static dsv4_graph *build_timed(void)
