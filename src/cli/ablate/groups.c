@@ -752,10 +752,11 @@ const ablate_study ablate_groups = {
             "D, which the last stage adds, each by its own scale. The attention in front is the same in all "
             "variants.\n\nwo_a is contiguous along K: a K tile of 128 BF16 values is half a line, 256 are one. At "
             "512 the authors lost again what they had won at 256; the cost model has no reason for that (a tile "
-            "pair of 512 still fits the staging buffer), so it predicts a further gain.\n\nThe finer a scale, the "
-            "smaller the error of the INT8 activations: RMS of what quantising changes, relative to the RMS of the "
-            "values, over the drawn inputs of the operator. The library's own prefill_sparse_attn stands beside "
-            "the study with its two settings of `--act-scale`.",
+            "pair of 512 still fits the staging buffer), so it predicts no loss there; and a block that waits for "
+            "memory alone gains more from whole lines than theirs did.\n\nThe finer a scale, the smaller the error "
+            "of the INT8 activations: RMS of what quantising changes, relative to the RMS of the values, over the "
+            "drawn inputs of the operator. The library's own prefill_sparse_attn stands beside the study with its "
+            "two settings of `--act-scale`.",
     .prepare = prepare,
     .build = build,
     .figures = figures,

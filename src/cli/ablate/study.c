@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli/ablate/ablate.h"
+#include "cli/ablate/layout.h"
 #include "cli/bench/bench.h"
 #include "cli/devices.h"
 #include "ops/tile.h"
@@ -229,6 +230,9 @@ static dsv4_status simulate(const open_variant *v, int variant, const sim_device
     trace t = {0};
     sim_result sim = {0};
     dsv4_status status = trace_capture_graph(v->graph, &t, err);
+    if (status == DSV4_OK) {
+        status = layout_place(&t.graph, err);
+    }
     if (status == DSV4_OK) {
         status = sim_run(d, &(sim_options){.warm = WARM_REPLAYS}, &t, &sim, err);
     }
