@@ -12,6 +12,7 @@
 #include "base/progress.h"
 #include "cli/bench/calls.h"
 #include "cli/bench/device.h"
+#include "cli/bench/team.h"
 #include "sim/sim.h"
 
 enum { DEFAULT_ROUNDS = 15, DEVICE_ROUNDS = 5 /* of a call */, DEVICE_ALONE = 9, MAX_ROWS = 64, MAX_POOLS = 2 };
@@ -101,14 +102,22 @@ static void close_subject(suite *s, subject *x)
 }
 
 typedef struct replay {
+    dsv4_pool *pool;
     dsv4_exec *exec;
     dsv4_status status;
     dsv4_error *err;
 } replay;
 
+static void do_nothing(void *context, int worker, int n_workers)
+{
+    (void)context, (void)worker, (void)n_workers;
+}
+
+/* Workers that sleep since the turn before are woken first, as they are awake in a model that runs layer after layer. */
 static double take_turn(void *context)
 {
     replay *r = context;
+    bench_team_run(r->pool, do_nothing, NULL);
     r->status = dsv4_exec_run(r->exec, 0, r->err);
     return dsv4_exec_get_summary(r->exec).makespan_s;
 }
@@ -118,6 +127,7 @@ static dsv4_status measure_round(suite *s, subject *x, int round, dsv4_error *er
     int rounds = (int)s->o->calls.shared.rounds;
     replay r = {.status = DSV4_OK, .err = err};
     for (int p = 0; p < s->n_pools && r.status == DSV4_OK; p++) {
+        r.pool = s->pools[p];
         r.exec = x->execs[p][(round * s->n_pools + p) % x->copies.n];
         s->seconds[p * rounds + round] = bench_quiet_turn(take_turn, &r);
         if (r.status == DSV4_OK && s->o->calls.stages) {
