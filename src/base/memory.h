@@ -1,6 +1,6 @@
 /* base/memory.h - arrays from the heap and mappings, with huge pages for large ones.
  *
- * A block of 4 MiB or more asks the system for huge pages before it is touched: fewer page faults while it is filled, fewer address
+ * A block of 2 MiB or more asks the system for huge pages before it is touched: fewer page faults while it is filled, fewer address
  * translations while it is streamed. Where the system gives none, nothing changes. */
 #ifndef BASE_MEMORY_H
 #define BASE_MEMORY_H
