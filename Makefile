@@ -11,7 +11,7 @@ CHECKS := check-format check-layers check-static check-warnings check-asan check
 
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
-.PHONY: help setup setup-bench setup-all build run test bench bench-peers ablations format check $(CHECKS) check-matrix install clean
+.PHONY: help setup setup-bench setup-all build run test bench bench-peers ablations forecast format check $(CHECKS) check-matrix install clean
 
 help:
 	@echo 'make             build build/release/dsv4 and the library'
@@ -19,6 +19,7 @@ help:
 	@echo 'make test        build and run every test'
 	@echo 'make bench       measure the kernels, write bench/results/ and the tables of README.md; the runtime against its peers'
 	@echo 'make bench-peers  measure against oneDNN and OpenBLAS, which it installs'
+	@echo 'make forecast    predict this machine with its simulation, measure it, write docs/FORECAST.md'
 	@echo 'make ablations   measure and simulate the techniques, write docs/ABLATIONS.md'
 	@echo 'make format      lay out the C files by .clang-format'
 	@echo 'make check       everything a change must pass: test and $(CHECKS:check-%=%) (each alone: make check-NAME)'
@@ -58,6 +59,9 @@ bench: build
 bench-peers: setup setup-bench build/peers/build.ninja
 	cmake --build --preset peers --target dsv4_program
 	build/peers/dsv4 bench peers
+
+forecast: build
+	$(DSV4) bench forecast --markdown docs/FORECAST.md
 
 ablations: build
 	$(DSV4) ablate --markdown docs/ABLATIONS.md

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "cli/bench/device.h"
 
 static bool is_name(const char *text)
 {
@@ -15,6 +16,9 @@ static bool is_name(const char *text)
 dsv4_status devices_read(const char *name_or_file, sim_device *d, dsv4_error *err)
 {
     const char *folders[] = {getenv("DSV4_DEVICES"), DSV4_SOURCE_DEVICES, DSV4_INSTALLED_DEVICES};
+    if (strcmp(name_or_file, "here") == 0) {
+        return bench_device_measure(0, d, err);
+    }
     if (!is_name(name_or_file)) {
         return sim_device_read(name_or_file, d, err);
     }

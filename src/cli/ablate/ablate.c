@@ -16,7 +16,7 @@ static const cli_option options_table[] = {
      offsetof(ablate_options, rounds), 1, MAX_ROUNDS},
     {"threads", "N", "workers (default: one per physical core)", cli_store_number, offsetof(ablate_options, n_threads), 1, 1024},
     {"seed", "N", "of the drawn inputs (default 0)", cli_store_number, offsetof(ablate_options, seed), 0, INT32_MAX},
-    {"device", "NAME|FILE", "device to simulate (default a2a3)", cli_store_file, offsetof(ablate_options, device), 0, 0},
+    {"device", "NAME|FILE", "device to simulate, or here (default a2a3)", cli_store_file, offsetof(ablate_options, device), 0, 0},
     {"verify", NULL, "look for touches that blocks do not declare, too (slow)", cli_store_flag, offsetof(ablate_options, verify), 0,
      0},
     {"markdown", "FILE", "write the tables and what they mean as Markdown", cli_store_file, offsetof(ablate_options, markdown), 0,

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/cpu.h"
 #include "base/memory.h"
+#include "base/progress.h"
 #include "cli/bench/products.h"
 #include "cli/bench/team.h"
 #include "cli/bench/vectors.h"
@@ -23,7 +24,7 @@ enum {
     STREAM_GRAIN = 4096,
     READ_AHEAD = 2048
 };
-enum { N_FREE_BLOCKS = 10000, N_GRID = 100, N_HANDOVERS = 2000 };
+enum { N_FREE_BLOCKS = 10000, N_GRID = 100, N_HANDOVERS = 2000, ROUNDS_ALONE = 9 };
 static const int64_t row_counts[N_ROWS] = {1, 2, 4, 8, 16, 32, 64, 128};
 
 /* ---- probes --------------------------------------------------------------------------------------------------------------- */
@@ -502,4 +503,26 @@ dsv4_status bench_device_get(bench_device *b, sim_device *d, dsv4_error *err)
     double shared = overlap_of(b, b->first_cold, b->cold, d->levels[0].read_bytes_s, n_workers);
     d->overlap_lost = shared < d->overlap ? d->overlap - shared : 0;
     return DSV4_OK;
+}
+
+dsv4_status bench_device_measure(int n_threads, sim_device *d, dsv4_error *err)
+{
+    dsv4_pool *pool = NULL;
+    bench_device *b = NULL;
+    dsv4_status status = dsv4_pool_create(n_threads, &pool, err);
+    if (status == DSV4_OK) {
+        status = bench_device_open(pool, ROUNDS_ALONE, &b, err);
+    }
+    progress bar = progress_begin("micro-suite");
+    for (int i = 0; i < ROUNDS_ALONE && status == DSV4_OK; i++) {
+        bench_device_round(b);
+        progress_report(&bar, (i + 1.0) / ROUNDS_ALONE);
+    }
+    progress_end(&bar);
+    if (status == DSV4_OK) {
+        status = bench_device_get(b, d, err);
+    }
+    bench_device_close(b);
+    dsv4_pool_destroy(pool);
+    return status;
 }

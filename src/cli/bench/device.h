@@ -28,4 +28,7 @@ void bench_device_restart(bench_device *b); /* forgets the rounds so far */
  * sim_device_deinit always. */
 DSV4_MUST_CHECK dsv4_status bench_device_get(bench_device *b, sim_device *d, dsv4_error *err);
 
+/* All of it, on n_threads workers (0: one per physical core): a few seconds. */
+DSV4_MUST_CHECK dsv4_status bench_device_measure(int n_threads, sim_device *d, dsv4_error *err);
+
 #endif

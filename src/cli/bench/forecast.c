@@ -1,21 +1,20 @@
-/* cli/bench/forecast.c - `dsv4 bench device` and `dsv4 bench forecast`: this machine as a device of the simulator, and what the
- * simulator predicts with it beside what is measured.
+/* cli/bench/forecast.c - `dsv4 bench forecast`: what the simulator predicts for this machine beside what is measured.
  *
  * Rounds of the micro-suite (bench/device.h) stand between those of a call, so that a drift of the machine hits both alike; of both
- * the fastest tenth counts, as a disturbance hits long runs more often than short ones. Calls
- * are measured as bench/calls.h says, with weights from memory; a simulation begins with empty caches. The same description serves
- * all calls, and one worker as well as all. */
+ * the fastest tenth counts, as a disturbance hits long runs more often than short ones. Calls are measured as bench/calls.h says, with
+ * weights from memory; a simulation begins with empty caches. The same description serves one worker as well as all. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/progress.h"
+#include "base/file.h"
 #include "cli/bench/calls.h"
 #include "cli/bench/device.h"
+#include "cli/bench/origin.h"
 #include "cli/bench/team.h"
 #include "sim/sim.h"
 
-enum { DEFAULT_ROUNDS = 15, DEVICE_ROUNDS = 5 /* of a call */, DEVICE_ALONE = 9, MAX_ROWS = 64, MAX_POOLS = 2 };
+enum { DEFAULT_ROUNDS = 15, DEVICE_ROUNDS = 5 /* of a call */, MAX_ROWS = 64, MAX_POOLS = 2 };
 
 #define TWO_SIZES(family, ratio)            \
     {family, ratio, DSV4_DECODE, 4, 2},     \
@@ -32,7 +31,8 @@ static const bench_call_list call_list = {calls, sizeof calls / sizeof *calls};
 
 typedef struct forecast_options {
     bench_call_options calls;
-    const char *device; /* NULL: measure it */
+    const char *device;   /* NULL: measure it */
+    const char *markdown; /* NULL: not asked for */
 } forecast_options;
 
 typedef struct row {
@@ -258,26 +258,28 @@ static int compare_doubles(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Of n errors: the middle and the largest. */
-static json_t *summarise(const char *what, double *errors, int n)
+/* Of many errors: the middle and the largest. */
+typedef struct error_summary {
+    double median, largest;
+} error_summary;
+
+static error_summary summary_of(double *errors, int n)
 {
     qsort(errors, (size_t)n, sizeof *errors, compare_doubles);
-    double median = n > 0 ? errors[n / 2] : 0, largest = n > 0 ? errors[n - 1] : 0;
-    cli_print("%s: median error %.1f %%, largest %.1f %%\n", what, median * 100, largest * 100);
-    return json_pack("{s:f, s:f}", "median_error", median, "largest_error", largest);
+    return n > 0 ? (error_summary){errors[n / 2], errors[n - 1]} : (error_summary){0, 0};
 }
 
-static json_t *summarise_makespans(const suite *s)
+static error_summary makespan_errors(const suite *s)
 {
     double errors[MAX_ROWS];
     for (int i = 0; i < s->n_rows; i++) {
         errors[i] = fabs(error_of(s->rows[i].predicted_s, s->rows[i].measured_s));
     }
-    return summarise("makespans", errors, s->n_rows);
+    return summary_of(errors, s->n_rows);
 }
 
 /* The rows of a call stand behind each other: all workers, then one. */
-static json_t *summarise_scaling(const suite *s)
+static error_summary scaling_errors(const suite *s)
 {
     double errors[MAX_ROWS];
     int n = 0;
@@ -285,7 +287,49 @@ static json_t *summarise_scaling(const suite *s)
         const row *all = &s->rows[i], *one = &s->rows[i + 1];
         errors[n++] = fabs(error_of(one->predicted_s / all->predicted_s, one->measured_s / all->measured_s));
     }
-    return summarise("speed-up from one worker to all", errors, n);
+    return summary_of(errors, n);
+}
+
+static json_t *summary_json(const char *what, error_summary e)
+{
+    cli_print("%s: median error %.1f %%, largest %.1f %%\n", what, e.median * 100, e.largest * 100);
+    return json_pack("{s:f, s:f}", "median_error", e.median, "largest_error", e.largest);
+}
+
+/* The table, for documents. */
+static void print_markdown(const suite *s, const origin *from, FILE *f)
+{
+    error_summary makespan = makespan_errors(s), scaling = scaling_errors(s);
+    fprintf(
+        f,
+        "# Forecasts\n\nWhat `dsv4 sim` predicts for the machine that it runs on, beside what is measured there. Made by `make "
+        "forecast` (`dsv4 bench forecast`), which writes this file whole; how it predicts: [SIMULATION.md](SIMULATION.md).\n\n"
+        "%s, %d cores, %lld rounds, context %lld, %s, commit %s. Makespans: median error %.1f %%, largest %.1f %%. Speed-up from "
+        "one worker to all: median error %.1f %%, largest %.1f %%.\n\n| operator | mode | | workers | measured ms | predicted ms "
+        "| error |\n|---|---|---|--:|--:|--:|--:|\n",
+        from->cpu, from->n_cores, s->o->calls.shared.rounds, s->o->calls.context, from->date, origin_commit, makespan.median * 100,
+        makespan.largest * 100, scaling.median * 100, scaling.largest * 100);
+    for (int i = 0; i < s->n_rows; i++) {
+        const row *r = &s->rows[i];
+        fprintf(f, "| %s | %s | %s | %d | %.3f | %.3f | %+.1f %% |\n", r->call->family, bench_mode_text(r->call->mode),
+                bench_ratio_text(r->call), r->n_threads, r->measured_s * 1e3, r->predicted_s * 1e3,
+                error_of(r->predicted_s, r->measured_s) * 100);
+    }
+}
+
+static dsv4_status write_markdown(const suite *s, const char *path, dsv4_error *err)
+{
+    file_writer writer;
+    origin from;
+    dsv4_status status = origin_get(&from, err);
+    if (status == DSV4_OK) {
+        status = file_writer_open(&writer, path, err);
+    }
+    if (status != DSV4_OK) {
+        return status;
+    }
+    print_markdown(s, &from, writer.stream);
+    return file_writer_commit(&writer, err);
 }
 
 static json_t *rows_json(const suite *s)
@@ -346,6 +390,7 @@ static const cli_option forecast_table[] = {
     {"stages", NULL, "tell of each stage", cli_store_flag, offsetof(forecast_options, calls.stages), 0, 0},
     {"device", "F.json", "predict with this description instead of measuring the machine", cli_store_text,
      offsetof(forecast_options, device), 0, 0},
+    {"markdown", "FILE", "write the table as a document", cli_store_file, offsetof(forecast_options, markdown), 0, 0},
     {"threads", "N", "workers (default: one per physical core); one alone is measured too", cli_store_number,
      offsetof(forecast_options, calls.shared.n_threads), 1, 1024},
     {"rounds", "N", "repetitions of each call; the fastest tenth counts (default 15)", cli_store_number,
@@ -374,99 +419,17 @@ static int run_forecast(const cli_command *self, int argc, char **argv)
     }
     json_t *results = NULL;
     if (status == DSV4_OK) {
-        results = json_pack("{s:o, s:o, s:o}", "makespan", summarise_makespans(&s), "speed_up", summarise_scaling(&s), "rows",
-                            rows_json(&s));
+        json_t *makespan = summary_json("makespans", makespan_errors(&s)),
+               *scaling = summary_json("speed-up from one worker to all", scaling_errors(&s));
+        results = json_pack("{s:o, s:o, s:o}", "makespan", makespan, "speed_up", scaling, "rows", rows_json(&s));
+    }
+    if (status == DSV4_OK && o.markdown != NULL) {
+        status = write_markdown(&s, o.markdown, &err);
     }
     close_suite(&s);
     return bench_finish(results, status, &err);
 }
 
-/* ---- the machine alone ------------------------------------------------------------------------------------------------------- */
-
-typedef struct device_options {
-    const char *out;
-    long long n_threads;
-} device_options;
-
-static dsv4_status measure_device(const device_options *o, sim_device *d, dsv4_error *err)
-{
-    dsv4_pool *pool = NULL;
-    bench_device *meter = NULL;
-    dsv4_status status = dsv4_pool_create((int)o->n_threads, &pool, err);
-    if (status == DSV4_OK) {
-        status = bench_device_open(pool, DEVICE_ALONE, &meter, err);
-    }
-    progress bar = progress_begin("micro-suite");
-    for (int i = 0; i < DEVICE_ALONE && status == DSV4_OK; i++) {
-        bench_device_round(meter);
-        progress_report(&bar, (i + 1.0) / DEVICE_ALONE);
-    }
-    progress_end(&bar);
-    if (status == DSV4_OK) {
-        status = bench_device_get(meter, d, err);
-    }
-    bench_device_close(meter);
-    dsv4_pool_destroy(pool);
-    return status;
-}
-
-static void print_rate(const char *name, const sim_rate *r)
-{
-    cli_print("  %-8s %8.2f G/s a core", name, r->ops_s * 1e-9);
-    for (int i = 0; i < r->by_rows.n; i++) {
-        cli_print("%s %g: %.0f %%", i == 0 ? "; of it by rows" : ",", r->by_rows.at[i], r->by_rows.share[i] * 100);
-    }
-    cli_print("\n");
-}
-
-static void print_device(const sim_device *d)
-{
-    cli_print("%s\n", d->note);
-    print_rate("BF16", &d->cores[0].bf16);
-    print_rate("INT8", &d->cores[0].i8);
-    print_rate("vector", &d->cores[0].vector);
-    for (int i = 0; i < d->n_levels; i++) {
-        const sim_level *l = &d->levels[i];
-        cli_print("  %-12s read %7.2f GB/s, of one core %7.2f; write %7.2f, %7.2f; %.1f MB\n", l->name, l->read_bytes_s * 1e-9,
-                  l->core_read_bytes_s * 1e-9, l->write_bytes_s * 1e-9, l->core_write_bytes_s * 1e-9, l->bytes * 1e-6);
-    }
-    cli_print("  a block %.0f ns, an edge %.0f ns, handed to another core %.0f ns; overlap %.2f, of it lost where memory is shared "
-              "%.2f\n",
-              d->schedule.dispatch_s * 1e9, d->schedule.edge_s * 1e9, d->schedule.pickup_s * 1e9, d->overlap, d->overlap_lost);
-}
-
-static const cli_option device_table[] = {
-    {"out", "F.json", "write the description, for dsv4 sim --device", cli_store_file, offsetof(device_options, out), 0, 0},
-    {"threads", "N", "cores of the description (default: all physical ones)", cli_store_number, offsetof(device_options, n_threads),
-     1, 1024},
-    {.name = NULL},
-};
-
-static int run_device(const cli_command *self, int argc, char **argv)
-{
-    device_options o = {0};
-    dsv4_error err = {0};
-    sim_device d = {0};
-    int first = 0, code = cli_parse(self, argc, argv, &o, &first);
-    if (code >= 0) {
-        return code;
-    }
-    dsv4_status status = first < argc
-                             ? dsv4_fail(&err, DSV4_E_USAGE, "%s: got \"%s\", expected options alone", self->name, argv[first])
-                             : measure_device(&o, &d, &err);
-    if (status == DSV4_OK) {
-        print_device(&d);
-    }
-    if (status == DSV4_OK && o.out != NULL) {
-        status = sim_device_write(&d, o.out, &err);
-    }
-    json_t *results = status == DSV4_OK ? json_pack("{s:s, s:f}", "device", d.name, "overlap", d.overlap) : NULL;
-    sim_device_deinit(&d);
-    return bench_finish(results, status, &err);
-}
-
-const cli_command bench_device_suite = {"bench device", "[options]", "this machine as a device of dsv4 sim, by a micro-suite",
-                                        device_table,   NULL,        run_device};
 const cli_command bench_forecast = {
     "bench forecast", "[options]", "what dsv4 sim predicts for this machine beside what is measured",
     forecast_table,   NULL,        run_forecast};
