@@ -117,6 +117,7 @@ static void test_counters_and_waits(void **state)
         t.run.counts[2 * i] = 1e15 / (double)(i + 3);
         t.run.counts[2 * i + 1] = (double)i;
     }
+    free(t.run.waits);
     t.run.waits = memory_array(1, sizeof *t.run.waits);
     t.run.waits[0] = (trace_wait){1, true, 1e-9 / 3, 0.1};
     t.run.n_waits = 1;
