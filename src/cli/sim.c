@@ -170,7 +170,7 @@ static dsv4_status report_one(const sim_command *o, const sim_device *d, trace *
     sim_result r = {0};
     dsv4_status status = simulate(o, d, o->cores[0], t, &r, err);
     if (status == DSV4_OK) {
-        sim_report_print(d, &t->graph, &r, results);
+        status = sim_report_print(d, t, &r, results, err);
     }
     if (status == DSV4_OK && o->trace != NULL) {
         status = trace_write(t, o->trace, err);
