@@ -9,6 +9,7 @@
 
 /* A graph that touches more pages takes minutes. */
 #define MOST_PAGES 67108864.0
+#define MOST_SECONDS 1e9 /* that a trace may hold */
 
 static int n_cores_of(const sim_device *d, const sim_options *o, int kind)
 {
@@ -108,7 +109,8 @@ static bool open_engine(sim_engine *e, const sim_options *o)
     e->record = memory_zeroed_array(n_blocks, sizeof *e->record);
     e->started = memory_zeroed_array(n_blocks, sizeof *e->started);
     if (e->caches == NULL || e->cores == NULL || e->running == NULL || e->ready == NULL || e->waits == NULL || e->next == NULL ||
-        e->first_of == NULL || e->next_of == NULL || e->ready_s == NULL || e->path_s == NULL || e->record == NULL || e->started == NULL) {
+        e->first_of == NULL || e->next_of == NULL || e->ready_s == NULL || e->path_s == NULL || e->record == NULL ||
+        e->started == NULL) {
         return false;
     }
     for (int k = 0, core = 0; k < e->d->n_core_kinds; k++) {
@@ -196,6 +198,10 @@ static dsv4_status replay(sim_engine *e, const sim_options *o, trace *t, sim_res
     e->result = out;
     if (status == DSV4_OK) {
         status = sim_engine_run(e);
+    }
+    if (status == DSV4_OK && !(out->makespan_s <= MOST_SECONDS)) {
+        return dsv4_fail(err, DSV4_E_UNSUPPORTED, "graph %s: takes %g s on device %s, expected at most %g s", t->graph.name,
+                         out->makespan_s, e->d->name, MOST_SECONDS);
     }
     return status == DSV4_OK ? fill_run(e, t, err) : status;
 }

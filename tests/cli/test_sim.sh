@@ -86,7 +86,7 @@ for cores in '' 0 '1,' ,1 1,x 5000 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17; do
     refuses '--cores: got' sim one.trace.json --device avx2-2c --cores "$cores"
 done
 refuses 'got --trace and 2 numbers of cores' sim one.trace.json --device avx2-2c --cores 1,2 --trace t.json
-refuses 'got --verify' sim rmsnorm --device avx2-2c --verify
+refuses 'option --verify is unknown' sim rmsnorm --device avx2-2c --verify
 printf '{"name": "mine", "cores": 7}' >bad.json
 refuses 'bad\.json: ' sim rmsnorm --device bad.json
 run sim one.trace.json --device avx2-2c --trace absent/t.json
