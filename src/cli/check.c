@@ -166,9 +166,15 @@ static int run(const cli_command *self, int argc, char **argv)
     return status == DSV4_OK ? code : cli_fail(&err);
 }
 
+static const cli_option options_table[] = {
+    {"verify", NULL, "look for touches that blocks do not declare, in random order (slow)", cli_store_flag,
+     offsetof(launch_options, verify), 0, 0},
+    {.name = NULL},
+};
+
 const cli_command cli_check = {"check",
                                "FILE.safetensors... [options]",
                                "run the operator that each vector file names on its in.* tensors, compare with its out.*",
-                               NULL,
+                               options_table,
                                launch_option_table,
                                run};

@@ -158,11 +158,24 @@ int cli_parse(const cli_command *command, int argc, char **argv, void *options, 
 void cli_print(const char *format, ...)
 {
     va_list args;
-    va_start(args, format);
-    if (!json_is_on_stdout()) {
-        vprintf(format, args);
+    if (json_is_on_stdout()) {
+        return;
     }
+    va_start(args, format);
+    int n = vsnprintf(NULL, 0, format, args);
     va_end(args);
+    char *text = n >= 0 ? malloc((size_t)n + 1) : NULL;
+    if (text == NULL) {
+        return;
+    }
+    va_start(args, format);
+    vsnprintf(text, (size_t)n + 1, format, args);
+    va_end(args);
+    for (char *c = text; *c != '\0'; c++) {
+        *c = ((unsigned char)*c < 0x20 && *c != '\n') || *c == 0x7f ? '?' : *c;
+    }
+    fputs(text, stdout);
+    free(text);
 }
 
 int cli_fail(const dsv4_error *err)

@@ -44,7 +44,8 @@ extern const cli_command cli_list, cli_run, cli_check, cli_bench, cli_trace, cli
  * argv[*first] on. Returns -1 to go on, else the exit code: after printing the help, or one line about what was wrong. */
 int cli_parse(const cli_command *command, int argc, char **argv, void *options, int *first);
 
-/* Text for people, on stdout. A failed write is noticed when the program ends. */
+/* Text for people, on stdout; '?' for control characters, which names from files may hold. A failed write is noticed when the program
+ * ends. */
 void cli_print(const char *format, ...) DSV4_PRINTF(1, 2);
 
 /* Prints err as the program's one line of error; returns CLI_BAD. */

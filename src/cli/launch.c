@@ -68,8 +68,6 @@ const cli_option launch_option_table[] = {
      offsetof(launch_options, numerics.compat), 0, 0},
     {"act-scale", "group|row|block", "what shares an INT8 scale in front of wo_b (default group)", store_act_scale,
      offsetof(launch_options, numerics.act_scale), 0, 0},
-    {"verify", NULL, "look for touches that blocks do not declare, in random order (slow)", cli_store_flag,
-     offsetof(launch_options, verify), 0, 0},
     {.name = NULL},
 };
 

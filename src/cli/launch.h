@@ -20,7 +20,7 @@ typedef struct launch_options {
     bool verify;             /* look for wrong declarations instead of running once on all workers */
 } launch_options;
 
-/* --threads, --deps, --set, --tiles, --numerics, --compat, --act-scale, --verify, for a structure that begins with a launch_options. */
+/* --threads, --deps, --set, --tiles, --numerics, --compat, --act-scale, for a structure that begins with a launch_options. */
 extern const cli_option launch_option_table[];
 
 /* Options that choose among the forms of an operator. */

@@ -54,6 +54,8 @@ static const cli_option options_table[] = {
     {"save", "F.safetensors", "write inputs and outputs as a vector file, for dsv4 check", cli_store_file, FIELD(save), 0, 0},
     {"bench", "[ROUNDS]", "time ROUNDS replays over weights larger than the caches (default 20)", store_rounds, FIELD(rounds), 1,
      1000000},
+    {"verify", NULL, "look for touches that blocks do not declare, in random order (slow)", cli_store_flag, FIELD(launch.verify), 0,
+     0},
     {"trace", "F.json", "write the timed run as a Chrome/Perfetto trace", cli_store_file, FIELD(looks.trace), 0, 0},
     {"deps-json", "F.json", "write the graph: what each edge comes from, and its two boxes", cli_store_file, FIELD(looks.deps), 0,
      0},

@@ -8,6 +8,7 @@
 #include "cli/inputs.h"
 #include "cli/launch.h"
 #include "cli/sim_report.h"
+#include "sim/fields.h"
 #include "sim/sim.h"
 #include "trace/trace.h"
 
@@ -17,6 +18,7 @@ typedef struct sim_command {
     launch_options launch;
     inputs_request inputs;
     const char *device, *trace;
+    char *tiles;     /* that the user's table of measured tiles has for this call; NULL: none */
     int mode, ratio; /* OP_ANY: not given */
     long long warm;
     int cores[MAX_CORE_COUNTS], n_cores; /* --cores: at least one */
@@ -51,8 +53,8 @@ static dsv4_status store_cores(const cli_option *self, void *field, const char *
 #define FIELD(name) offsetof(sim_command, name)
 
 static const cli_option options_table[] = {
-    {"device", "NAME|FILE", "the machine: a description (devices/*.json), or here: this one, measured", cli_store_text,
-     FIELD(device), 0, 0},
+    {"device", "NAME|FILE", "a description (devices/*.json), or here: this machine; --set PATH=VALUE changes a number of it",
+     cli_store_text, FIELD(device), 0, 0},
     {"cores", "N[,N...]", "use at most N cores of each kind; several: a table of them", store_cores, 0, 0, 0},
     {"warm", "N", "replays before the one that counts, which fill the caches (default 2)", cli_store_number, FIELD(warm), 0, 100},
     {"trace", "F.json", "write the simulated run as a Chrome/Perfetto trace", cli_store_file, FIELD(trace), 0, 0},
@@ -71,17 +73,23 @@ static const cli_option options_table[] = {
     {.name = NULL},
 };
 
-/* --set NAME=VALUE: a name with a dot is a number of the device, another one a tile of the operator. */
+/* "levels.L2.bytes=1e6", "overlap=0"; others are of tiles. */
+static bool is_of_device(const char *set)
+{
+    size_t n = strcspn(set, "=");
+    const sim_field *f = sim_device_fields;
+    while (f->name != NULL && (strlen(f->name) != n || memcmp(f->name, set, n) != 0)) {
+        f++;
+    }
+    return f->name != NULL || memchr(set, '.', n) != NULL;
+}
+
 static void part_sets(sim_command *o)
 {
     size_t n_tiles = 0;
     for (size_t i = 0; i < o->launch.op.n_sets; i++) {
-        const char *set = o->launch.sets[i], *equals = strchr(set, '='), *dot = strchr(set, '.');
-        if ((dot != NULL && (equals == NULL || dot < equals)) || strncmp(set, "overlap=", strlen("overlap=")) == 0) {
-            o->device_sets[o->n_device_sets++] = set;
-        } else {
-            o->launch.sets[n_tiles++] = set;
-        }
+        const char *set = o->launch.sets[i];
+        *(is_of_device(set) ? &o->device_sets[o->n_device_sets++] : &o->launch.sets[n_tiles++]) = set;
     }
     o->launch.op.n_sets = n_tiles;
 }
@@ -90,9 +98,6 @@ static dsv4_status check_options(const sim_command *o, dsv4_error *err)
 {
     if (o->device == NULL) {
         return dsv4_fail(err, DSV4_E_USAGE, "sim: got no --device; see dsv4 sim --help");
-    }
-    if (o->launch.verify) {
-        return dsv4_fail(err, DSV4_E_USAGE, "sim: got --verify, which is for dsv4 run");
     }
     if (o->trace != NULL && o->n_cores > 1) {
         return dsv4_fail(err, DSV4_E_USAGE, "sim: got --trace and %d numbers of cores, expected one", o->n_cores);
@@ -108,6 +113,7 @@ static dsv4_status capture(sim_command *o, const dsv4_op *op, trace *t, dsv4_err
     dsv4_config config = {0};
     dsv4_tensor_list inputs = {0}, io = {0};
     launch l = {0};
+    o->launch.default_tiles |= strcmp(o->device, "here") != 0; /* the table is of this machine */
     o->inputs.mode = o->launch.op.mode = op_mode_of(op, o->mode);
     o->inputs.ratio = op_ratio_of(op, o->ratio);
     dsv4_status status = numerics_read(&o->launch.numerics, &o->launch.op.numerics, err);
@@ -125,11 +131,40 @@ static dsv4_status capture(sim_command *o, const dsv4_op *op, trace *t, dsv4_err
     }
     if (status == DSV4_OK) {
         status = trace_capture(l.exec, t, err);
+        o->tiles = l.tiles;
+        l.tiles = NULL;
     }
     launch_close(&l);
     dsv4_tensor_list_deinit(&io);
     dsv4_tensor_list_deinit(&inputs);
     return status;
+}
+
+/* The graph of a trace is what it is. */
+static dsv4_status refuse_operator_options(const sim_command *o, const char *file, dsv4_error *err)
+{
+    const struct {
+        const char *name;
+        bool given;
+    } options[] = {{"set of a tile", o->launch.op.n_sets > 0},
+                   {"preset", o->inputs.preset != NULL},
+                   {"mode", o->mode != OP_ANY},
+                   {"compress-ratio", o->ratio != OP_ANY},
+                   {"batch", o->inputs.batch != 0},
+                   {"seq", o->inputs.seq != 0},
+                   {"start-pos", o->inputs.start_pos != OP_UNKNOWN},
+                   {"index-cache", o->inputs.quantised_index},
+                   {"seed", o->inputs.seed != 0},
+                   {"threads", o->launch.n_threads != 0},
+                   {"deps", o->launch.deps != DSV4_DEPS_BLOCK},
+                   {"compat", o->launch.numerics.compat != NULL},
+                   {"act-scale", o->launch.numerics.act_scale != NULL}};
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+        if (options[i].given) {
+            return dsv4_fail(err, DSV4_E_USAGE, "--%s: is for operators, the graph of %s stays as it is", options[i].name, file);
+        }
+    }
+    return DSV4_OK;
 }
 
 static bool is_file(const char *text)
@@ -140,11 +175,12 @@ static bool is_file(const char *text)
 static dsv4_status get_graph(sim_command *o, const char *subject, trace *t, dsv4_error *err)
 {
     const dsv4_op *op;
-    if (is_file(subject)) {
-        return trace_read(subject, t, err);
+    if (!is_file(subject)) {
+        dsv4_status status = op_choose(subject, o->mode, o->ratio, &op, err);
+        return status == DSV4_OK ? capture(o, op, t, err) : status;
     }
-    dsv4_status status = op_choose(subject, o->mode, o->ratio, &op, err);
-    return status == DSV4_OK ? capture(o, op, t, err) : status;
+    dsv4_status status = refuse_operator_options(o, subject, err);
+    return status == DSV4_OK ? trace_read(subject, t, err) : status;
 }
 
 /* ---- the command ------------------------------------------------------------------------------------------------------------- */
@@ -170,11 +206,14 @@ static dsv4_status report_one(const sim_command *o, const sim_device *d, trace *
     sim_result r = {0};
     dsv4_status status = simulate(o, d, o->cores[0], t, &r, err);
     if (status == DSV4_OK) {
-        sim_report_print(d, &t->graph, &r, results);
+        status = sim_report_print(d, t, &r, results, err);
     }
     if (status == DSV4_OK && o->trace != NULL) {
         status = trace_write(t, o->trace, err);
-        cli_print("  trace %s (open it in ui.perfetto.dev or chrome://tracing)\n", status == DSV4_OK ? o->trace : "not written");
+        if (status == DSV4_OK) {
+            cli_print("  trace %s (dsv4 trace %s --html run.html; dsv4 trace report %s; ui.perfetto.dev)\n", o->trace, o->trace,
+                      o->trace);
+        }
     }
     sim_result_deinit(&r);
     return status;
@@ -210,6 +249,10 @@ static dsv4_status execute(sim_command *o, const char *subject, json_t *results,
                   (long long)t.graph.n_edges);
         json_object_update_new(results, json_pack("{s:o, s:s, s:I, s:I}", "graph", cli_json_text(t.graph.name), "device", d.name,
                                                   "blocks", (json_int_t)t.graph.n_blocks, "edges", (json_int_t)t.graph.n_edges));
+        if (o->tiles != NULL) {
+            cli_print("  tiles %s\n", o->tiles);
+            json_object_set_new(results, "tiles", cli_json_text(o->tiles));
+        }
         status = o->n_cores > 1 ? report_scaling(o, &d, &t, results, err) : report_one(o, &d, &t, results, err);
     }
     trace_deinit(&t);
@@ -240,6 +283,7 @@ static int run(const cli_command *self, int argc, char **argv)
     } else {
         json_decref(results);
     }
+    free(options.tiles);
     return status == DSV4_OK ? CLI_PASS : cli_fail(&err);
 }
 

@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
+#include "trace/look.h"
+
 /* ---- the whole ------------------------------------------------------------------------------------------------------------- */
 
 static double busy_share(const sim_result *r, int kind)
@@ -34,7 +37,6 @@ static void print_whole(const sim_device *d, const sim_result *r, json_t *result
 
 /* ---- stages ---------------------------------------------------------------------------------------------------------------- */
 
-/* Stages of one name (one for each output group, say) are one row. */
 typedef struct row {
     const char *name;
     int64_t n_blocks;
@@ -52,23 +54,22 @@ static void add(sim_stage *to, const sim_stage *s)
     }
 }
 
-/* Fills rows[0 .. returned); stages that took no time (joins) are left out. */
-static int64_t gather_rows(const trace_graph *g, const sim_result *r, row *rows)
+/* Fills rows[0 .. returned), as look has them; those that took no time (joins) are left out. */
+static int64_t gather_rows(const trace_graph *g, const trace_look *look, const sim_result *r, row *rows)
 {
     int64_t n = 0;
     for (int64_t i = 0; i < g->n_stages; i++) {
-        int64_t at = 0;
-        while (at < n && strcmp(rows[at].name, g->stages[i].name) != 0) {
-            at++;
+        row *to = &rows[look->row_of[i]];
+        if (r->stages[i].total_s > 0) {
+            to->name = g->stages[i].name;
+            to->n_blocks += g->stages[i].n_blocks;
+            add(&to->sum, &r->stages[i]);
         }
-        if (r->stages[i].total_s == 0) {
-            continue;
+    }
+    for (int64_t i = 0; i < look->n_rows; i++) {
+        if (rows[i].name != NULL) {
+            rows[n++] = rows[i];
         }
-        if (at == n) {
-            rows[n++] = (row){.name = g->stages[i].name};
-        }
-        rows[at].n_blocks += g->stages[i].n_blocks;
-        add(&rows[at].sum, &r->stages[i]);
     }
     return n;
 }
@@ -150,15 +151,22 @@ static void print_misfits(const trace_graph *g, const sim_result *r, json_t *res
     json_object_set_new(results, "misfits", array);
 }
 
-void sim_report_print(const sim_device *d, const trace_graph *g, const sim_result *r, json_t *results)
+dsv4_status sim_report_print(const sim_device *d, const trace *t, const sim_result *r, json_t *results, dsv4_error *err)
 {
-    print_whole(d, r, results);
-    row *rows = calloc((size_t)g->n_stages + 1, sizeof *rows);
-    if (rows != NULL) {
-        print_stages(d, rows, gather_rows(g, r, rows), results);
+    trace_look look;
+    dsv4_status status = trace_look_init(&look, t, err);
+    row *rows = memory_zeroed_array((size_t)t->graph.n_stages, sizeof *rows);
+    if (status == DSV4_OK && rows == NULL) {
+        status = dsv4_fail(err, DSV4_E_NO_MEMORY, "no memory to report %lld stages", (long long)t->graph.n_stages);
+    }
+    if (status == DSV4_OK) {
+        print_whole(d, r, results);
+        print_stages(d, rows, gather_rows(&t->graph, &look, r, rows), results);
+        print_misfits(&t->graph, r, results);
     }
     free(rows);
-    print_misfits(g, r, results);
+    trace_look_deinit(&look);
+    return status;
 }
 
 /* ---- scaling --------------------------------------------------------------------------------------------------------------- */

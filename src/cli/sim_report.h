@@ -5,8 +5,9 @@
 #include "cli/cli.h"
 #include "sim/sim.h"
 
-/* Prints the result and adds it to results. Out of memory shows when results are written. */
-void sim_report_print(const sim_device *d, const trace_graph *g, const sim_result *r, json_t *results);
+/* Prints the result and adds it to results. */
+DSV4_MUST_CHECK dsv4_status sim_report_print(const sim_device *d, const trace *t, const sim_result *r, json_t *results,
+                                             dsv4_error *err);
 
 /* A line for each number of cores, beside the first; head prints what stands above. */
 typedef struct sim_scaling {

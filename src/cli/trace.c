@@ -113,19 +113,17 @@ static void print_summary(const char *path, const trace *t, const trace_look *lo
 {
     const trace_graph *g = &t->graph;
     const trace_run *run = &t->run;
-    char time[32], *name = trace_text_clean(g->name), *device = trace_text_clean(run->device != NULL ? run->device : "");
-    cli_print("%s  %s\n  graph   stages %lld, blocks %lld, edges %lld, views %lld\n", path, name != NULL ? name : "",
-              (long long)g->n_stages, (long long)g->n_blocks, (long long)g->n_edges, (long long)g->n_views);
+    char time[32];
+    cli_print("%s  %s\n  graph   stages %lld, blocks %lld, edges %lld, views %lld\n", path, g->name, (long long)g->n_stages,
+              (long long)g->n_blocks, (long long)g->n_edges, (long long)g->n_views);
     if (run->n_events > 0) {
         cli_print("  run     makespan %s, busy %.1f %%, mean parallelism %.2f\n  %s  %s, %lld %s\n",
                   trace_text_time(look->makespan_s, time, sizeof time), 100 * trace_look_busy_share(look, run),
                   look->makespan_s > 0 ? look->busy_s / look->makespan_s : 0, run->is_simulated ? "device (simulated)" : "device",
-                  device != NULL ? device : "", (long long)run->n_workers, run->n_workers == 1 ? "worker" : "workers");
+                  run->device, (long long)run->n_workers, run->n_workers == 1 ? "worker" : "workers");
     } else {
         cli_print("  run     none: a graph alone\n");
     }
-    free(name);
-    free(device);
 }
 
 static dsv4_status look_at(const char *path, const trace *t, const trace_options *o, json_t **results, dsv4_error *err)

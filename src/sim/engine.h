@@ -50,6 +50,8 @@ struct sim_engine {
     bool changed; /* other blocks run than when the rates were found */
 
     int32_t *waits, *next; /* [n_tasks] tasks before it that are not done; links of lists */
+    int32_t *first_of;     /* [n_stages] a stage's first block, or SIM_NONE */
+    int32_t *next_of;      /* [n_blocks] the block of the same stage behind it */
     double *ready_s;       /* [n_tasks] when the last task before it that is done was done */
     double *path_s;        /* [n_tasks] longest chain of blocks before it; with it once it is done */
     trace_event *record;   /* [n_blocks] by task */

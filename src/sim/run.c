@@ -9,6 +9,7 @@
 
 /* A graph that touches more pages takes minutes. */
 #define MOST_PAGES 67108864.0
+#define MOST_SECONDS 1e9 /* that a trace may hold */
 
 static int n_cores_of(const sim_device *d, const sim_options *o, int kind)
 {
@@ -69,10 +70,24 @@ static void close_engine(sim_engine *e)
     free(e->ready);
     free(e->waits);
     free(e->next);
+    free(e->first_of);
+    free(e->next_of);
     free(e->ready_s);
     free(e->path_s);
     free(e->record);
     free(e->started);
+}
+
+static void link_stages(sim_engine *e)
+{
+    for (int64_t s = 0; s < e->g->n_stages; s++) {
+        e->first_of[s] = SIM_NONE;
+    }
+    for (int64_t t = e->g->n_blocks - 1; t >= 0; t--) {
+        int32_t stage = e->g->tasks[t].stage;
+        e->next_of[t] = e->first_of[stage];
+        e->first_of[stage] = (int32_t)t;
+    }
 }
 
 static bool open_engine(sim_engine *e, const sim_options *o)
@@ -87,12 +102,15 @@ static bool open_engine(sim_engine *e, const sim_options *o)
     e->ready = memory_zeroed_array((size_t)e->n_cores + 1, sizeof *e->ready); /* two sets at least, for threads */
     e->waits = memory_zeroed_array(n_tasks, sizeof *e->waits);
     e->next = memory_zeroed_array(n_tasks, sizeof *e->next);
+    e->first_of = memory_zeroed_array((size_t)e->g->n_stages, sizeof *e->first_of);
+    e->next_of = memory_zeroed_array(n_blocks, sizeof *e->next_of);
     e->ready_s = memory_zeroed_array(n_tasks, sizeof *e->ready_s);
     e->path_s = memory_zeroed_array(n_tasks, sizeof *e->path_s);
     e->record = memory_zeroed_array(n_blocks, sizeof *e->record);
     e->started = memory_zeroed_array(n_blocks, sizeof *e->started);
     if (e->caches == NULL || e->cores == NULL || e->running == NULL || e->ready == NULL || e->waits == NULL || e->next == NULL ||
-        e->ready_s == NULL || e->path_s == NULL || e->record == NULL || e->started == NULL) {
+        e->first_of == NULL || e->next_of == NULL || e->ready_s == NULL || e->path_s == NULL || e->record == NULL ||
+        e->started == NULL) {
         return false;
     }
     for (int k = 0, core = 0; k < e->d->n_core_kinds; k++) {
@@ -100,6 +118,7 @@ static bool open_engine(sim_engine *e, const sim_options *o)
             e->cores[core++].kind = k;
         }
     }
+    link_stages(e);
     e->core_bandwidth = sim_core_bandwidth(e->d);
     e->total_bandwidth = sim_total_bandwidth(e->d);
     e->policy = e->d->schedule.n_threads > 0 ? &sim_threads : &sim_workers;
@@ -179,6 +198,10 @@ static dsv4_status replay(sim_engine *e, const sim_options *o, trace *t, sim_res
     e->result = out;
     if (status == DSV4_OK) {
         status = sim_engine_run(e);
+    }
+    if (status == DSV4_OK && !(out->makespan_s <= MOST_SECONDS)) {
+        return dsv4_fail(err, DSV4_E_UNSUPPORTED, "graph %s: takes %g s on device %s, expected at most %g s", t->graph.name,
+                         out->makespan_s, e->d->name, MOST_SECONDS);
     }
     return status == DSV4_OK ? fill_run(e, t, err) : status;
 }

@@ -87,11 +87,9 @@ static bool submit_from(sim_engine *e, int64_t stage)
 static bool submitted(sim_engine *e, int32_t stage)
 {
     bool ok = submit_from(e, stage + 1);
-    for (int32_t t = 0; t < e->g->n_blocks && ok; t++) {
-        if (e->g->tasks[t].stage == stage) {
-            e->ready_s[t] = e->now > e->ready_s[t] ? e->now : e->ready_s[t];
-            ok = --e->waits[t] > 0 || put(e, t);
-        }
+    for (int32_t t = e->first_of[stage]; t != SIM_NONE && ok; t = e->next_of[t]) {
+        e->ready_s[t] = e->now > e->ready_s[t] ? e->now : e->ready_s[t];
+        ok = --e->waits[t] > 0 || put(e, t);
     }
     return ok && work(e);
 }

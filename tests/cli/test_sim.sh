@@ -59,6 +59,36 @@ accepts sim rmsnorm --device a2a3 --set cores.vector.buffers.UB.bytes=4096 --jso
 prints '^  does not fit: rmsnorm\.[a-z]+, [0-9]+ blocks, [0-9]+ bytes in buffer UB: [0-9]+ too many'
 has_json small.json UB misfits 0 buffer
 
+for lost in 0 1; do
+    accepts sim one.trace.json --device avx2-2c --warm 0 --set levels.memory.read_bytes_s=2e9 --set overlap=1 \
+        --set overlap_lost=$lost --json lost$lost.json
+done
+holds 'lost overlap takes time' less "$(number lost0.json makespan_s)" "$(number lost1.json makespan_s)"
+
+# ---- tiles measured on this machine are not for another
+printf '{' >tiles.json
+DSV4_TILES=tiles.json accepts sim rmsnorm --preset tiny --device a2a3
+
+# ---- a trace of many stages takes no more time for each; names that would change the terminal's colour
+awk 'BEGIN {
+    n = 40000
+    printf "{\"dsv4\":{\"version\":1,\"graph\":{\"name\":\"\\u001b[31mred\",\"deps\":\"block\",\"views\":[],\"stages\":["
+    for (i = 0; i < n; i++) printf "%s[\"\\u001b%d\",1,0,\"vector\"]", i ? "," : "", i
+    printf "],\"tasks\":["
+    for (i = 0; i < n; i++) printf "%s[%d,0,false,false,0,0,0,0,1,0,0,0,0,0,0]", i ? "," : "", i
+    printf "],\"touches\":[],\"edges\":[]},\"run\":{\"device\":\"\",\"is_simulated\":false,\"level\":0,\"read_bytes_s\":0,"
+    printf "\"ops_i8_s\":0,\"flops_bf16_s\":0,\"vector_ops_s\":0,\"workers\":[],\"counters\":[],\"events\":[],\"waits\":[]}}}"
+}' >many.trace.json
+begin=$SECONDS
+accepts sim many.trace.json --device a2a3 --warm 0 --trace many.sim.json
+prints '^\?\[31mred on a2a3, simulated: 40000 blocks'
+holds 'text is clean' fails grep -q '[[:cntrl:]]' out
+accepts sim many.trace.json --device server-64c --warm 0
+holds 'takes seconds' [ $((SECONDS - begin)) -lt 40 ]
+accepts trace report many.sim.json --top 3
+prints '^\?\[31mred on a2a3 \(simulated\)'
+holds 'text is clean' fails grep -q '[[:cntrl:]]' out
+
 # ---- devices by file and folder
 mkdir devices
 cat >devices/mine.json <<'END'
@@ -86,7 +116,13 @@ for cores in '' 0 '1,' ,1 1,x 5000 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17; do
     refuses '--cores: got' sim one.trace.json --device avx2-2c --cores "$cores"
 done
 refuses 'got --trace and 2 numbers of cores' sim one.trace.json --device avx2-2c --cores 1,2 --trace t.json
-refuses 'got --verify' sim rmsnorm --device avx2-2c --verify
+refuses 'option --verify is unknown' sim rmsnorm --device avx2-2c --verify
+for option in '--set n_tile=32' '--preset tiny' '--mode decode' '--compress-ratio 4' '--batch 1' '--seq 1' '--start-pos 0' \
+    '--index-cache int8' '--seed 1' '--threads 1' '--deps stage' '--compat reference' '--act-scale row'; do
+    # shellcheck disable=SC2086 # an option and its value
+    refuses "$(set -- $option && echo "$1").*: is for operators, the graph of one\.trace\.json stays" \
+        sim one.trace.json --device avx2-2c $option
+done
 printf '{"name": "mine", "cores": 7}' >bad.json
 refuses 'bad\.json: ' sim rmsnorm --device bad.json
 run sim one.trace.json --device avx2-2c --trace absent/t.json

@@ -523,6 +523,22 @@ static void test_too_many_pages(void **state)
     trace_deinit(&t);
 }
 
+/* A trace holds times up to 1e9 s. */
+static void test_too_long(void **state)
+{
+    (void)state;
+    sim_device d = made_device(1);
+    made m = {0};
+    made_stage(&m, 1, DSV4_VECTOR);
+    made_block(&m, 0, 0, (dsv4_work){.vector_ops = 1e300});
+    trace t = made_trace(&m);
+    sim_result r = {0};
+    dsv4_error err = {0};
+    assert_int_equal(sim_run(&d, &cold, &t, &r, &err), DSV4_E_UNSUPPORTED);
+    sim_result_deinit(&r);
+    trace_deinit(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -549,6 +565,7 @@ int main(void)
         cmocka_unit_test(test_same_again),
         cmocka_unit_test(test_waits_for_itself),
         cmocka_unit_test(test_too_many_pages),
+        cmocka_unit_test(test_too_long),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

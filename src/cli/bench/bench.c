@@ -55,7 +55,7 @@ static int run(const cli_command *self, int argc, char **argv)
 const cli_command cli_bench = {
     "bench",
     "SUITE [options]",
-    "measure: kernels beside the ceilings, rt the runtime against OpenMP, context a layer at growing contexts",
+    "measure; SUITE: kernels, ops, layer, peers, rt, context, pack, device or forecast",
     NULL,
     NULL,
     run};
