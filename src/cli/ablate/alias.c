@@ -9,12 +9,11 @@
 
 #include "base/arena.h"
 #include "base/numbers.h"
-#include "cli/ablate/ablate.h"
+#include "cli/ablate/inputs.h"
+#include "cli/ablate/pieces.h"
 #include "cli/ablate/tiles.h"
 #include "golden/parts.h"
 #include "golden/primitives.h"
-#include "kernels/pack.h"
-#include "ops/rms.h"
 
 typedef struct alias_choice {
     bool aliased, by_tensor;
@@ -83,27 +82,20 @@ typedef struct indexer {
     alias_choice choice;
 } indexer;
 
-static const ablate_axis rows = {.source = ABLATE_ROWS}, cols = {.source = ABLATE_COLS}, all = {.source = ABLATE_ALL};
-
-static op_matrix input(const ablate_case *c, const op_context *ctx, const char *name, int n_col_dims)
-{
-    return op_matrix_of(ctx, name, dsv4_tensor_list_find(&c->inputs, name), n_col_dims);
-}
-
 static void set_inputs(indexer *o, const ablate_case *c, const op_context *ctx)
 {
-    const dsv4_tensor *x = dsv4_tensor_list_find(&c->inputs, "x"), *cache = dsv4_tensor_list_find(&c->inputs, "idx_kv_cache"),
-                      *table = dsv4_tensor_list_find(&c->inputs, "idx_block_table");
-    o->x = input(c, ctx, "x", 1);
-    o->qr = input(c, ctx, "qr", 1);
-    o->qr_scale = input(c, ctx, "qr_scale", 1);
-    o->wq_b = input(c, ctx, "wq_b", 1);
-    o->wq_b_scale = input(c, ctx, "wq_b_scale", 1);
-    o->weights_proj = input(c, ctx, "weights_proj", 1);
-    o->cos = input(c, ctx, "cos", 1);
-    o->sin = input(c, ctx, "sin", 1);
-    o->hadamard = input(c, ctx, "hadamard", 1);
-    o->cache = input(c, ctx, "idx_kv_cache", 1);
+    const dsv4_tensor *x = ablate_input(c, "x"), *cache = ablate_input(c, "idx_kv_cache"),
+                      *table = ablate_input(c, "idx_block_table");
+    o->x = ablate_input_matrix(c, ctx, "x", 1);
+    o->qr = ablate_input_matrix(c, ctx, "qr", 1);
+    o->qr_scale = ablate_input_matrix(c, ctx, "qr_scale", 1);
+    o->wq_b = ablate_input_matrix(c, ctx, "wq_b", 1);
+    o->wq_b_scale = ablate_input_matrix(c, ctx, "wq_b_scale", 1);
+    o->weights_proj = ablate_input_matrix(c, ctx, "weights_proj", 1);
+    o->cos = ablate_input_matrix(c, ctx, "cos", 1);
+    o->sin = ablate_input_matrix(c, ctx, "sin", 1);
+    o->hadamard = ablate_input_matrix(c, ctx, "hadamard", 1);
+    o->cache = ablate_input_matrix(c, ctx, "idx_kv_cache", 1);
     o->table = table->data;
     o->B = x->shape[0];
     o->S = x->shape[1];
@@ -113,9 +105,9 @@ static void set_inputs(indexer *o, const ablate_case *c, const op_context *ctx)
     o->R = c->config.qk_rope_head_dim;
     o->page = cache->shape[1];
     o->pages = table->shape[1];
-    o->n_keys = *(const int32_t *)dsv4_tensor_list_find(&c->inputs, "kv_seq_lens")->data / RATIO;
+    o->n_keys = *(const int32_t *)ablate_input(c, "kv_seq_lens")->data / RATIO;
     o->n_tiles = tile_count(o->n_keys, KEYS);
-    o->offset = *(const int32_t *)dsv4_tensor_list_find(&c->inputs, "offset")->data;
+    o->offset = *(const int32_t *)ablate_input(c, "offset")->data;
     o->k = tile_min(c->config.index_topk, o->n_keys);
 }
 
@@ -124,7 +116,7 @@ static op_matrix new_select(const op_context *ctx, int64_t R, bool transposed)
 {
     op_matrix m = op_matrix_new(ctx, "select", R, R, DSV4_F32);
     for (int64_t n = 0; n < R && m.data != NULL; n++) {
-        int64_t k = n < R / 2 ? 2 * n : 2 * (n - R / 2) + 1;
+        int64_t k = ablate_interleaved(n, R);
         *op_matrix_f32(&m, transposed ? n : k, transposed ? k : n) = 1;
     }
     return m;
@@ -183,10 +175,10 @@ static void add_queries(const op_context *ctx, const indexer *o)
                                               .ahead = 2});
     ablate_stage_add(ctx, &(ablate_stage){.name = "qr_proj_write",
                                           .grid = {o->T, o->T, o->IH * o->ID, Q_TILE, 0},
-                                          .uses = {{DSV4_READ, &o->sums, rows, cols},
-                                                   {DSV4_READ, &o->qr_scale, rows, all},
-                                                   {DSV4_READ, &o->wq_b_scale, all, cols},
-                                                   {DSV4_WRITE, &o->q, rows, cols}},
+                                          .uses = {{DSV4_READ, &o->sums, ablate_rows, ablate_cols},
+                                                   {DSV4_READ, &o->qr_scale, ablate_rows, ablate_all},
+                                                   {DSV4_READ, &o->wq_b_scale, ablate_all, ablate_cols},
+                                                   {DSV4_WRITE, &o->q, ablate_rows, ablate_cols}},
                                           .run = run_dequant,
                                           .arg = o,
                                           .scratch_bytes = Q_TILE * sizeof(float),
@@ -288,32 +280,32 @@ static void add_rotation(const op_context *ctx, const indexer *o, int64_t t, int
 
     ablate_stage slice = token_stage(o, "rope_slice", DSV4_CUBE, run_slice, t, n);
     slice.uses[0] = (ablate_use){DSV4_READ, &o->heads, heads, rope};
-    slice.uses[1] = (ablate_use){DSV4_WRITE, &o->apart, heads, all};
-    slice.uses[2] = (ablate_use){touches, &o->handle, all, all};
+    slice.uses[1] = (ablate_use){DSV4_WRITE, &o->apart, heads, ablate_all};
+    slice.uses[2] = (ablate_use){touches, &o->handle, ablate_all, ablate_all};
     slice.flops_bf16 = select_flops;
     slice.product = (dsv4_product){slice.grid.rows * o->IH, o->R, o->R, SELECT_K, 2};
     ablate_stage_add(ctx, &slice);
 
     ablate_stage apply = token_stage(o, "rope_apply", DSV4_VECTOR, run_turn, t, n);
-    apply.uses[0] = (ablate_use){DSV4_READ, &o->apart, heads, all};
-    apply.uses[1] = (ablate_use){DSV4_READ, &o->cos, requests, all};
-    apply.uses[2] = (ablate_use){DSV4_READ, &o->sin, requests, all};
-    apply.uses[3] = (ablate_use){DSV4_WRITE, &o->turned, heads, all};
+    apply.uses[0] = (ablate_use){DSV4_READ, &o->apart, heads, ablate_all};
+    apply.uses[1] = (ablate_use){DSV4_READ, &o->cos, requests, ablate_all};
+    apply.uses[2] = (ablate_use){DSV4_READ, &o->sin, requests, ablate_all};
+    apply.uses[3] = (ablate_use){DSV4_WRITE, &o->turned, heads, ablate_all};
     apply.vector_ops = 4 * elements;
     ablate_stage_add(ctx, &apply);
 
     ablate_stage assemble = token_stage(o, "rope_assemble", DSV4_CUBE, run_assemble, t, n);
-    assemble.uses[0] = (ablate_use){DSV4_READ, &o->turned, heads, all};
-    assemble.uses[1] = (ablate_use){DSV4_WRITE, &o->together, heads, all};
+    assemble.uses[0] = (ablate_use){DSV4_READ, &o->turned, heads, ablate_all};
+    assemble.uses[1] = (ablate_use){DSV4_WRITE, &o->together, heads, ablate_all};
     assemble.flops_bf16 = select_flops;
     assemble.product = slice.product;
     ablate_stage_add(ctx, &assemble);
 
     ablate_stage write = token_stage(o, "rope_write", DSV4_VECTOR, run_write, t, n);
-    write.uses[0] = (ablate_use){DSV4_READ, &o->together, heads, all};
-    write.uses[1] =
-        o->choice.aliased ? (ablate_use){DSV4_WRITE, &o->heads, heads, rope} : (ablate_use){DSV4_WRITE, &o->fresh, heads, all};
-    write.uses[2] = (ablate_use){changes, &o->handle, all, all};
+    write.uses[0] = (ablate_use){DSV4_READ, &o->together, heads, ablate_all};
+    write.uses[1] = o->choice.aliased ? (ablate_use){DSV4_WRITE, &o->heads, heads, rope}
+                                      : (ablate_use){DSV4_WRITE, &o->fresh, heads, ablate_all};
+    write.uses[2] = (ablate_use){changes, &o->handle, ablate_all, ablate_all};
     write.vector_ops = elements;
     ablate_stage_add(ctx, &write);
 }
@@ -321,36 +313,30 @@ static void add_rotation(const op_context *ctx, const indexer *o, int64_t t, int
 /* ---- Hadamard ------------------------------------------------------------------------------------------------------------------ */
 
 /* product = the rows' first and last columns, each times their rows of the Hadamard matrix. */
-static void multiply_part(const ablate_stage *s, const indexer *o, tile_range r, const uint16_t *x, int64_t ld, tile_range k,
-                          char *scratch, float *y)
-{
-    int64_t n = k.end - k.begin, group_bytes = uk_acts_bytes_bf16(s->uk, UK_ROWS, n);
-    char *panels = scratch + tile_count(r.end - r.begin, UK_ROWS) * group_bytes;
-    uk_packed w = uk_pack_bf16(s->uk, ablate_bf16(&o->hadamard, k.begin, 0), n, o->ID, o->ID, 1, panels);
-    for (int64_t i = 0; i < r.end - r.begin; i += UK_ROWS) {
-        s->uk->tile_bf16(tile_min(r.end - r.begin - i, UK_ROWS), UK_ROWS, n, x + i * ld, ld, scratch + i / UK_ROWS * group_bytes);
-    }
-    for (int64_t p = 0; p < w.n_panels; p++) {
-        s->uk->gemm_bf16((uk_acts){scratch, r.end - r.begin, UK_ROWS, group_bytes}, n, uk_panel_bf16(&w, p, 0), y + p * UK_PANEL,
-                         o->ID);
-    }
-}
-
-static size_t hadamard_bytes(const op_context *ctx, const indexer *o, int64_t n_rows)
-{
-    int64_t groups = tile_count(n_rows, UK_ROWS) * uk_acts_bytes_bf16(ctx->uk, UK_ROWS, o->ID);
-    return (size_t)groups + uk_pack_bf16_bytes(o->ID, o->ID) + (size_t)(n_rows * o->ID) * sizeof(float);
-}
-
 static void run_hadamard(const ablate_stage *s, const ablate_tile *tile, void *scratch)
 {
     const indexer *o = s->arg;
     tile_range r = head_rows(o, tile);
     int64_t nope = o->ID - o->R, n = (r.end - r.begin) * o->ID;
     float *y = op_matrix_f32(&o->product, r.begin, 0), *part = scratch;
-    char *rest = (char *)(part + n);
-    multiply_part(s, o, r, ablate_bf16(&o->heads, r.begin, 0), o->ID, (tile_range){0, nope}, rest, y);
-    multiply_part(s, o, r, rotated(o, r.begin), o->choice.aliased ? o->ID : o->R, (tile_range){nope, o->ID}, rest, part);
+    ablate_matmul p = {.dtype = DSV4_BF16,
+                       .m = r.end - r.begin,
+                       .k = nope,
+                       .n = o->ID,
+                       .x = ablate_bf16(&o->heads, r.begin, 0),
+                       .ldx = o->ID,
+                       .w = o->hadamard.data,
+                       .stride_k = o->ID,
+                       .stride_n = 1,
+                       .y = y,
+                       .ldy = o->ID};
+    ablate_matmul_run(s->uk, &p, part + n);
+    p.k = o->R;
+    p.x = rotated(o, r.begin);
+    p.ldx = o->choice.aliased ? o->ID : o->R;
+    p.w = ablate_bf16(&o->hadamard, nope, 0);
+    p.y = part;
+    ablate_matmul_run(s->uk, &p, part + n);
     s->uk->add(n, part, y);
 }
 
@@ -361,9 +347,7 @@ static void run_quant(const ablate_stage *s, const ablate_tile *tile, void *scra
     (void)scratch;
     for (int64_t i = r.begin; i < r.end; i++) {
         const float *row = op_matrix_f32(&o->product, i, 0);
-        float multiplier = op_q8_multiplier(s->uk->amax(o->ID, row));
-        s->uk->quantize_i8(o->ID, row, multiplier, ablate_i8(&o->q_i8, i, 0));
-        *op_matrix_f32(&o->q_scale, i, 0) = 1.0f / multiplier;
+        *op_matrix_f32(&o->q_scale, i, 0) = ablate_q8(s->uk, o->ID, row, ablate_i8(&o->q_i8, i, 0));
     }
 }
 
@@ -371,17 +355,18 @@ static void add_hadamard(const op_context *ctx, const indexer *o, int64_t t, int
 {
     const ablate_axis heads = {.source = ABLATE_ROWS, .scale = o->IH}, nope = {ABLATE_FIXED, 1, 0, o->ID - o->R};
     ablate_stage stage = token_stage(o, "qr_hadamard", DSV4_CUBE, run_hadamard, t, n);
-    stage.uses[0] = (ablate_use){DSV4_READ, &o->heads, heads, o->choice.aliased ? all : nope};
-    stage.uses[1] = (ablate_use){DSV4_READ, &o->hadamard, all, all};
-    stage.uses[2] = (ablate_use){DSV4_WRITE, &o->product, heads, all};
+    stage.uses[0] = (ablate_use){DSV4_READ, &o->heads, heads, o->choice.aliased ? ablate_all : nope};
+    stage.uses[1] = (ablate_use){DSV4_READ, &o->hadamard, ablate_all, ablate_all};
+    stage.uses[2] = (ablate_use){DSV4_WRITE, &o->product, heads, ablate_all};
     if (o->choice.aliased) {
-        stage.uses[3] = (ablate_use){o->choice.by_tensor ? DSV4_READ : 0, &o->handle, all, all};
+        stage.uses[3] = (ablate_use){o->choice.by_tensor ? DSV4_READ : 0, &o->handle, ablate_all, ablate_all};
     } else {
-        stage.uses[3] = (ablate_use){DSV4_READ, &o->fresh, heads, all};
+        stage.uses[3] = (ablate_use){DSV4_READ, &o->fresh, heads, ablate_all};
     }
-    stage.scratch_bytes = hadamard_bytes(ctx, o, stage.grid.rows * o->IH);
+    int64_t n_rows = stage.grid.rows * o->IH;
+    stage.scratch_bytes = (size_t)(n_rows * o->ID) * sizeof(float) + ablate_matmul_bytes(ctx->uk, DSV4_BF16, n_rows, o->ID, o->ID);
     stage.flops_bf16 = 2.0 * (double)(o->IH * o->ID * o->ID);
-    stage.product = (dsv4_product){stage.grid.rows * o->IH, o->ID, o->ID, o->choice.aliased ? o->ID : o->R, 2};
+    stage.product = (dsv4_product){n_rows, o->ID, o->ID, o->choice.aliased ? o->ID : o->R, 2};
     ablate_stage_add(ctx, &stage);
 }
 
@@ -389,9 +374,9 @@ static void add_quant(const op_context *ctx, const indexer *o, int64_t t, int64_
 {
     const ablate_axis heads = {.source = ABLATE_ROWS, .scale = o->IH};
     ablate_stage stage = token_stage(o, "qr_hadamard_quant", DSV4_VECTOR, run_quant, t, n);
-    stage.uses[0] = (ablate_use){DSV4_READ, &o->product, heads, all};
-    stage.uses[1] = (ablate_use){DSV4_WRITE, &o->q_i8, heads, all};
-    stage.uses[2] = (ablate_use){DSV4_WRITE, &o->q_scale, heads, all};
+    stage.uses[0] = (ablate_use){DSV4_READ, &o->product, heads, ablate_all};
+    stage.uses[1] = (ablate_use){DSV4_WRITE, &o->q_i8, heads, ablate_all};
+    stage.uses[2] = (ablate_use){DSV4_WRITE, &o->q_scale, heads, ablate_all};
     stage.vector_ops = 7.0 * (double)(o->IH * o->ID);
     stage.loads = 2 * tile_count(o->ID, HEAD_PIECE);
     ablate_stage_add(ctx, &stage);
@@ -443,7 +428,8 @@ static void add_weights(const op_context *ctx, const indexer *o)
                                               .ahead = 2});
     ablate_stage_add(ctx, &(ablate_stage){.name = "weights_write",
                                           .grid = {o->T, o->T, 1, 1, 0},
-                                          .uses = {{DSV4_READ, &o->weights_sums, rows, all}, {DSV4_WRITE, &o->weights, rows, all}},
+                                          .uses = {{DSV4_READ, &o->weights_sums, ablate_rows, ablate_all},
+                                                   {DSV4_WRITE, &o->weights, ablate_rows, ablate_all}},
                                           .run = run_weights,
                                           .arg = o,
                                           .vector_ops = (double)o->IH});
@@ -487,24 +473,21 @@ static void run_key_quant(const ablate_stage *s, const ablate_tile *tile, void *
 static void run_dots(const ablate_stage *s, const ablate_tile *tile, void *scratch)
 {
     const indexer *o = s->arg;
-    int64_t heads = o->S * o->IH, group_bytes = uk_acts_bytes_i8(UK_ROWS, o->ID);
-    char *panels = (char *)scratch + KEYS / UK_ROWS * group_bytes;
+    int64_t heads = o->S * o->IH;
     for (int64_t b = tile->row.begin; b < tile->row.end; b++) {
-        const int8_t *keys = ablate_i8(&o->keys, b, tile->col.begin * KEYS * o->ID);
-        int32_t *dots = ablate_i32(&o->dots, b, tile->col.begin * KEYS * heads);
-        int32_t *part = (int32_t *)(panels + uk_pack_i8_bytes(o->ID, heads));
-        uk_packed w = uk_pack_i8(s->uk, ablate_i8(&o->q_i8, b * heads, 0), o->ID, heads, 1, o->ID, panels);
-        for (int64_t i = 0; i < KEYS; i += UK_ROWS) {
-            s->uk->tile_i8(UK_ROWS, UK_ROWS, o->ID, keys + i * o->ID, o->ID, (char *)scratch + i / UK_ROWS * group_bytes);
-        }
-        for (int64_t p = 0; p < w.n_panels; p++) {
-            s->uk->gemm_i8((uk_acts){scratch, KEYS, UK_ROWS, group_bytes}, tile_count(o->ID, 4), uk_panel_i8(&w, p, 0),
-                           w.correction + p * UK_PANEL, part, UK_PANEL);
-            for (int64_t i = 0; i < KEYS; i++) {
-                memcpy(dots + i * heads + p * UK_PANEL, part + i * UK_PANEL,
-                       (size_t)tile_min(heads - p * UK_PANEL, UK_PANEL) * sizeof *dots);
-            }
-        }
+        ablate_matmul_run(s->uk,
+                          &(ablate_matmul){.dtype = DSV4_I8,
+                                           .m = KEYS,
+                                           .k = o->ID,
+                                           .n = heads,
+                                           .x = ablate_i8(&o->keys, b, tile->col.begin * KEYS * o->ID),
+                                           .ldx = o->ID,
+                                           .w = ablate_i8(&o->q_i8, b * heads, 0),
+                                           .stride_k = 1,
+                                           .stride_n = o->ID,
+                                           .y = ablate_i32(&o->dots, b, tile->col.begin * KEYS * heads),
+                                           .ldy = heads},
+                          scratch);
     }
 }
 
@@ -544,34 +527,33 @@ static void add_scores(const op_context *ctx, const indexer *o)
 
     ablate_stage init = score_stage(o, "score_init", DSV4_VECTOR, run_init);
     init.grid.cols = 1;
-    init.uses[0] = (ablate_use){DSV4_WRITE, &o->score, tokens, all};
+    init.uses[0] = (ablate_use){DSV4_WRITE, &o->score, tokens, ablate_all};
     init.vector_ops = (double)(o->S * o->score.cols);
     ablate_stage_add(ctx, &init);
 
     ablate_stage quant = score_stage(o, "score_quant", DSV4_VECTOR, run_key_quant);
-    quant.uses[0] = (ablate_use){DSV4_READ | DSV4_UNTRACKED, &o->cache, all, all};
-    quant.uses[1] = (ablate_use){DSV4_WRITE, &o->keys, rows, values};
-    quant.uses[2] = (ablate_use){DSV4_WRITE, &o->key_scale, rows, keys};
+    quant.uses[0] = (ablate_use){DSV4_READ | DSV4_UNTRACKED, &o->cache, ablate_all, ablate_all};
+    quant.uses[1] = (ablate_use){DSV4_WRITE, &o->keys, ablate_rows, values};
+    quant.uses[2] = (ablate_use){DSV4_WRITE, &o->key_scale, ablate_rows, keys};
     quant.gathered_bytes = (double)(KEYS * o->ID) * sizeof(uint16_t);
     quant.vector_ops = 8.0 * (double)(KEYS * o->ID);
     quant.loads = 2 * group * tile_count(o->ID, HEAD_PIECE);
     ablate_stage_add(ctx, &quant);
 
     ablate_stage dots = score_stage(o, "score_accum", DSV4_CUBE, run_dots);
-    dots.uses[0] = (ablate_use){DSV4_READ, &o->keys, rows, values};
-    dots.uses[1] = (ablate_use){DSV4_READ, &o->q_i8, queries, all};
-    dots.uses[2] = (ablate_use){DSV4_WRITE, &o->dots, rows, products};
+    dots.uses[0] = (ablate_use){DSV4_READ, &o->keys, ablate_rows, values};
+    dots.uses[1] = (ablate_use){DSV4_READ, &o->q_i8, queries, ablate_all};
+    dots.uses[2] = (ablate_use){DSV4_WRITE, &o->dots, ablate_rows, products};
     dots.ops_i8 = 2.0 * (double)(KEYS * heads * o->ID);
     dots.product = (dsv4_product){KEYS, heads, o->ID * group, o->ID, 2};
-    dots.scratch_bytes = (size_t)(KEYS / UK_ROWS * uk_acts_bytes_i8(UK_ROWS, o->ID)) + uk_pack_i8_bytes(o->ID, heads) +
-                         KEYS * UK_PANEL * sizeof(int32_t);
+    dots.scratch_bytes = ablate_matmul_bytes(ctx->uk, DSV4_I8, KEYS, o->ID, heads);
     ablate_stage_add(ctx, &dots);
 
     ablate_stage store = score_stage(o, "score_store", DSV4_VECTOR, run_store);
-    store.uses[0] = (ablate_use){DSV4_READ, &o->dots, rows, products};
-    store.uses[1] = (ablate_use){DSV4_READ, &o->key_scale, rows, keys};
-    store.uses[2] = (ablate_use){DSV4_READ, &o->q_scale, queries, all};
-    store.uses[3] = (ablate_use){DSV4_READ, &o->weights, tokens, all};
+    store.uses[0] = (ablate_use){DSV4_READ, &o->dots, ablate_rows, products};
+    store.uses[1] = (ablate_use){DSV4_READ, &o->key_scale, ablate_rows, keys};
+    store.uses[2] = (ablate_use){DSV4_READ, &o->q_scale, queries, ablate_all};
+    store.uses[3] = (ablate_use){DSV4_READ, &o->weights, tokens, ablate_all};
     store.uses[4] = (ablate_use){DSV4_WRITE, &o->score, tokens, columns};
     store.vector_ops = 7.0 * (double)(KEYS * heads);
     store.loads = group * (3 + o->S);
@@ -610,7 +592,8 @@ static void add_topk(const op_context *ctx, const indexer *o)
     double n = (double)o->score.cols; /* sorted whole: blocks of 32, then merges of four */
     ablate_stage_add(ctx, &(ablate_stage){.name = "topk",
                                           .grid = {o->T, 1, 1, 1, 0},
-                                          .uses = {{DSV4_READ, &o->score, rows, all}, {DSV4_WRITE, &o->topk, rows, all}},
+                                          .uses = {{DSV4_READ, &o->score, ablate_rows, ablate_all},
+                                                   {DSV4_WRITE, &o->topk, ablate_rows, ablate_all}},
                                           .run = run_topk,
                                           .arg = o,
                                           .vector_ops = 2 * n * log2(n)});

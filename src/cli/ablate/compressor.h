@@ -5,7 +5,8 @@
 #ifndef CLI_ABLATE_COMPRESSOR_H
 #define CLI_ABLATE_COMPRESSOR_H
 
-#include "cli/ablate/ablate.h"
+#include "cli/ablate/inputs.h"
+#include "cli/ablate/pieces.h"
 #include "cli/ablate/tiles.h"
 
 typedef struct compressor_choice {

@@ -5,10 +5,9 @@
 #include <math.h>
 #include <string.h>
 
-#include "cli/ablate/ablate.h"
+#include "cli/ablate/inputs.h"
+#include "cli/ablate/pieces.h"
 #include "cli/ablate/tiles.h"
-#include "golden/golden.h"
-#include "kernels/pack.h"
 #include "ops/rms.h"
 
 typedef struct groups_choice {
@@ -91,35 +90,23 @@ typedef struct groups {
     int64_t T, H, hd, R, D, G, OL, GI, W, page, tile, blocks, slots;
 } groups;
 
-static const ablate_axis rows = {.source = ABLATE_ROWS}, cols = {.source = ABLATE_COLS}, all = {.source = ABLATE_ALL};
-
-static const dsv4_tensor *input(const ablate_case *c, const char *name)
-{
-    return dsv4_tensor_list_find(&c->inputs, name);
-}
-
-static op_matrix matrix(const ablate_case *c, const op_context *ctx, const char *name, int n_col_dims)
-{
-    return op_matrix_of(ctx, name, input(c, name), n_col_dims);
-}
-
 static void set_inputs(groups *o, const ablate_case *c, const op_context *ctx)
 {
     const dsv4_config *config = &c->config;
-    o->q = matrix(c, ctx, "q", 2);
-    o->lists = matrix(c, ctx, "cmp_sparse_indices", 1);
-    o->cos = matrix(c, ctx, "freqs_cos", 1);
-    o->sin = matrix(c, ctx, "freqs_sin", 1);
-    o->sink = matrix(c, ctx, "attn_sink", 1);
-    o->wo_b = matrix(c, ctx, "wo_b", 1);
-    o->wo_b_scale = matrix(c, ctx, "wo_b_scale", 1);
-    o->ring = matrix(c, ctx, "ori_kv", 1);
-    o->overlay = matrix(c, ctx, "kv_overlay", 1);
-    o->compressed = matrix(c, ctx, "cmp_kv", 1);
-    o->wo_a = input(c, "wo_a")->data;
-    o->ring_table = input(c, "ori_block_table")->data;
-    o->compressed_table = input(c, "cmp_block_table")->data;
-    o->lens = input(c, "cmp_sparse_lens")->data;
+    o->q = ablate_input_matrix(c, ctx, "q", 2);
+    o->lists = ablate_input_matrix(c, ctx, "cmp_sparse_indices", 1);
+    o->cos = ablate_input_matrix(c, ctx, "freqs_cos", 1);
+    o->sin = ablate_input_matrix(c, ctx, "freqs_sin", 1);
+    o->sink = ablate_input_matrix(c, ctx, "attn_sink", 1);
+    o->wo_b = ablate_input_matrix(c, ctx, "wo_b", 1);
+    o->wo_b_scale = ablate_input_matrix(c, ctx, "wo_b_scale", 1);
+    o->ring = ablate_input_matrix(c, ctx, "ori_kv", 1);
+    o->overlay = ablate_input_matrix(c, ctx, "kv_overlay", 1);
+    o->compressed = ablate_input_matrix(c, ctx, "cmp_kv", 1);
+    o->wo_a = ablate_input(c, "wo_a")->data;
+    o->ring_table = ablate_input(c, "ori_block_table")->data;
+    o->compressed_table = ablate_input(c, "cmp_block_table")->data;
+    o->lens = ablate_input(c, "cmp_sparse_lens")->data;
     o->T = o->q.rows;
     o->H = config->num_attention_heads;
     o->hd = config->head_dim;
@@ -129,7 +116,7 @@ static void set_inputs(groups *o, const ablate_case *c, const op_context *ctx)
     o->OL = config->o_lora_rank;
     o->GI = o->H * o->hd / o->G;
     o->W = config->sliding_window;
-    o->page = input(c, "ori_kv")->shape[1];
+    o->page = ablate_input(c, "ori_kv")->shape[1];
     o->tile = config->attn_tile;
     o->blocks = 1;
     for (int64_t t = 0; t < o->T; t++) {
@@ -190,39 +177,24 @@ static void run_gather(const ablate_stage *s, const ablate_tile *tile, void *scr
     }
 }
 
-/* y[H, n] = x[H, k] w, rows of x, y ldx, ldy apart; w as uk_pack_bf16 takes it. */
-static void multiply(const ablate_stage *s, const groups *o, const uint16_t *x, int64_t ldx, int64_t k, const uint16_t *w,
-                     int64_t n, int64_t stride_k, int64_t stride_n, float *y, int64_t ldy, char *scratch)
-{
-    int64_t group_bytes = uk_acts_bytes_bf16(s->uk, UK_ROWS, k), padded = tile_count(n, UK_PANEL) * UK_PANEL;
-    float *part = (float *)(scratch + tile_count(o->H, UK_ROWS) * group_bytes);
-    uk_packed packed = uk_pack_bf16(s->uk, w, k, n, stride_k, stride_n, part + o->H * padded);
-    for (int64_t h = 0; h < o->H; h += UK_ROWS) {
-        s->uk->tile_bf16(tile_min(o->H - h, UK_ROWS), UK_ROWS, k, x + h * ldx, ldx, scratch + h / UK_ROWS * group_bytes);
-    }
-    for (int64_t p = 0; p < packed.n_panels; p++) {
-        s->uk->gemm_bf16((uk_acts){scratch, o->H, UK_ROWS, group_bytes}, k, uk_panel_bf16(&packed, p, 0), part + p * UK_PANEL,
-                         padded);
-    }
-    for (int64_t h = 0; h < o->H; h++) {
-        memcpy(y + h * ldy, part + h * padded, (size_t)n * sizeof *y);
-    }
-}
-
-static size_t multiply_bytes(const op_context *ctx, const groups *o)
-{
-    int64_t k = tile_max(o->hd, o->tile), rounded = tile_count(k, UK_PANEL) * UK_PANEL;
-    return (size_t)(tile_count(o->H, UK_ROWS) * uk_acts_bytes_bf16(ctx->uk, UK_ROWS, k)) +
-           (size_t)(o->H * rounded) * sizeof(float) + uk_pack_bf16_bytes(rounded, rounded);
-}
-
 static void run_qk(const ablate_stage *s, const ablate_tile *tile, void *scratch)
 {
     const groups *o = s->arg;
     for (int64_t t = tile->row.begin; t < tile->row.end; t++) {
         for (int64_t b = 0; b < o->blocks; b++) {
-            multiply(s, o, ablate_bf16(&o->q, t, 0), o->hd, o->hd, ablate_bf16(&o->keys, t, b * o->tile * o->hd), o->tile, 1, o->hd,
-                     op_matrix_f32(&o->scores, t, b * o->tile), o->slots, scratch);
+            ablate_matmul_run(s->uk,
+                              &(ablate_matmul){.dtype = DSV4_BF16,
+                                               .m = o->H,
+                                               .k = o->hd,
+                                               .n = o->tile,
+                                               .x = ablate_bf16(&o->q, t, 0),
+                                               .ldx = o->hd,
+                                               .w = ablate_bf16(&o->keys, t, b * o->tile * o->hd),
+                                               .stride_k = 1,
+                                               .stride_n = o->hd,
+                                               .y = op_matrix_f32(&o->scores, t, b * o->tile),
+                                               .ldy = o->slots},
+                              scratch);
         }
     }
 }
@@ -263,8 +235,19 @@ static void run_pv(const ablate_stage *s, const ablate_tile *tile, void *scratch
     const groups *o = s->arg;
     for (int64_t t = tile->row.begin; t < tile->row.end; t++) {
         for (int64_t b = 0; b < o->blocks; b++) {
-            multiply(s, o, ablate_bf16(&o->p, t, b * o->tile), o->slots, o->tile, ablate_bf16(&o->keys, t, b * o->tile * o->hd),
-                     o->hd, o->hd, 1, op_matrix_f32(&o->o_blocks, t, b * o->H * o->hd), o->hd, scratch);
+            ablate_matmul_run(s->uk,
+                              &(ablate_matmul){.dtype = DSV4_BF16,
+                                               .m = o->H,
+                                               .k = o->tile,
+                                               .n = o->hd,
+                                               .x = ablate_bf16(&o->p, t, b * o->tile),
+                                               .ldx = o->slots,
+                                               .w = ablate_bf16(&o->keys, t, b * o->tile * o->hd),
+                                               .stride_k = o->hd,
+                                               .stride_n = 1,
+                                               .y = op_matrix_f32(&o->o_blocks, t, b * o->H * o->hd),
+                                               .ldy = o->hd},
+                              scratch);
         }
     }
 }
@@ -333,31 +316,31 @@ static void add_products(const op_context *ctx, const groups *o)
 {
     double products = 2.0 * (double)(o->H * o->slots * o->hd);
     ablate_stage qk = token_stage(o, "qk", DSV4_CUBE, run_qk);
-    qk.uses[0] = (ablate_use){DSV4_READ, &o->q, rows, all};
-    qk.uses[1] = (ablate_use){DSV4_READ, &o->keys, rows, all};
-    qk.uses[2] = (ablate_use){DSV4_WRITE, &o->scores, rows, all};
+    qk.uses[0] = (ablate_use){DSV4_READ, &o->q, ablate_rows, ablate_all};
+    qk.uses[1] = (ablate_use){DSV4_READ, &o->keys, ablate_rows, ablate_all};
+    qk.uses[2] = (ablate_use){DSV4_WRITE, &o->scores, ablate_rows, ablate_all};
     qk.flops_bf16 = products;
     qk.product = (dsv4_product){o->H, o->tile, o->hd * o->blocks, o->hd / 2, 2};
-    qk.scratch_bytes = multiply_bytes(ctx, o);
+    qk.scratch_bytes = ablate_matmul_bytes(ctx->uk, DSV4_BF16, o->H, o->hd, o->tile);
     ablate_stage_add(ctx, &qk);
 
     ablate_stage softmax = token_stage(o, "softmax", DSV4_VECTOR, run_softmax);
-    softmax.uses[0] = (ablate_use){DSV4_READ, &o->scores, rows, all};
-    softmax.uses[1] = (ablate_use){DSV4_READ, &o->lists, rows, all};
-    softmax.uses[2] = (ablate_use){DSV4_WRITE, &o->p, rows, all};
-    softmax.uses[3] = (ablate_use){DSV4_WRITE, &o->m, rows, all};
-    softmax.uses[4] = (ablate_use){DSV4_WRITE, &o->l, rows, all};
+    softmax.uses[0] = (ablate_use){DSV4_READ, &o->scores, ablate_rows, ablate_all};
+    softmax.uses[1] = (ablate_use){DSV4_READ, &o->lists, ablate_rows, ablate_all};
+    softmax.uses[2] = (ablate_use){DSV4_WRITE, &o->p, ablate_rows, ablate_all};
+    softmax.uses[3] = (ablate_use){DSV4_WRITE, &o->m, ablate_rows, ablate_all};
+    softmax.uses[4] = (ablate_use){DSV4_WRITE, &o->l, ablate_rows, ablate_all};
     softmax.vector_ops = 7.0 * (double)(o->H * o->slots);
     softmax.loads = tile_count(o->H, SOFTMAX_HEADS) * o->blocks;
     ablate_stage_add(ctx, &softmax);
 
     ablate_stage pv = token_stage(o, "pv", DSV4_CUBE, run_pv);
-    pv.uses[0] = (ablate_use){DSV4_READ, &o->p, rows, all};
-    pv.uses[1] = (ablate_use){DSV4_READ, &o->keys, rows, all};
-    pv.uses[2] = (ablate_use){DSV4_WRITE, &o->o_blocks, rows, all};
+    pv.uses[0] = (ablate_use){DSV4_READ, &o->p, ablate_rows, ablate_all};
+    pv.uses[1] = (ablate_use){DSV4_READ, &o->keys, ablate_rows, ablate_all};
+    pv.uses[2] = (ablate_use){DSV4_WRITE, &o->o_blocks, ablate_rows, ablate_all};
     pv.flops_bf16 = products;
     pv.product = (dsv4_product){o->H, o->hd, o->tile * o->blocks, o->tile, 2};
-    pv.scratch_bytes = multiply_bytes(ctx, o);
+    pv.scratch_bytes = ablate_matmul_bytes(ctx->uk, DSV4_BF16, o->H, o->tile, o->hd);
     ablate_stage_add(ctx, &pv);
 }
 
@@ -366,11 +349,11 @@ static void add_attention(const op_context *ctx, const groups *o)
     const ablate_axis block = {.source = ABLATE_COLS, .scale = o->tile * o->hd};
     ablate_stage gather = token_stage(o, "gather_kv", DSV4_VECTOR, run_gather);
     gather.grid = (ablate_grid){o->T, GATHER_TOKENS, o->blocks, 1, 0};
-    gather.uses[0] = (ablate_use){DSV4_READ, &o->lists, rows, all};
-    gather.uses[1] = (ablate_use){DSV4_READ | DSV4_UNTRACKED, &o->ring, all, all};
-    gather.uses[2] = (ablate_use){DSV4_READ | DSV4_UNTRACKED, &o->overlay, all, all};
-    gather.uses[3] = (ablate_use){DSV4_READ | DSV4_UNTRACKED, &o->compressed, all, all};
-    gather.uses[4] = (ablate_use){DSV4_WRITE, &o->keys, rows, block};
+    gather.uses[0] = (ablate_use){DSV4_READ, &o->lists, ablate_rows, ablate_all};
+    gather.uses[1] = (ablate_use){DSV4_READ | DSV4_UNTRACKED, &o->ring, ablate_all, ablate_all};
+    gather.uses[2] = (ablate_use){DSV4_READ | DSV4_UNTRACKED, &o->overlay, ablate_all, ablate_all};
+    gather.uses[3] = (ablate_use){DSV4_READ | DSV4_UNTRACKED, &o->compressed, ablate_all, ablate_all};
+    gather.uses[4] = (ablate_use){DSV4_WRITE, &o->keys, ablate_rows, block};
     gather.gathered_bytes = (double)(o->tile * o->hd) * sizeof(uint16_t);
     gather.loads = GATHER_TOKENS * o->tile; /* a row each */
     ablate_stage_add(ctx, &gather);
@@ -379,22 +362,22 @@ static void add_attention(const op_context *ctx, const groups *o)
     const ablate_axis heads_rope = {.source = ABLATE_COLS, .scale = o->R}, to_rope = {ABLATE_COLS, o->hd, o->hd - o->R, o->R};
     ablate_stage merge = token_stage(o, "merge_norm", DSV4_VECTOR, run_merge);
     merge.grid = (ablate_grid){o->T, 1, o->H, o->H, 0};
-    merge.uses[0] = (ablate_use){DSV4_READ, &o->o_blocks, rows, all};
-    merge.uses[1] = (ablate_use){DSV4_READ, &o->m, rows, all};
-    merge.uses[2] = (ablate_use){DSV4_READ, &o->l, rows, all};
-    merge.uses[3] = (ablate_use){DSV4_READ, &o->sink, all, all};
-    merge.uses[4] = (ablate_use){DSV4_WRITE, &o->o_rope, rows, all};
-    merge.uses[5] = (ablate_use){DSV4_WRITE, &o->o, rows, {ABLATE_COLS, o->hd, 0, o->hd - o->R}};
+    merge.uses[0] = (ablate_use){DSV4_READ, &o->o_blocks, ablate_rows, ablate_all};
+    merge.uses[1] = (ablate_use){DSV4_READ, &o->m, ablate_rows, ablate_all};
+    merge.uses[2] = (ablate_use){DSV4_READ, &o->l, ablate_rows, ablate_all};
+    merge.uses[3] = (ablate_use){DSV4_READ, &o->sink, ablate_all, ablate_all};
+    merge.uses[4] = (ablate_use){DSV4_WRITE, &o->o_rope, ablate_rows, ablate_all};
+    merge.uses[5] = (ablate_use){DSV4_WRITE, &o->o, ablate_rows, {ABLATE_COLS, o->hd, 0, o->hd - o->R}};
     merge.vector_ops = 3.0 * (double)(o->blocks * o->hd);
     merge.loads = tile_count(o->H, MERGE_HEADS) * 3 * o->blocks;
     ablate_stage_add(ctx, &merge);
 
     ablate_stage rope = token_stage(o, "rope", DSV4_VECTOR, run_rope);
     rope.grid = (ablate_grid){o->T, ROPE_ROWS, o->H, ROPE_HEADS, 0};
-    rope.uses[0] = (ablate_use){DSV4_READ, &o->o_rope, rows, heads_rope};
-    rope.uses[1] = (ablate_use){DSV4_READ, &o->cos, rows, all};
-    rope.uses[2] = (ablate_use){DSV4_READ, &o->sin, rows, all};
-    rope.uses[3] = (ablate_use){DSV4_WRITE, &o->o, rows, to_rope};
+    rope.uses[0] = (ablate_use){DSV4_READ, &o->o_rope, ablate_rows, heads_rope};
+    rope.uses[1] = (ablate_use){DSV4_READ, &o->cos, ablate_rows, ablate_all};
+    rope.uses[2] = (ablate_use){DSV4_READ, &o->sin, ablate_rows, ablate_all};
+    rope.uses[3] = (ablate_use){DSV4_WRITE, &o->o, ablate_rows, to_rope};
     rope.vector_ops = 5.0 * (double)o->R;
     rope.loads = ROPE_HEADS * 3 * tile_count(o->R, ROPE_PIECE);
     ablate_stage_add(ctx, &rope);
@@ -477,19 +460,20 @@ static void add_by_row(const op_context *ctx, const groups *o)
 {
     const int64_t width = o->G * o->OL;
     const ablate_axis col_index = {.source = ABLATE_COL_INDEX};
-    ablate_stage_add(ctx, &(ablate_stage){.name = "proj_a_amax",
-                                          .grid = {o->T, o->T, width, A_N_TILE, 0},
-                                          .uses = {{DSV4_READ, &o->r, rows, cols}, {DSV4_WRITE, &o->amax, rows, col_index}},
-                                          .run = run_amax,
-                                          .arg = o,
-                                          .vector_ops = 3,
-                                          .loads = tile_count(o->T, POST_ROWS)});
+    ablate_stage_add(
+        ctx, &(ablate_stage){.name = "proj_a_amax",
+                             .grid = {o->T, o->T, width, A_N_TILE, 0},
+                             .uses = {{DSV4_READ, &o->r, ablate_rows, ablate_cols}, {DSV4_WRITE, &o->amax, ablate_rows, col_index}},
+                             .run = run_amax,
+                             .arg = o,
+                             .vector_ops = 3,
+                             .loads = tile_count(o->T, POST_ROWS)});
     ablate_stage_add(ctx, &(ablate_stage){.name = "quant",
                                           .grid = {o->T, QUANT_ROWS, width, tile_count(width, QUANT_PARTS), 0},
-                                          .uses = {{DSV4_READ, &o->r, rows, cols},
-                                                   {DSV4_READ, &o->amax, rows, all},
-                                                   {DSV4_WRITE, &o->r_i8, rows, cols},
-                                                   {DSV4_WRITE, &o->r_scale, rows, col_index}},
+                                          .uses = {{DSV4_READ, &o->r, ablate_rows, ablate_cols},
+                                                   {DSV4_READ, &o->amax, ablate_rows, ablate_all},
+                                                   {DSV4_WRITE, &o->r_i8, ablate_rows, ablate_cols},
+                                                   {DSV4_WRITE, &o->r_scale, ablate_rows, col_index}},
                                           .run = run_quant_row,
                                           .arg = o,
                                           .vector_ops = 4,
@@ -497,10 +481,10 @@ static void add_by_row(const op_context *ctx, const groups *o)
     add_proj_b(ctx, &o->r_i8, &o->wo_b, &o->sums, B_N_TILE_ROW, 1);
     ablate_stage_add(ctx, &(ablate_stage){.name = "proj_b_dequant",
                                           .grid = {o->T, o->T, o->D, B_N_TILE_ROW, 0},
-                                          .uses = {{DSV4_READ, &o->sums, rows, cols},
-                                                   {DSV4_READ, &o->r_scale, rows, all},
-                                                   {DSV4_READ, &o->wo_b_scale, all, cols},
-                                                   {DSV4_WRITE, &o->out, rows, cols}},
+                                          .uses = {{DSV4_READ, &o->sums, ablate_rows, ablate_cols},
+                                                   {DSV4_READ, &o->r_scale, ablate_rows, ablate_all},
+                                                   {DSV4_READ, &o->wo_b_scale, ablate_all, ablate_cols},
+                                                   {DSV4_WRITE, &o->out, ablate_rows, ablate_cols}},
                                           .run = run_dequant,
                                           .arg = o,
                                           .scratch_bytes = B_N_TILE_ROW * sizeof(float),
@@ -515,10 +499,8 @@ static void run_quant_group(const ablate_stage *s, const ablate_tile *tile, void
     int64_t g = s->uses[0].cols.offset / o->OL;
     (void)scratch;
     for (int64_t t = tile->row.begin; t < tile->row.end; t++) {
-        const float *r = op_matrix_f32(&o->r, t, g * o->OL);
-        float multiplier = op_q8_multiplier(s->uk->amax(o->OL, r));
-        s->uk->quantize_i8(o->OL, r, multiplier, ablate_i8(&o->r_i8, t, g * o->OL));
-        *op_matrix_f32(&o->r_scale, t, g) = 1.0f / multiplier;
+        *op_matrix_f32(&o->r_scale, t, g) =
+            ablate_q8(s->uk, o->OL, op_matrix_f32(&o->r, t, g * o->OL), ablate_i8(&o->r_i8, t, g * o->OL));
     }
 }
 
@@ -544,10 +526,10 @@ static void add_by_group(const op_context *ctx, const groups *o)
         const ablate_axis group = {ABLATE_FIXED, 1, g * o->OL, o->OL}, scale = {ABLATE_FIXED, 1, g, 1};
         ablate_stage_add(ctx, &(ablate_stage){.name = "quant",
                                               .grid = {o->T, QUANT_T, 1, 1, 0},
-                                              .uses = {{DSV4_READ, &o->r, rows, group},
-                                                       {DSV4_READ, &o->r, rows, group},
-                                                       {DSV4_WRITE, &o->r_i8, rows, group},
-                                                       {DSV4_WRITE, &o->r_scale, rows, scale}},
+                                              .uses = {{DSV4_READ, &o->r, ablate_rows, group},
+                                                       {DSV4_READ, &o->r, ablate_rows, group},
+                                                       {DSV4_WRITE, &o->r_i8, ablate_rows, group},
+                                                       {DSV4_WRITE, &o->r_scale, ablate_rows, scale}},
                                               .run = run_quant_group,
                                               .arg = o,
                                               .vector_ops = 7.0 * (double)o->OL,
@@ -559,20 +541,21 @@ static void add_by_group(const op_context *ctx, const groups *o)
                   y = op_matrix_cols(ctx, "partials", o->sums, sizeof(int32_t), g * o->D, o->D);
         add_proj_b(ctx, &x, &w, &y, B_N_TILE, B_GROUP);
     }
-    ablate_stage act = {
-        .name = "proj_b_act",
-        .grid = {o->T, ACT_ROWS, o->D, ACT_COLS, 0},
-        .uses = {{DSV4_READ, &o->wo_b_scale, all, cols}, {DSV4_READ, &o->r_scale, rows, all}, {DSV4_WRITE, &o->out, rows, cols}},
-        .run = run_act,
-        .arg = o,
-        .scratch_bytes = ACT_COLS * sizeof(float),
-        .vector_ops = 3.0 * (double)o->G + 2};
+    ablate_stage act = {.name = "proj_b_act",
+                        .grid = {o->T, ACT_ROWS, o->D, ACT_COLS, 0},
+                        .uses = {{DSV4_READ, &o->wo_b_scale, ablate_all, ablate_cols},
+                                 {DSV4_READ, &o->r_scale, ablate_rows, ablate_all},
+                                 {DSV4_WRITE, &o->out, ablate_rows, ablate_cols}},
+                        .run = run_act,
+                        .arg = o,
+                        .scratch_bytes = ACT_COLS * sizeof(float),
+                        .vector_ops = 3.0 * (double)o->G + 2};
     op_matrix by_group = o->sums; /* row t*G + g */
     by_group.rows = o->T * o->G;
     by_group.cols = by_group.ld = o->D;
     by_group.view =
         dsv4_graph_view(ctx->g, "partials", o->sums.data, by_group.rows, o->D, sizeof(int32_t), (size_t)o->D * sizeof(int32_t));
-    act.uses[3] = (ablate_use){DSV4_READ, &by_group, {.source = ABLATE_ROWS, .scale = o->G}, cols};
+    act.uses[3] = (ablate_use){DSV4_READ, &by_group, {.source = ABLATE_ROWS, .scale = o->G}, ablate_cols};
     ablate_stage_add(ctx, &act);
 }
 
@@ -642,9 +625,7 @@ static dsv4_status expect(ablate_case *c, dsv4_act_scale scale, const char *name
     const dsv4_numerics numerics = {.act_scale = scale};
     dsv4_tensor_list out = {0};
     dsv4_tensor copy;
-    progress bar = progress_begin("reference");
-    dsv4_status status = golden_find("prefill_sparse_attn")->run(&c->config, &numerics, &c->inputs, &out, &bar, err);
-    progress_end(&bar);
+    dsv4_status status = ablate_run_reference(c, "prefill_sparse_attn", &numerics, &out, err);
     const dsv4_tensor *t = dsv4_tensor_list_find(&out, "attn_out");
     if (status == DSV4_OK) {
         status = dsv4_tensor_list_alloc(&c->expected, name, t->dtype, t->n_dims, t->shape, &copy, err);

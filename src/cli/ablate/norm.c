@@ -123,8 +123,7 @@ static void run_final(const ablate_stage *s, const ablate_tile *tile, void *scra
     }
 }
 
-static const ablate_axis rows = {.source = ABLATE_ROWS}, cols = {.source = ABLATE_COLS}, all = {.source = ABLATE_ALL},
-                         index_of_cols = {.source = ABLATE_COL_INDEX};
+static const ablate_axis index_of_cols = {.source = ABLATE_COL_INDEX};
 
 /* names: of the serial stage, of the partial one, of the final one. */
 static void add_rms(const op_context *ctx, const norm *n, rms_stage r, const char *const *names)
@@ -139,8 +138,8 @@ static void add_rms(const op_context *ctx, const norm *n, rms_stage r, const cha
     int64_t chunks = tile_count(r.x.cols, r.chunk);
     ablate_stage_add(ctx, &(ablate_stage){.name = names[r.is_serial ? 0 : 1],
                                           .grid = {n->o->T, n->o->T, chunks, tile_count(chunks, n->parts), 0},
-                                          .uses = {{DSV4_READ, &r.x, rows, {ABLATE_COLS, r.chunk, 0, r.chunk}},
-                                                   {DSV4_WRITE, r.is_serial ? &r.inverse : &r.sums, rows, index_of_cols}},
+                                          .uses = {{DSV4_READ, &r.x, ablate_rows, {ABLATE_COLS, r.chunk, 0, r.chunk}},
+                                                   {DSV4_WRITE, r.is_serial ? &r.inverse : &r.sums, ablate_rows, index_of_cols}},
                                           .run = run_sums,
                                           .arg = arg,
                                           .scratch_bytes = (size_t)r.chunk * sizeof(float),
@@ -149,7 +148,8 @@ static void add_rms(const op_context *ctx, const norm *n, rms_stage r, const cha
     if (!r.is_serial) {
         ablate_stage_add(ctx, &(ablate_stage){.name = names[2],
                                               .grid = {n->o->T, n->o->T, 1, 1, 0},
-                                              .uses = {{DSV4_READ, &r.sums, rows, all}, {DSV4_WRITE, &r.inverse, rows, all}},
+                                              .uses = {{DSV4_READ, &r.sums, ablate_rows, ablate_all},
+                                                       {DSV4_WRITE, &r.inverse, ablate_rows, ablate_all}},
                                               .run = run_final,
                                               .arg = arg,
                                               .vector_ops = (double)n->parts + 3});
@@ -174,10 +174,10 @@ static void add_apply(const op_context *ctx, const norm *n)
     const ablate_axis chunks = {ABLATE_COLS, D_CHUNK, 0, D_CHUNK};
     ablate_stage_add(ctx, &(ablate_stage){.name = "attn_norm_apply",
                                           .grid = {n->o->T, n->o->T, tile_count(n->o->D, D_CHUNK), APPLY_GROUP, 0},
-                                          .uses = {{DSV4_READ, &n->raw, rows, chunks},
-                                                   {DSV4_READ, &n->x_inverse, rows, all},
-                                                   {DSV4_READ, &n->norm_w, all, chunks},
-                                                   {DSV4_WRITE, &n->o->x, rows, chunks}},
+                                          .uses = {{DSV4_READ, &n->raw, ablate_rows, chunks},
+                                                   {DSV4_READ, &n->x_inverse, ablate_rows, ablate_all},
+                                                   {DSV4_READ, &n->norm_w, ablate_all, chunks},
+                                                   {DSV4_WRITE, &n->o->x, ablate_rows, chunks}},
                                           .run = run_apply,
                                           .arg = n,
                                           .scratch_bytes = APPLY_GROUP * D_CHUNK * sizeof(float),
@@ -213,11 +213,11 @@ static void add_qr_norm(const op_context *ctx, const norm *n)
     bool folds = n->amax.data != NULL;
     ablate_stage_add(ctx, &(ablate_stage){.name = "qr_norm_apply",
                                           .grid = {n->o->T, n->o->T, tile_count(n->o->QL, L_CHUNK), QR_NORM_GROUP, 0},
-                                          .uses = {{DSV4_READ, &n->o->a, rows, chunks},
-                                                   {DSV4_READ, &n->qr_inverse, rows, all},
-                                                   {DSV4_READ, &n->o->gamma_cq, all, chunks},
-                                                   {DSV4_WRITE, &n->qr_bf16, rows, chunks},
-                                                   {folds ? DSV4_WRITE : 0, &n->amax, rows, index_of_cols}},
+                                          .uses = {{DSV4_READ, &n->o->a, ablate_rows, chunks},
+                                                   {DSV4_READ, &n->qr_inverse, ablate_rows, ablate_all},
+                                                   {DSV4_READ, &n->o->gamma_cq, ablate_all, chunks},
+                                                   {DSV4_WRITE, &n->qr_bf16, ablate_rows, chunks},
+                                                   {folds ? DSV4_WRITE : 0, &n->amax, ablate_rows, index_of_cols}},
                                           .run = run_qr_norm,
                                           .arg = n,
                                           .scratch_bytes = QR_NORM_GROUP * L_CHUNK * sizeof(float),
@@ -255,21 +255,22 @@ static void add_quant(const op_context *ctx, const norm *n)
     int64_t T = n->o->T, QL = n->o->QL, chunks = tile_count(QL, L_CHUNK);
     bool folds = n->amax.data != NULL;
     const ablate_axis values = {ABLATE_COLS, L_CHUNK, 0, L_CHUNK};
-    ablate_stage_add(ctx, &(ablate_stage){.name = "qr_quant_amax",
-                                          .grid = {T, T, chunks, chunks, 0},
-                                          .uses = {{DSV4_READ, folds ? &n->amax : &n->qr_bf16, rows, folds ? all : values},
-                                                   {DSV4_WRITE, &n->multiplier, rows, all},
-                                                   {DSV4_WRITE, &n->o->qr_scale, rows, all}},
-                                          .run = run_amax,
-                                          .arg = n,
-                                          .scratch_bytes = (size_t)QL * sizeof(float),
-                                          .vector_ops = folds ? 1 : 4 * L_CHUNK,
-                                          .loads = folds ? 1 : chunks});
+    ablate_stage_add(ctx,
+                     &(ablate_stage){.name = "qr_quant_amax",
+                                     .grid = {T, T, chunks, chunks, 0},
+                                     .uses = {{DSV4_READ, folds ? &n->amax : &n->qr_bf16, ablate_rows, folds ? ablate_all : values},
+                                              {DSV4_WRITE, &n->multiplier, ablate_rows, ablate_all},
+                                              {DSV4_WRITE, &n->o->qr_scale, ablate_rows, ablate_all}},
+                                     .run = run_amax,
+                                     .arg = n,
+                                     .scratch_bytes = (size_t)QL * sizeof(float),
+                                     .vector_ops = folds ? 1 : 4 * L_CHUNK,
+                                     .loads = folds ? 1 : chunks});
     ablate_stage_add(ctx, &(ablate_stage){.name = "qr_quant_apply",
                                           .grid = {T, T, QL, QUANT_COLS, 0},
-                                          .uses = {{DSV4_READ, &n->qr_bf16, rows, cols},
-                                                   {DSV4_READ, &n->multiplier, rows, all},
-                                                   {DSV4_WRITE, &n->o->qr, rows, cols}},
+                                          .uses = {{DSV4_READ, &n->qr_bf16, ablate_rows, ablate_cols},
+                                                   {DSV4_READ, &n->multiplier, ablate_rows, ablate_all},
+                                                   {DSV4_WRITE, &n->o->qr, ablate_rows, ablate_cols}},
                                           .run = run_quantize,
                                           .arg = n,
                                           .scratch_bytes = QUANT_COLS * sizeof(float),
@@ -282,14 +283,10 @@ static void add_quant(const op_context *ctx, const norm *n)
 /* y = the R rotated elements of x, the even ones first. */
 static void rotate_apart(const ablate_stage *s, const qkv *o, int64_t t, const float *x, float inv, float *work, uint16_t *y)
 {
-    float *cos = work + o->R, *sin = cos + o->R / 2, *apart = sin + o->R / 2;
-    s->uk->widen_bf16(o->R / 2, ablate_bf16(&o->cos, t, 0), cos);
-    s->uk->widen_bf16(o->R / 2, ablate_bf16(&o->sin, t, 0), sin);
-    s->uk->scale(o->R, x, inv, work);
-    s->uk->rotate(o->R / 2, cos, sin, work);
-    for (int64_t j = 0; j < o->R / 2; j++) {
-        apart[j] = work[2 * j];
-        apart[o->R / 2 + j] = work[2 * j + 1];
+    float *apart = work + 2 * o->R;
+    qkv_rotate(s->uk, o, t, x, inv, work);
+    for (int64_t j = 0; j < o->R; j++) {
+        apart[j] = work[ablate_interleaved(j, o->R)];
     }
     s->uk->narrow_bf16(o->R, apart, y);
 }
@@ -318,24 +315,11 @@ static void run_head_write(const ablate_stage *s, const ablate_tile *tile, void 
     }
 }
 
-static void add_head_rope(const op_context *ctx, const norm *n)
+/* turned = pairs, brought together. */
+static void add_reassemble(const op_context *ctx, const norm *n, const char *name, const op_matrix *pairs, const op_matrix *turned)
 {
     const qkv *o = n->o;
-    const ablate_axis rope = {ABLATE_COLS, o->hd, o->nope, o->R}, of_heads = {.source = ABLATE_COLS, .scale = o->T};
-    const ablate_grid grid = {o->T, o->T, o->H, HEAD_GROUP, 0};
-    ablate_stage_add(ctx, &(ablate_stage){.name = "q_head_rope",
-                                          .grid = grid,
-                                          .uses = {{DSV4_READ, &o->heads, rows, rope},
-                                                   {DSV4_READ, &o->head_inverse, rows, cols},
-                                                   {DSV4_READ, &o->cos, rows, all},
-                                                   {DSV4_READ, &o->sin, rows, all},
-                                                   {DSV4_WRITE, &n->pairs, of_heads, all}},
-                                          .run = run_head_rope,
-                                          .arg = n,
-                                          .scratch_bytes = (size_t)(3 * o->R) * sizeof(float),
-                                          .vector_ops = (double)(7 * o->R),
-                                          .loads = 2 + HEAD_GROUP});
-    qkv_add_product(ctx, "q_rope_reassemble", &n->pairs, &n->select, &n->turned,
+    qkv_add_product(ctx, name, pairs, &n->select, turned,
                     (ablate_product){.dtype = DSV4_BF16,
                                      .t_tile = HEAD_GROUP * o->T,
                                      .t_inner = o->T,
@@ -344,13 +328,34 @@ static void add_head_rope(const op_context *ctx, const norm *n)
                                      .k_tile = o->R / 2,
                                      .k_split = 1,
                                      .ahead = 2});
-    ablate_stage_add(ctx, &(ablate_stage){.name = "q_rope_write",
+}
+
+static void add_head_rope(const op_context *ctx, const norm *n)
+{
+    const qkv *o = n->o;
+    const ablate_axis rope = {ABLATE_COLS, o->hd, o->nope, o->R}, of_heads = {.source = ABLATE_COLS, .scale = o->T};
+    const ablate_grid grid = {o->T, o->T, o->H, HEAD_GROUP, 0};
+    ablate_stage_add(ctx, &(ablate_stage){.name = "q_head_rope",
                                           .grid = grid,
-                                          .uses = {{DSV4_READ, &n->turned, of_heads, all}, {DSV4_WRITE, &o->q, rows, rope}},
-                                          .run = run_head_write,
+                                          .uses = {{DSV4_READ, &o->heads, ablate_rows, rope},
+                                                   {DSV4_READ, &o->head_inverse, ablate_rows, ablate_cols},
+                                                   {DSV4_READ, &o->cos, ablate_rows, ablate_all},
+                                                   {DSV4_READ, &o->sin, ablate_rows, ablate_all},
+                                                   {DSV4_WRITE, &n->pairs, of_heads, ablate_all}},
+                                          .run = run_head_rope,
                                           .arg = n,
-                                          .vector_ops = (double)o->R,
-                                          .loads = HEAD_GROUP});
+                                          .scratch_bytes = (size_t)(3 * o->R) * sizeof(float),
+                                          .vector_ops = (double)(7 * o->R),
+                                          .loads = 2 + HEAD_GROUP});
+    add_reassemble(ctx, n, "q_rope_reassemble", &n->pairs, &n->turned);
+    ablate_stage_add(
+        ctx, &(ablate_stage){.name = "q_rope_write",
+                             .grid = grid,
+                             .uses = {{DSV4_READ, &n->turned, of_heads, ablate_all}, {DSV4_WRITE, &o->q, ablate_rows, rope}},
+                             .run = run_head_write,
+                             .arg = n,
+                             .vector_ops = (double)o->R,
+                             .loads = HEAD_GROUP});
 }
 
 /* ---- the key/value row ------------------------------------------------------------------------------------------------------------------ */
@@ -396,10 +401,10 @@ static void add_kv_norm(const op_context *ctx, const norm *n)
             (const char *const[]){"kv_rms", NULL, NULL});
     ablate_stage_add(ctx, &(ablate_stage){.name = "kv_norm_nope",
                                           .grid = {o->T, o->T, o->nope, L_CHUNK, 0},
-                                          .uses = {{DSV4_READ, &o->kv_sums, rows, cols},
-                                                   {DSV4_READ, &o->kv_inverse, rows, all},
-                                                   {DSV4_READ, &o->gamma_ckv, all, cols},
-                                                   {DSV4_WRITE, &o->kv, rows, cols}},
+                                          .uses = {{DSV4_READ, &o->kv_sums, ablate_rows, ablate_cols},
+                                                   {DSV4_READ, &o->kv_inverse, ablate_rows, ablate_all},
+                                                   {DSV4_READ, &o->gamma_ckv, ablate_all, ablate_cols},
+                                                   {DSV4_WRITE, &o->kv, ablate_rows, ablate_cols}},
                                           .run = run_kv_norm,
                                           .arg = n,
                                           .scratch_bytes = L_CHUNK * sizeof(float),
@@ -413,31 +418,24 @@ static void add_kv_rope(const op_context *ctx, const norm *n)
     const ablate_grid grid = {o->T, o->T, 1, 1, 0};
     ablate_stage_add(ctx, &(ablate_stage){.name = "kv_rope_apply",
                                           .grid = grid,
-                                          .uses = {{DSV4_READ, &o->kv_sums, rows, rope},
-                                                   {DSV4_READ, &o->kv_inverse, rows, all},
-                                                   {DSV4_READ, &o->gamma_ckv, all, rope},
-                                                   {DSV4_READ, &o->cos, rows, all},
-                                                   {DSV4_READ, &o->sin, rows, all},
-                                                   {DSV4_WRITE, &n->kv_pairs, rows, all}},
+                                          .uses = {{DSV4_READ, &o->kv_sums, ablate_rows, rope},
+                                                   {DSV4_READ, &o->kv_inverse, ablate_rows, ablate_all},
+                                                   {DSV4_READ, &o->gamma_ckv, ablate_all, rope},
+                                                   {DSV4_READ, &o->cos, ablate_rows, ablate_all},
+                                                   {DSV4_READ, &o->sin, ablate_rows, ablate_all},
+                                                   {DSV4_WRITE, &n->kv_pairs, ablate_rows, ablate_all}},
                                           .run = run_kv_rope,
                                           .arg = n,
                                           .scratch_bytes = (size_t)(4 * o->R) * sizeof(float),
                                           .vector_ops = (double)(8 * o->R)});
-    qkv_add_product(ctx, "kv_rope_reassemble", &n->kv_pairs, &n->select, &n->kv_turned,
-                    (ablate_product){.dtype = DSV4_BF16,
-                                     .t_tile = o->T,
-                                     .t_inner = o->T,
-                                     .n_tile = o->R,
-                                     .group = 1,
-                                     .k_tile = o->R / 2,
-                                     .k_split = 1,
-                                     .ahead = 2});
-    ablate_stage_add(ctx, &(ablate_stage){.name = "kv_rope_write",
-                                          .grid = grid,
-                                          .uses = {{DSV4_READ, &n->kv_turned, rows, all}, {DSV4_WRITE, &o->kv, rows, rope}},
-                                          .run = run_kv_write,
-                                          .arg = n,
-                                          .vector_ops = (double)o->R});
+    add_reassemble(ctx, n, "kv_rope_reassemble", &n->kv_pairs, &n->kv_turned);
+    ablate_stage_add(
+        ctx, &(ablate_stage){.name = "kv_rope_write",
+                             .grid = grid,
+                             .uses = {{DSV4_READ, &n->kv_turned, ablate_rows, ablate_all}, {DSV4_WRITE, &o->kv, ablate_rows, rope}},
+                             .run = run_kv_write,
+                             .arg = n,
+                             .vector_ops = (double)o->R});
 }
 
 /* ---- graph --------------------------------------------------------------------------------------------------------------------------- */
@@ -448,7 +446,7 @@ static op_matrix new_select(const op_context *ctx, int64_t R)
     const uint16_t one = 0x3f80;
     op_matrix m = op_matrix_new(ctx, "select", R, R, DSV4_BF16);
     for (int64_t j = 0; j < R && m.data != NULL; j++) {
-        *ablate_bf16(&m, j, j < R / 2 ? 2 * j : 2 * (j - R / 2) + 1) = one;
+        *ablate_bf16(&m, j, ablate_interleaved(j, R)) = one;
     }
     return m;
 }
@@ -460,7 +458,8 @@ static norm *new_norm(const ablate_case *c, const op_context *ctx, const dsv4_te
     if (n == NULL || o == NULL) {
         return NULL;
     }
-    *n = (norm){.o = o, .norm_w = qkv_matrix(c, ctx, "norm_w", 1), .raw = qkv_matrix(c, ctx, "x", 1), .parts = x->parts};
+    *n = (norm){
+        .o = o, .norm_w = ablate_input_matrix(c, ctx, "norm_w", 1), .raw = ablate_input_matrix(c, ctx, "x", 1), .parts = x->parts};
     o->x = op_matrix_new(ctx, "token_x_bf16", o->T, o->D, DSV4_BF16);
     n->x_sums = op_matrix_new(ctx, "x_sq_partial", o->T, tile_min(x->parts, tile_count(o->D, D_CHUNK)), DSV4_F32);
     n->qr_sums = op_matrix_new(ctx, "qr_sq_partial", o->T, tile_min(x->parts, tile_count(o->QL, L_CHUNK)), DSV4_F32);
@@ -566,32 +565,16 @@ static void expect_head(const reference *r, int64_t h)
     }
 }
 
-static const void *input(const ablate_case *c, const char *name)
-{
-    return dsv4_tensor_list_find(&c->inputs, name)->data;
-}
-
-static dsv4_status make_output(ablate_case *c, const char *name, dsv4_dtype dtype, int64_t rows_of, int64_t cols_of, void *data,
-                               dsv4_error *err)
-{
-    dsv4_tensor t;
-    dsv4_status status = dsv4_tensor_list_alloc(&c->expected, name, dtype, 2, (const int64_t[]){rows_of, cols_of}, &t, err);
-    if (status == DSV4_OK) {
-        *(void **)data = t.data;
-    }
-    return status;
-}
-
 static dsv4_status make_outputs(ablate_case *c, reference *r, dsv4_error *err)
 {
-    dsv4_status status = make_output(c, "q", DSV4_BF16, r->T, r->H * r->hd, &r->q, err);
+    dsv4_status status = ablate_expect_matrix(c, "q", DSV4_BF16, r->T, r->H * r->hd, &r->q, err);
     if (status == DSV4_OK) {
-        status = make_output(c, "kv", DSV4_BF16, r->T, r->hd, &r->kv, err);
+        status = ablate_expect_matrix(c, "kv", DSV4_BF16, r->T, r->hd, &r->kv, err);
     }
     if (status == DSV4_OK) {
-        status = make_output(c, "qr", DSV4_I8, r->T, r->QL, &r->qr, err);
+        status = ablate_expect_matrix(c, "qr", DSV4_I8, r->T, r->QL, &r->qr, err);
     }
-    return status == DSV4_OK ? make_output(c, "qr_scale", DSV4_F32, r->T, 1, &r->qr_scale, err) : status;
+    return status == DSV4_OK ? ablate_expect_matrix(c, "qr_scale", DSV4_F32, r->T, 1, &r->qr_scale, err) : status;
 }
 
 static dsv4_status expect(ablate_case *c, const dsv4_tensor *x, dsv4_error *err)
@@ -604,14 +587,14 @@ static dsv4_status expect(ablate_case *c, const dsv4_tensor *x, dsv4_error *err)
                    .hd = c->config.head_dim,
                    .R = c->config.qk_rope_head_dim,
                    .x = x->data,
-                   .wq_a = input(c, "wq_a"),
-                   .wkv = input(c, "wkv"),
-                   .cos = input(c, "rope_cos"),
-                   .sin = input(c, "rope_sin"),
-                   .gamma_cq = input(c, "gamma_cq"),
-                   .gamma_ckv = input(c, "gamma_ckv"),
-                   .wq_b = input(c, "wq_b"),
-                   .wq_b_scale = input(c, "wq_b_scale"),
+                   .wq_a = ablate_input(c, "wq_a")->data,
+                   .wkv = ablate_input(c, "wkv")->data,
+                   .cos = ablate_input(c, "rope_cos")->data,
+                   .sin = ablate_input(c, "rope_sin")->data,
+                   .gamma_cq = ablate_input(c, "gamma_cq")->data,
+                   .gamma_ckv = ablate_input(c, "gamma_ckv")->data,
+                   .wq_b = ablate_input(c, "wq_b")->data,
+                   .wq_b_scale = ablate_input(c, "wq_b_scale")->data,
                    .eps = (float)c->config.rms_norm_eps};
     size_t width = (size_t)tile_max(r.QL, r.hd);
     r.row = arena_alloc(&memory, width * sizeof(float));
