@@ -1,4 +1,4 @@
-/* cli/ablate/alias.c - study: the rotation of decode_indexer in place or into a tensor of its own, and groups of tokens (SEEDS 1). */
+/* cli/ablate/alias.c - study: the rotation of decode_indexer in place or into a tensor of its own, and groups of tokens. */
 #include "cli/ablate/alias.h"
 
 static const alias_choice before = {true, true, 1, 1, 1}, by_block = {true, false, 1, 1, 1}, apart = {false, true, 1, 1, 1},

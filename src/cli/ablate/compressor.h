@@ -1,4 +1,4 @@
-/* cli/ablate/compressor.h - the graph of prefill_indexer_compressor, its pool over a scan of the chunk or over the state (SEEDS 5).
+/* cli/ablate/compressor.h - the graph of prefill_indexer_compressor, its pool over a scan of the chunk or over the state.
  *
  * A WINDOW ends at a token with a cache slot; its ENTRIES are the 4 positions before it, first half of the columns, and its own 4,
  * second half. */

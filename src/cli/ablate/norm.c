@@ -1,4 +1,4 @@
-/* cli/ablate/norm.c - study: partial sums, folded amax, K tile and load-ahead of qkv_proj_rope with the norm in front (SEEDS 2).
+/* cli/ablate/norm.c - study: partial sums, folded amax, K tile and load-ahead of qkv_proj_rope with the norm in front.
  *
  * Every stage works on all rows and a range of columns, as the kernel did at that time: column chunks of 128 (hidden) and 32. */
 #include "base/arena.h"

@@ -1,5 +1,5 @@
 /* cli/ablate/scatter.c - study: the pool of prefill_indexer_compressor over a scan of the chunk, or over a state that the chunk has
- * been scattered to (SEEDS 5). */
+ * been scattered to. */
 #include "cli/ablate/compressor.h"
 #include "golden/golden.h"
 

@@ -1,4 +1,4 @@
-/* cli/ablate/tiling.c - study: retiled products and fused stages of qkv_proj_rope (SEEDS 3). */
+/* cli/ablate/tiling.c - study: retiled products and fused stages of qkv_proj_rope. */
 #include "cli/ablate/qkv.h"
 #include "ops/rms.h"
 
