@@ -54,11 +54,6 @@ static dsv4_status prepare(ablate_case *c, dsv4_error *err)
     return status == DSV4_OK ? alias_expect(c, err) : status;
 }
 
-static void build(const ablate_case *c, const op_context *ctx, const dsv4_tensor_list *io, const void *choice)
-{
-    alias_build(c, ctx, io, choice);
-}
-
 static const ablate_output outputs[] = {
     {"score", {CMP_RATIO, 1e-4, 1.0 / 128, 0.005, 0}, NULL},
     {"topk_idxs", {CMP_TOPK, 1e-4, 1.0 / 128, 0, 0}, "score"},
@@ -88,7 +83,7 @@ const ablate_study ablate_alias = {
             "and submitted every block of every stage by itself, where this graph launches the stages outside of "
             "the loop whole.",
     .prepare = prepare,
-    .build = build,
+    .build = alias_build,
     .outputs = outputs,
     .n_outputs = sizeof outputs / sizeof *outputs,
     .variants = variants,

@@ -53,7 +53,8 @@ void alias_add_heads(const op_context *ctx, const alias_indexer *o);
 void alias_add_scores(const op_context *ctx, const alias_indexer *o);
 void alias_add_topk(const op_context *ctx, const alias_indexer *o);
 
-void alias_build(const ablate_case *c, const op_context *ctx, const dsv4_tensor_list *io, const alias_choice *x);
+/* choice: an alias_choice. */
+void alias_build(const ablate_case *c, const op_context *ctx, const dsv4_tensor_list *io, const void *choice);
 
 /* c->expected, from c->inputs. */
 DSV4_MUST_CHECK dsv4_status alias_expect(ablate_case *c, dsv4_error *err);

@@ -146,8 +146,9 @@ static void add_weights(const op_context *ctx, const alias_indexer *o)
 
 /* ---- graph ------------------------------------------------------------------------------------------------------------------------ */
 
-void alias_build(const ablate_case *c, const op_context *ctx, const dsv4_tensor_list *io, const alias_choice *x)
+void alias_build(const ablate_case *c, const op_context *ctx, const dsv4_tensor_list *io, const void *choice)
 {
+    const alias_choice *x = choice;
     alias_indexer *o = dsv4_graph_memory(ctx->g, sizeof *o);
     if (o == NULL) {
         return;

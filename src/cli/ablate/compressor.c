@@ -404,8 +404,9 @@ static void add_finish(const ablate_case *c, const op_context *ctx, const compre
     add_write(ctx, o);
 }
 
-void compressor_build(const ablate_case *c, const op_context *ctx, const dsv4_tensor_list *io, const compressor_choice *x)
+void compressor_build(const ablate_case *c, const op_context *ctx, const dsv4_tensor_list *io, const void *choice)
 {
+    const compressor_choice *x = choice;
     compressor *o = new_compressor(c, ctx, io, x);
     if (o == NULL) {
         return;

@@ -63,6 +63,7 @@ compressor_work compressor_state_work(const ablate_case *c, const compressor_cho
 
 /* ---- graph ------------------------------------------------------------------------------------------------------------------ */
 
-void compressor_build(const ablate_case *c, const op_context *ctx, const dsv4_tensor_list *io, const compressor_choice *x);
+/* choice: a compressor_choice. */
+void compressor_build(const ablate_case *c, const op_context *ctx, const dsv4_tensor_list *io, const void *choice);
 
 #endif

@@ -133,11 +133,6 @@ static dsv4_status figures(const ablate_case *c, ablate_figures *out, dsv4_error
     return status;
 }
 
-static void build(const ablate_case *c, const op_context *ctx, const dsv4_tensor_list *io, const void *choice)
-{
-    groups_build(c, ctx, io, choice);
-}
-
 static const ablate_output outputs[] = {
     {BY_ROW, {CMP_RATIO, 1e-4, 1.0 / 128, 0.005, 0}, NULL},
     {BY_GROUP, {CMP_RATIO, 1e-4, 1.0 / 128, 0.005, 0}, NULL},
@@ -166,7 +161,7 @@ const ablate_study ablate_groups = {
             "drawn inputs of the operator. The library's own prefill_sparse_attn stands beside the study with its "
             "two settings of `--act-scale`.",
     .prepare = prepare,
-    .build = build,
+    .build = groups_build,
     .figures = figures,
     .output_of = output_of,
     .outputs = outputs,

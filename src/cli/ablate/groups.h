@@ -55,7 +55,7 @@ void groups_add_by_group(const op_context *ctx, const groups *o);
 /* Everything up to the first products; NULL without memory. */
 groups *groups_add_front(const ablate_case *c, const op_context *ctx, const groups_choice *x);
 
-/* Writes x->output of io. */
-void groups_build(const ablate_case *c, const op_context *ctx, const dsv4_tensor_list *io, const groups_choice *x);
+/* choice: a groups_choice; its output of io is written. */
+void groups_build(const ablate_case *c, const op_context *ctx, const dsv4_tensor_list *io, const void *choice);
 
 #endif

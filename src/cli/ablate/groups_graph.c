@@ -93,8 +93,9 @@ static void build_operator(const ablate_case *c, const op_context *ctx, const ds
     dsv4_tensor_list_deinit(&io);
 }
 
-void groups_build(const ablate_case *c, const op_context *ctx, const dsv4_tensor_list *io, const groups_choice *x)
+void groups_build(const ablate_case *c, const op_context *ctx, const dsv4_tensor_list *io, const void *choice)
 {
+    const groups_choice *x = choice;
     const dsv4_tensor *out = dsv4_tensor_list_find(io, x->output);
     if (x->is_operator) {
         build_operator(c, ctx, out, x);

@@ -65,11 +65,6 @@ static dsv4_status prepare(ablate_case *c, dsv4_error *err)
     return status;
 }
 
-static void build(const ablate_case *c, const op_context *ctx, const dsv4_tensor_list *io, const void *choice)
-{
-    norm_build(c, ctx, io, choice);
-}
-
 const ablate_study ablate_norm = {
     .name = "norm",
     .title = "Partial sums, folded amax, deeper tiles",
@@ -86,7 +81,7 @@ const ablate_study ablate_norm = {
             "them. Loads in flight make no difference on the device where a K step waits for bandwidth; they hide "
             "latency, and a step of 128 values of 32 columns is mostly wasted lines.",
     .prepare = prepare,
-    .build = build,
+    .build = norm_build,
     .outputs = qkv_outputs,
     .n_outputs = QKV_N_OUTPUTS,
     .variants = variants,

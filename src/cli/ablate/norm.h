@@ -57,7 +57,8 @@ void norm_add_kv(const op_context *ctx, const norm *n); /* norm and rotation of 
 
 /* ---- all ----------------------------------------------------------------------------------------------------------------------- */
 
-void norm_build(const ablate_case *c, const op_context *ctx, const dsv4_tensor_list *io, const norm_choice *x);
+/* choice: a norm_choice. */
+void norm_build(const ablate_case *c, const op_context *ctx, const dsv4_tensor_list *io, const void *choice);
 
 /* c->expected, from c->inputs and the hidden rows, normalised. */
 DSV4_MUST_CHECK dsv4_status norm_expect(ablate_case *c, const dsv4_tensor *x, dsv4_error *err);

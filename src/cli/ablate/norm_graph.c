@@ -42,8 +42,9 @@ static norm *new_norm(const ablate_case *c, const op_context *ctx, const dsv4_te
 
 /* ---- graph ------------------------------------------------------------------------------------------------------------------- */
 
-void norm_build(const ablate_case *c, const op_context *ctx, const dsv4_tensor_list *io, const norm_choice *x)
+void norm_build(const ablate_case *c, const op_context *ctx, const dsv4_tensor_list *io, const void *choice)
 {
+    const norm_choice *x = choice;
     norm *n = new_norm(c, ctx, io, x);
     if (n == NULL) {
         return;

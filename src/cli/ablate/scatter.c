@@ -92,11 +92,6 @@ static dsv4_status prepare(ablate_case *c, dsv4_error *err)
     return draw(c, 0, err);
 }
 
-static void build(const ablate_case *c, const op_context *ctx, const dsv4_tensor_list *io, const void *choice)
-{
-    compressor_build(c, ctx, io, choice);
-}
-
 static const ablate_output outputs[] = {
     {"kv", {CMP_RATIO, 1e-4, 1.0 / 128, 16.0 / (32 * 128), 0}, NULL},
     {"kv_state", {CMP_RATIO, 1e-3, 1e-3, 0, 0}, NULL},
@@ -172,7 +167,7 @@ const ablate_study ablate_scatter = {
     .kernel = "prefill_indexer_compressor, 128 tokens",
     .text = text,
     .prepare = prepare,
-    .build = build,
+    .build = compressor_build,
     .figures = figures,
     .outputs = outputs,
     .n_outputs = sizeof outputs / sizeof *outputs,
