@@ -25,20 +25,10 @@ typedef struct compressor {
     float eps;
 } compressor;
 
-static const dsv4_tensor *input(const ablate_case *c, const char *name)
-{
-    return dsv4_tensor_list_find(&c->inputs, name);
-}
-
-static op_matrix input_matrix(const ablate_case *c, const op_context *ctx, const char *name)
-{
-    return op_matrix_of(ctx, name, input(c, name), 1);
-}
-
 /* The output of that name, which starts as the input is. */
 static op_matrix updated_matrix(const ablate_case *c, const op_context *ctx, const dsv4_tensor_list *io, const char *name)
 {
-    const dsv4_tensor *t = dsv4_tensor_list_find(io, name), *from = input(c, name);
+    const dsv4_tensor *t = dsv4_tensor_list_find(io, name), *from = ablate_input(c, name);
     memcpy(t->data, from->data, dsv4_tensor_bytes(from));
     return op_matrix_of(ctx, name, t, 1);
 }
@@ -65,14 +55,14 @@ static compressor *new_compressor(const ablate_case *c, const op_context *ctx, c
     *o = (compressor){.uk = ctx->uk,
                       .k = compressor_chunk_of(c),
                       .x = *x,
-                      .positions = input_matrix(c, ctx, "position_ids"),
-                      .cache_slots = input_matrix(c, ctx, "idx_slot_mapping"),
-                      .state_slots = input_matrix(c, ctx, "inner_state_slot_mapping"),
-                      .table = input_matrix(c, ctx, "inner_compress_state_block_table"),
-                      .ape = input_matrix(c, ctx, "ape"),
-                      .norm_w = input_matrix(c, ctx, "norm_w"),
-                      .cos = input_matrix(c, ctx, "freqs_cos"),
-                      .sin = input_matrix(c, ctx, "freqs_sin"),
+                      .positions = ablate_input_matrix(c, ctx, "position_ids", 1),
+                      .cache_slots = ablate_input_matrix(c, ctx, "idx_slot_mapping", 1),
+                      .state_slots = ablate_input_matrix(c, ctx, "inner_state_slot_mapping", 1),
+                      .table = ablate_input_matrix(c, ctx, "inner_compress_state_block_table", 1),
+                      .ape = ablate_input_matrix(c, ctx, "ape", 1),
+                      .norm_w = ablate_input_matrix(c, ctx, "norm_w", 1),
+                      .cos = ablate_input_matrix(c, ctx, "freqs_cos", 1),
+                      .sin = ablate_input_matrix(c, ctx, "freqs_sin", 1),
                       .kv_state = updated_matrix(c, ctx, io, "kv_state"),
                       .score_state = updated_matrix(c, ctx, io, "score_state"),
                       .cache = updated_matrix(c, ctx, io, "idx_kv_cache"),
@@ -95,8 +85,8 @@ static void add_projection(const ablate_case *c, const op_context *ctx, const ch
 {
     int64_t T = y->rows;
     ablate_product_add(ctx, &(ablate_product){.name = name,
-                                              .x = input_matrix(c, ctx, "x"),
-                                              .w = input_matrix(c, ctx, weight),
+                                              .x = ablate_input_matrix(c, ctx, "x", 1),
+                                              .w = ablate_input_matrix(c, ctx, weight, 1),
                                               .y = *y,
                                               .dtype = DSV4_BF16,
                                               .transposed = true,
@@ -127,16 +117,14 @@ static void run_map(const ablate_stage *s, const ablate_tile *tile, void *scratc
     }
 }
 
-static const ablate_axis rows = {.source = ABLATE_ROWS}, all = {.source = ABLATE_ALL};
-
 static void add_map(const op_context *ctx, const compressor *o)
 {
     ablate_stage_add(ctx, &(ablate_stage){.name = "write_map",
                                           .grid = {1, 1, 1, 1, 0},
-                                          .uses = {{DSV4_READ, &o->cache_slots, all, all},
-                                                   {DSV4_READ, &o->positions, all, all},
-                                                   {DSV4_WRITE, &o->ends, all, all},
-                                                   {DSV4_WRITE, &o->slots, all, all}},
+                                          .uses = {{DSV4_READ, &o->cache_slots, ablate_all, ablate_all},
+                                                   {DSV4_READ, &o->positions, ablate_all, ablate_all},
+                                                   {DSV4_WRITE, &o->ends, ablate_all, ablate_all},
+                                                   {DSV4_WRITE, &o->slots, ablate_all, ablate_all}},
                                           .run = run_map,
                                           .arg = o,
                                           .vector_ops = (double)(COMPRESSOR_SCAN_OPS * o->k.T)});
@@ -325,14 +313,6 @@ static void add_state(const op_context *ctx, const compressor *o, const char *na
 
 /* ---- norm, rotation, Hadamard product, cache ---------------------------------------------------------------------------------------------- */
 
-static void turn(const compressor *o, int64_t position, float *angles, float *row)
-{
-    float *cos = angles, *sin = angles + o->R / 2;
-    o->uk->widen_bf16(o->R / 2, ablate_bf16(&o->cos, position, 0), cos);
-    o->uk->widen_bf16(o->R / 2, ablate_bf16(&o->sin, position, 0), sin);
-    o->uk->rotate(o->R / 2, cos, sin, row);
-}
-
 static void run_norm(const ablate_stage *s, const ablate_tile *tile, void *scratch)
 {
     const compressor *o = s->arg;
@@ -345,7 +325,9 @@ static void run_norm(const ablate_stage *s, const ablate_tile *tile, void *scrat
             continue;
         }
         s->uk->scale_gamma(width, row, op_row_inverse_rms(s->uk, row, width, o->eps), o->norm_w.data, y);
-        turn(o, *ablate_i32(&o->ends, 0, i) + 1 - COMPRESSOR_RATIO, y + width, y + width - o->R);
+        int64_t position = *ablate_i32(&o->ends, 0, i) + 1 - COMPRESSOR_RATIO;
+        ablate_rotate(s->uk, o->R / 2, ablate_bf16(&o->cos, position, 0), ablate_bf16(&o->sin, position, 0), y + width,
+                      y + width - o->R);
         s->uk->narrow_bf16(width, y, ablate_bf16(&o->normed, i, 0));
     }
 }
@@ -358,14 +340,14 @@ static void add_norm(const op_context *ctx, const compressor *o)
     const ablate_axis half = {ABLATE_COLS, 1, 0, o->R / 2};
     ablate_stage_add(ctx, &(ablate_stage){.name = "rmsnorm_rope",
                                           .grid = {compressor_n_windows(k), FINISH_ROWS, 1, 1, 0},
-                                          .uses = {{DSV4_READ, &o->ends, all, rows},
-                                                   {DSV4_READ, &o->slots, all, rows},
-                                                   {DSV4_READ, &o->pooled, rows, all},
-                                                   {DSV4_READ, &o->pooled, rows, all},
-                                                   {DSV4_READ, &o->norm_w, all, all},
-                                                   {DSV4_READ | DSV4_UNTRACKED, &o->cos, all, half},
-                                                   {DSV4_READ | DSV4_UNTRACKED, &o->sin, all, half},
-                                                   {DSV4_WRITE, &o->normed, rows, all}},
+                                          .uses = {{DSV4_READ, &o->ends, ablate_all, ablate_rows},
+                                                   {DSV4_READ, &o->slots, ablate_all, ablate_rows},
+                                                   {DSV4_READ, &o->pooled, ablate_rows, ablate_all},
+                                                   {DSV4_READ, &o->pooled, ablate_rows, ablate_all},
+                                                   {DSV4_READ, &o->norm_w, ablate_all, ablate_all},
+                                                   {DSV4_READ | DSV4_UNTRACKED, &o->cos, ablate_all, half},
+                                                   {DSV4_READ | DSV4_UNTRACKED, &o->sin, ablate_all, half},
+                                                   {DSV4_WRITE, &o->normed, ablate_rows, ablate_all}},
                                           .run = run_norm,
                                           .arg = o,
                                           .scratch_bytes = (size_t)(k->width + o->R) * sizeof(float),
@@ -394,10 +376,10 @@ static void add_write(const op_context *ctx, const compressor *o)
 {
     ablate_stage_add(ctx, &(ablate_stage){.name = "cache_write",
                                           .grid = {compressor_n_windows(&o->k), FINISH_ROWS, 1, 1, 0},
-                                          .uses = {{DSV4_READ, &o->slots, all, rows},
-                                                   {DSV4_READ, &o->product, rows, all},
-                                                   {DSV4_WRITE, &o->kv, rows, all},
-                                                   {DSV4_WRITE | DSV4_UNTRACKED, &o->cache, all, all}},
+                                          .uses = {{DSV4_READ, &o->slots, ablate_all, ablate_rows},
+                                                   {DSV4_READ, &o->product, ablate_rows, ablate_all},
+                                                   {DSV4_WRITE, &o->kv, ablate_rows, ablate_all},
+                                                   {DSV4_WRITE | DSV4_UNTRACKED, &o->cache, ablate_all, ablate_all}},
                                           .run = run_write,
                                           .arg = o,
                                           .vector_ops = (double)o->k.width,
@@ -409,7 +391,7 @@ static void add_finish(const ablate_case *c, const op_context *ctx, const compre
     add_norm(ctx, o);
     ablate_product_add(ctx, &(ablate_product){.name = "kv_hadamard",
                                               .x = o->normed,
-                                              .w = input_matrix(c, ctx, "hadamard"),
+                                              .w = ablate_input_matrix(c, ctx, "hadamard", 1),
                                               .y = o->product,
                                               .dtype = DSV4_BF16,
                                               .t_tile = FINISH_ROWS,
@@ -422,8 +404,9 @@ static void add_finish(const ablate_case *c, const op_context *ctx, const compre
     add_write(ctx, o);
 }
 
-void compressor_build(const ablate_case *c, const op_context *ctx, const dsv4_tensor_list *io, const compressor_choice *x)
+void compressor_build(const ablate_case *c, const op_context *ctx, const dsv4_tensor_list *io, const void *choice)
 {
+    const compressor_choice *x = choice;
     compressor *o = new_compressor(c, ctx, io, x);
     if (o == NULL) {
         return;

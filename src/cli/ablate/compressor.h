@@ -1,11 +1,12 @@
-/* cli/ablate/compressor.h - the graph of prefill_indexer_compressor, its pool over a scan of the chunk or over the state (SEEDS 5).
+/* cli/ablate/compressor.h - the graph of prefill_indexer_compressor, its pool over a scan of the chunk or over the state.
  *
  * A WINDOW ends at a token with a cache slot; its ENTRIES are the 4 positions before it, first half of the columns, and its own 4,
  * second half. */
 #ifndef CLI_ABLATE_COMPRESSOR_H
 #define CLI_ABLATE_COMPRESSOR_H
 
-#include "cli/ablate/ablate.h"
+#include "cli/ablate/inputs.h"
+#include "cli/ablate/pieces.h"
 #include "cli/ablate/tiles.h"
 
 typedef struct compressor_choice {
@@ -62,6 +63,7 @@ compressor_work compressor_state_work(const ablate_case *c, const compressor_cho
 
 /* ---- graph ------------------------------------------------------------------------------------------------------------------ */
 
-void compressor_build(const ablate_case *c, const op_context *ctx, const dsv4_tensor_list *io, const compressor_choice *x);
+/* choice: a compressor_choice. */
+void compressor_build(const ablate_case *c, const op_context *ctx, const dsv4_tensor_list *io, const void *choice);
 
 #endif

@@ -3,21 +3,16 @@
 
 /* ---- the chunk ------------------------------------------------------------------------------------------------------------------- */
 
-static const dsv4_tensor *input(const ablate_case *c, const char *name)
-{
-    return dsv4_tensor_list_find(&c->inputs, name);
-}
-
 compressor_chunk compressor_chunk_of(const ablate_case *c)
 {
-    const dsv4_tensor *positions = input(c, "position_ids"), *table = input(c, "inner_compress_state_block_table");
+    const dsv4_tensor *positions = ablate_input(c, "position_ids"), *table = ablate_input(c, "inner_compress_state_block_table");
     return (compressor_chunk){.positions = positions->data,
                               .table = table->data,
-                              .cache_slots = input(c, "idx_slot_mapping")->data,
-                              .state_slots = input(c, "inner_state_slot_mapping")->data,
+                              .cache_slots = ablate_input(c, "idx_slot_mapping")->data,
+                              .state_slots = ablate_input(c, "inner_state_slot_mapping")->data,
                               .T = positions->shape[0],
-                              .n = *(const int32_t *)input(c, "num_tokens")->data,
-                              .page = input(c, "kv_state")->shape[1],
+                              .n = *(const int32_t *)ablate_input(c, "num_tokens")->data,
+                              .page = ablate_input(c, "kv_state")->shape[1],
                               .n_pages = table->shape[0],
                               .width = c->config.index_head_dim};
 }

@@ -2,7 +2,6 @@
 
 #include <string.h>
 
-#include "golden/golden.h"
 #include "ops/rms.h"
 
 const ablate_output qkv_outputs[QKV_N_OUTPUTS] = {
@@ -12,7 +11,7 @@ const ablate_output qkv_outputs[QKV_N_OUTPUTS] = {
     {"qr_scale", {CMP_RATIO, 2.5e-5, 5e-3, 0.005, 0}, NULL},
 };
 
-/* ---- inputs and reference ------------------------------------------------------------------------------------------------------ */
+/* ---- inputs -------------------------------------------------------------------------------------------------------------------- */
 
 dsv4_status qkv_draw(ablate_case *c, dsv4_error *err)
 {
@@ -20,21 +19,7 @@ dsv4_status qkv_draw(ablate_case *c, dsv4_error *err)
     return op_draw_inputs(&op_qkv_proj_rope, &c->config, &call, &c->inputs, err);
 }
 
-dsv4_status qkv_expect(ablate_case *c, const dsv4_tensor_list *in, dsv4_error *err)
-{
-    dsv4_numerics numerics = {0};
-    progress bar = progress_begin("reference");
-    dsv4_status status = golden_find("qkv_proj_rope")->run(&c->config, &numerics, in, &c->expected, &bar, err);
-    progress_end(&bar);
-    return status;
-}
-
 /* ---- matrices ------------------------------------------------------------------------------------------------------------------ */
-
-op_matrix qkv_matrix(const ablate_case *c, const op_context *ctx, const char *name, int n_col_dims)
-{
-    return op_matrix_of(ctx, name, dsv4_tensor_list_find(&c->inputs, name), n_col_dims);
-}
 
 static op_matrix output(const op_context *ctx, const dsv4_tensor_list *io, const char *name)
 {
@@ -60,14 +45,14 @@ qkv *qkv_new(const ablate_case *c, const op_context *ctx, const dsv4_tensor_list
     if (o == NULL) {
         return NULL;
     }
-    *o = (qkv){.wq_a = qkv_matrix(c, ctx, "wq_a", 1),
-               .wq_b = qkv_matrix(c, ctx, "wq_b", 1),
-               .wq_b_scale = qkv_matrix(c, ctx, "wq_b_scale", 1),
-               .wkv = qkv_matrix(c, ctx, "wkv", 1),
-               .cos = qkv_matrix(c, ctx, "rope_cos", 1),
-               .sin = qkv_matrix(c, ctx, "rope_sin", 1),
-               .gamma_cq = qkv_matrix(c, ctx, "gamma_cq", 1),
-               .gamma_ckv = qkv_matrix(c, ctx, "gamma_ckv", 1),
+    *o = (qkv){.wq_a = ablate_input_matrix(c, ctx, "wq_a", 1),
+               .wq_b = ablate_input_matrix(c, ctx, "wq_b", 1),
+               .wq_b_scale = ablate_input_matrix(c, ctx, "wq_b_scale", 1),
+               .wkv = ablate_input_matrix(c, ctx, "wkv", 1),
+               .cos = ablate_input_matrix(c, ctx, "rope_cos", 1),
+               .sin = ablate_input_matrix(c, ctx, "rope_sin", 1),
+               .gamma_cq = ablate_input_matrix(c, ctx, "gamma_cq", 1),
+               .gamma_ckv = ablate_input_matrix(c, ctx, "gamma_ckv", 1),
                .q = output(ctx, io, "q"),
                .kv = output(ctx, io, "kv"),
                .qr = output(ctx, io, "qr"),
@@ -111,10 +96,10 @@ void qkv_add_dequant(const op_context *ctx, const qkv *o, int64_t cols, int64_t 
 {
     ablate_stage_add(ctx, &(ablate_stage){.name = "qproj_dequant",
                                           .grid = {o->T, o->T, o->H * o->hd, cols, 0},
-                                          .uses = {{DSV4_READ, &o->sums, {.source = ABLATE_ROWS}, {.source = ABLATE_COLS}},
-                                                   {DSV4_READ, &o->qr_scale, {.source = ABLATE_ROWS}, {.source = ABLATE_ALL}},
-                                                   {DSV4_READ, &o->wq_b_scale, {.source = ABLATE_ALL}, {.source = ABLATE_COLS}},
-                                                   {DSV4_WRITE, &o->heads, {.source = ABLATE_ROWS}, {.source = ABLATE_COLS}}},
+                                          .uses = {{DSV4_READ, &o->sums, ablate_rows, ablate_cols},
+                                                   {DSV4_READ, &o->qr_scale, ablate_rows, ablate_all},
+                                                   {DSV4_READ, &o->wq_b_scale, ablate_all, ablate_cols},
+                                                   {DSV4_WRITE, &o->heads, ablate_rows, ablate_cols}},
                                           .run = run_dequant,
                                           .arg = o,
                                           .vector_ops = 3,
@@ -123,14 +108,16 @@ void qkv_add_dequant(const op_context *ctx, const qkv *o, int64_t cols, int64_t 
 
 /* ---- heads --------------------------------------------------------------------------------------------------------------------- */
 
+void qkv_rotate(const uk_table *uk, const qkv *o, int64_t t, const float *x, float inv, float *y)
+{
+    uk->scale(o->R, x, inv, y);
+    ablate_rotate(uk, o->R / 2, ablate_bf16(&o->cos, t, 0), ablate_bf16(&o->sin, t, 0), y + o->R, y);
+}
+
 /* dst = the last R of a row of hd values, times inv, rotated by token t's angles. */
 static void rotate_to(const ablate_stage *s, const qkv *o, int64_t t, const float *row, float inv, float *work, uint16_t *dst)
 {
-    float *cos = work + o->R, *sin = cos + o->R / 2;
-    s->uk->widen_bf16(o->R / 2, ablate_bf16(&o->cos, t, 0), cos);
-    s->uk->widen_bf16(o->R / 2, ablate_bf16(&o->sin, t, 0), sin);
-    s->uk->scale(o->R, row, inv, work);
-    s->uk->rotate(o->R / 2, cos, sin, work);
+    qkv_rotate(s->uk, o, t, row, inv, work);
     s->uk->narrow_bf16(o->R, work, dst);
 }
 
@@ -187,8 +174,6 @@ static double rope_ops(const qkv *o, int factors)
 
 enum { NORM_USES = 4, ROPE_USES = 5, INVERSE = 1 /* their last use: between two stages alone */ };
 
-static const ablate_axis by_rows = {.source = ABLATE_ROWS}, by_heads = {.source = ABLATE_COLS}, whole = {.source = ABLATE_ALL};
-
 static ablate_stage head_stage(const qkv *o, int64_t head_group)
 {
     return (ablate_stage){
@@ -212,20 +197,20 @@ static int64_t rope_loads(const qkv *o, int64_t heads)
 static void set_norm_uses(const qkv *o, ablate_use *uses)
 {
     const ablate_axis head = {ABLATE_COLS, o->hd, 0, o->hd}, nope = {ABLATE_COLS, o->hd, 0, o->nope};
-    uses[0] = (ablate_use){DSV4_READ, &o->heads, by_rows, head};
-    uses[1] = (ablate_use){DSV4_READ, &o->heads, by_rows, nope};
-    uses[2] = (ablate_use){DSV4_WRITE, &o->q, by_rows, nope};
-    uses[3] = (ablate_use){DSV4_WRITE, &o->head_inverse, by_rows, by_heads};
+    uses[0] = (ablate_use){DSV4_READ, &o->heads, ablate_rows, head};
+    uses[1] = (ablate_use){DSV4_READ, &o->heads, ablate_rows, nope};
+    uses[2] = (ablate_use){DSV4_WRITE, &o->q, ablate_rows, nope};
+    uses[3] = (ablate_use){DSV4_WRITE, &o->head_inverse, ablate_rows, ablate_cols};
 }
 
 static void set_rope_uses(const qkv *o, ablate_use *uses)
 {
     const ablate_axis rope = {ABLATE_COLS, o->hd, o->nope, o->R};
-    uses[0] = (ablate_use){DSV4_READ, &o->heads, by_rows, rope};
-    uses[1] = (ablate_use){DSV4_READ, &o->cos, by_rows, whole};
-    uses[2] = (ablate_use){DSV4_READ, &o->sin, by_rows, whole};
-    uses[3] = (ablate_use){DSV4_WRITE, &o->q, by_rows, rope};
-    uses[4] = (ablate_use){DSV4_READ, &o->head_inverse, by_rows, by_heads};
+    uses[0] = (ablate_use){DSV4_READ, &o->heads, ablate_rows, rope};
+    uses[1] = (ablate_use){DSV4_READ, &o->cos, ablate_rows, ablate_all};
+    uses[2] = (ablate_use){DSV4_READ, &o->sin, ablate_rows, ablate_all};
+    uses[3] = (ablate_use){DSV4_WRITE, &o->q, ablate_rows, rope};
+    uses[4] = (ablate_use){DSV4_READ, &o->head_inverse, ablate_rows, ablate_cols};
 }
 
 void qkv_add_head_norm(const op_context *ctx, const qkv *o, int64_t head_group)
@@ -333,19 +318,21 @@ static void add_kv_stage(const op_context *ctx, const qkv *o, const char *name, 
 
 void qkv_add_kv(const op_context *ctx, const qkv *o, bool fused, int64_t norm_rows, int64_t rope_rows)
 {
-    const ablate_axis rows = {.source = ABLATE_ROWS}, all = {.source = ABLATE_ALL}, nope = {ABLATE_FIXED, 1, 0, o->nope},
-                      rope = {ABLATE_FIXED, 1, o->nope, o->R}, shares = {ABLATE_COLS, o->hd, o->nope, o->R};
-    const ablate_use uses[] = {{DSV4_READ, &o->kv_sums, rows, all},  {DSV4_READ, &o->kv_sums, rows, all},
-                               {DSV4_READ, &o->gamma_ckv, all, all}, {DSV4_READ, &o->cos, rows, all},
-                               {DSV4_READ, &o->sin, rows, all},      {DSV4_WRITE, &o->kv, rows, all}};
-    const ablate_use norm_uses[] = {{DSV4_READ, &o->kv_sums, rows, all},
-                                    {DSV4_READ, &o->kv_sums, rows, all},
-                                    {DSV4_READ, &o->gamma_ckv, all, all},
-                                    {DSV4_WRITE, &o->kv, rows, nope},
-                                    {DSV4_WRITE, &o->kv_inverse, rows, all}};
-    const ablate_use rope_uses[] = {{DSV4_READ, &o->kv_inverse, rows, all}, {DSV4_READ, &o->kv_sums, rows, shares},
-                                    {DSV4_READ, &o->gamma_ckv, all, rope},  {DSV4_READ, &o->cos, rows, all},
-                                    {DSV4_READ, &o->sin, rows, all},        {DSV4_WRITE, &o->kv, rows, rope}};
+    const ablate_axis nope = {ABLATE_FIXED, 1, 0, o->nope}, rope = {ABLATE_FIXED, 1, o->nope, o->R},
+                      shares = {ABLATE_COLS, o->hd, o->nope, o->R};
+    const ablate_use uses[] = {
+        {DSV4_READ, &o->kv_sums, ablate_rows, ablate_all},  {DSV4_READ, &o->kv_sums, ablate_rows, ablate_all},
+        {DSV4_READ, &o->gamma_ckv, ablate_all, ablate_all}, {DSV4_READ, &o->cos, ablate_rows, ablate_all},
+        {DSV4_READ, &o->sin, ablate_rows, ablate_all},      {DSV4_WRITE, &o->kv, ablate_rows, ablate_all}};
+    const ablate_use norm_uses[] = {{DSV4_READ, &o->kv_sums, ablate_rows, ablate_all},
+                                    {DSV4_READ, &o->kv_sums, ablate_rows, ablate_all},
+                                    {DSV4_READ, &o->gamma_ckv, ablate_all, ablate_all},
+                                    {DSV4_WRITE, &o->kv, ablate_rows, nope},
+                                    {DSV4_WRITE, &o->kv_inverse, ablate_rows, ablate_all}};
+    const ablate_use rope_uses[] = {
+        {DSV4_READ, &o->kv_inverse, ablate_rows, ablate_all}, {DSV4_READ, &o->kv_sums, ablate_rows, shares},
+        {DSV4_READ, &o->gamma_ckv, ablate_all, rope},         {DSV4_READ, &o->cos, ablate_rows, ablate_all},
+        {DSV4_READ, &o->sin, ablate_rows, ablate_all},        {DSV4_WRITE, &o->kv, ablate_rows, rope}};
     const int64_t n_norm = o->kv_splits * (tile_count(o->hd, KV_PIECE) + tile_count(o->nope, KV_PIECE)), n_rope = 2 + o->kv_splits;
     if (fused) {
         add_kv_stage(ctx, o, "kv_rms_norm_rope", run_kv_fused, norm_rows, norm_ops(o, 2) + rope_ops(o, 2), n_norm + n_rope, uses,

@@ -2,7 +2,8 @@
 #ifndef CLI_ABLATE_QKV_H
 #define CLI_ABLATE_QKV_H
 
-#include "cli/ablate/ablate.h"
+#include "cli/ablate/inputs.h"
+#include "cli/ablate/pieces.h"
 #include "cli/ablate/tiles.h"
 
 /* In memory of the graph. */
@@ -20,17 +21,15 @@ typedef struct qkv {
 /* Draws the inputs of qkv_proj_rope for a decode step of 64 requests (tiny: 8) of two tokens each. */
 DSV4_MUST_CHECK dsv4_status qkv_draw(ablate_case *c, dsv4_error *err);
 
-/* c->expected from the reference of qkv_proj_rope, over in. */
-DSV4_MUST_CHECK dsv4_status qkv_expect(ablate_case *c, const dsv4_tensor_list *in, dsv4_error *err);
-
 /* Matrices of the inputs, the outputs and what passes between stages; x is the caller's. NULL without memory. */
 qkv *qkv_new(const ablate_case *c, const op_context *ctx, const dsv4_tensor_list *io, int64_t qr_splits, int64_t kv_splits);
-
-op_matrix qkv_matrix(const ablate_case *c, const op_context *ctx, const char *name, int n_col_dims);
 
 /* Products; how they are tiled is the caller's choice in the members that p has set. */
 void qkv_add_product(const op_context *ctx, const char *name, const op_matrix *x, const op_matrix *w, const op_matrix *y,
                      ablate_product tiles);
+
+/* y = R values of x times inv, rotated by token t's angles; y has room for R more. */
+void qkv_rotate(const uk_table *uk, const qkv *o, int64_t t, const float *x, float inv, float *y);
 
 /* loads: of a block (ablate_stage). */
 void qkv_add_dequant(const op_context *ctx, const qkv *o, int64_t cols, int64_t loads);

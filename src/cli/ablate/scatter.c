@@ -1,5 +1,5 @@
 /* cli/ablate/scatter.c - study: the pool of prefill_indexer_compressor over a scan of the chunk, or over a state that the chunk has
- * been scattered to (SEEDS 5). */
+ * been scattered to. */
 #include "cli/ablate/compressor.h"
 #include "golden/golden.h"
 
@@ -92,11 +92,6 @@ static dsv4_status prepare(ablate_case *c, dsv4_error *err)
     return draw(c, 0, err);
 }
 
-static void build(const ablate_case *c, const op_context *ctx, const dsv4_tensor_list *io, const void *choice)
-{
-    compressor_build(c, ctx, io, choice);
-}
-
 static const ablate_output outputs[] = {
     {"kv", {CMP_RATIO, 1e-4, 1.0 / 128, 16.0 / (32 * 128), 0}, NULL},
     {"kv_state", {CMP_RATIO, 1e-3, 1e-3, 0, 0}, NULL},
@@ -172,7 +167,7 @@ const ablate_study ablate_scatter = {
     .kernel = "prefill_indexer_compressor, 128 tokens",
     .text = text,
     .prepare = prepare,
-    .build = build,
+    .build = compressor_build,
     .figures = figures,
     .outputs = outputs,
     .n_outputs = sizeof outputs / sizeof *outputs,

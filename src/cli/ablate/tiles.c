@@ -1,8 +1,6 @@
 #include "cli/ablate/tiles.h"
 
-#include <string.h>
-
-#include "kernels/pack.h"
+#include "cli/ablate/pieces.h"
 
 /* ---- grids ------------------------------------------------------------------------------------------------------------------ */
 
@@ -17,6 +15,8 @@ ablate_tile ablate_tile_at(const ablate_grid *g, int64_t block)
     tile_range row = tile_at(r, g->row_tile, g->rows);
     return (ablate_tile){{g->first_row + row.begin, g->first_row + row.end}, tile_at(c, g->col_tile, g->cols), r, c};
 }
+
+const ablate_axis ablate_all = {.source = ABLATE_ALL}, ablate_rows = {.source = ABLATE_ROWS}, ablate_cols = {.source = ABLATE_COLS};
 
 /* ---- boxes ------------------------------------------------------------------------------------------------------------------ */
 
@@ -170,19 +170,12 @@ static product_scratch cut_scratch(const product *p, void *scratch)
     return (product_scratch){a, b, sums, sums + p->sums * 4};
 }
 
-/* Loads a tile of x: row groups one behind the other. */
+/* Loads a tile of x. */
 static uk_acts load_x(const product *p, tile_range t, tile_range k, char *a)
 {
-    for (int64_t row = t.begin; row < t.end; row += UK_ROWS) {
-        int64_t rows = tile_min(t.end - row, UK_ROWS);
-        char *group = a + (row - t.begin) / UK_ROWS * p->a_bytes;
-        if (p->p.dtype == DSV4_I8) {
-            p->uk->tile_i8(rows, UK_ROWS, k.end - k.begin, ablate_i8(&p->p.x, row, k.begin), p->p.x.ld, group);
-        } else {
-            p->uk->tile_bf16(rows, UK_ROWS, k.end - k.begin, ablate_bf16(&p->p.x, row, k.begin), p->p.x.ld, group);
-        }
-    }
-    return (uk_acts){a, t.end - t.begin, UK_ROWS, p->a_bytes};
+    const op_matrix *x = &p->p.x;
+    const void *first = p->p.dtype == DSV4_I8 ? (const void *)ablate_i8(x, t.begin, k.begin) : ablate_bf16(x, t.begin, k.begin);
+    return ablate_pack_rows(p->uk, p->p.dtype, first, x->ld, t.end - t.begin, k.end - k.begin, a);
 }
 
 /* Loads a tile of w. */
@@ -206,15 +199,7 @@ static void add_i32(int64_t n, const int32_t *x, int32_t *y)
 static void multiply(const product *p, uk_acts x, const uk_packed *w, bool first, const product_scratch *s)
 {
     int64_t ld = p->p.n_tile, n = x.rows * ld;
-    void *out = first ? s->sums : s->part;
-    for (int64_t panel = 0; panel < w->n_panels; panel++) {
-        if (p->p.dtype == DSV4_I8) {
-            p->uk->gemm_i8(x, tile_count(w->k, 4), uk_panel_i8(w, panel, 0), w->correction + panel * UK_PANEL,
-                           (int32_t *)out + panel * UK_PANEL, ld);
-        } else {
-            p->uk->gemm_bf16(x, w->k, uk_panel_bf16(w, panel, 0), (float *)out + panel * UK_PANEL, ld);
-        }
-    }
+    ablate_multiply(p->uk, p->p.dtype, x, w, first ? s->sums : s->part, ld);
     if (!first && p->p.dtype == DSV4_I8) {
         add_i32(n, s->part, s->sums);
     } else if (!first) {
@@ -230,10 +215,8 @@ static void run_part(const product *p, const product_block *b, tile_range t, til
         uk_packed w = load_w(p, tile, n, s->b);
         multiply(p, x, &w, k == b->k.begin, s);
     }
-    for (int64_t row = t.begin; row < t.end; row++) {
-        memcpy(ablate_i32(&p->p.y, row, b->share * p->N + n.begin), (int32_t *)s->sums + (row - t.begin) * p->p.n_tile,
-               (size_t)(n.end - n.begin) * sizeof(int32_t));
-    }
+    ablate_copy_sums(t.end - t.begin, n.end - n.begin, s->sums, p->p.n_tile,
+                     ablate_i32(&p->p.y, t.begin, b->share * p->N + n.begin), p->p.y.ld);
 }
 
 static void run_product(const void *arg, int64_t block, void *scratch)
@@ -268,7 +251,7 @@ void ablate_product_add(const op_context *c, const ablate_product *add)
     p->p.n_tile = round_up(tile_min(add->n_tile, p->N), UK_PANEL);
     p->k_share = round_up(tile_count(p->K, add->k_split), UK_ROWS);
     p->p.k_tile = tile_min(add->k_tile, p->k_share);
-    p->a_bytes = round_up(is_i8 ? uk_acts_bytes_i8(UK_ROWS, p->p.k_tile) : uk_acts_bytes_bf16(c->uk, UK_ROWS, p->p.k_tile), 64);
+    p->a_bytes = ablate_group_bytes(c->uk, add->dtype, p->p.k_tile);
     size_t packed = is_i8 ? uk_pack_i8_bytes(p->p.k_tile, p->p.n_tile) : uk_pack_bf16_bytes(p->p.k_tile, p->p.n_tile);
     p->b_bytes = round_up((int64_t)packed, 64);
     p->sums = round_up(p->p.t_inner, UK_ROWS) * p->p.n_tile;

@@ -47,6 +47,9 @@ typedef struct ablate_use {
     ablate_axis rows, cols;
 } ablate_use;
 
+/* The whole extent of these sources, as they are. */
+extern const ablate_axis ablate_all, ablate_rows, ablate_cols;
+
 enum { ABLATE_MAX_USES = 10 };
 
 /* ---- stages ----------------------------------------------------------------------------------------------------------------- */
@@ -87,22 +90,5 @@ typedef struct ablate_product {
 
 /* Tiles larger than what they cut are cut to it. */
 void ablate_product_add(const op_context *c, const ablate_product *p);
-
-/* ---- pieces of bodies -------------------------------------------------------------------------------------------------------- */
-
-static inline uint16_t *ablate_bf16(const op_matrix *m, int64_t row, int64_t col)
-{
-    return (uint16_t *)m->data + row * m->ld + col;
-}
-
-static inline int32_t *ablate_i32(const op_matrix *m, int64_t row, int64_t col)
-{
-    return (int32_t *)m->data + row * m->ld + col;
-}
-
-static inline int8_t *ablate_i8(const op_matrix *m, int64_t row, int64_t col)
-{
-    return (int8_t *)m->data + row * m->ld + col;
-}
 
 #endif

@@ -1,4 +1,4 @@
-/* cli/ablate/tiling.c - study: retiled products and fused stages of qkv_proj_rope (SEEDS 3). */
+/* cli/ablate/tiling.c - study: retiled products and fused stages of qkv_proj_rope. */
 #include "cli/ablate/qkv.h"
 #include "ops/rms.h"
 
@@ -81,15 +81,14 @@ static void run_norm_quant(const ablate_stage *s, const ablate_tile *tile, void 
 
 static void add_norm_quant(const op_context *ctx, const qkv *o)
 {
-    const ablate_axis rows = {.source = ABLATE_ROWS}, all = {.source = ABLATE_ALL};
     ablate_stage_add(ctx, &(ablate_stage){.name = "qr_rms_norm_quant",
                                           .grid = {o->T, NORM_ROWS, 1, 1, 0},
-                                          .uses = {{DSV4_READ, &o->a, rows, all},
-                                                   {DSV4_READ, &o->a, rows, all},
-                                                   {DSV4_READ, &o->a, rows, all},
-                                                   {DSV4_READ, &o->gamma_cq, all, all},
-                                                   {DSV4_WRITE, &o->qr, rows, all},
-                                                   {DSV4_WRITE, &o->qr_scale, rows, all}},
+                                          .uses = {{DSV4_READ, &o->a, ablate_rows, ablate_all},
+                                                   {DSV4_READ, &o->a, ablate_rows, ablate_all},
+                                                   {DSV4_READ, &o->a, ablate_rows, ablate_all},
+                                                   {DSV4_READ, &o->gamma_cq, ablate_all, ablate_all},
+                                                   {DSV4_WRITE, &o->qr, ablate_rows, ablate_all},
+                                                   {DSV4_WRITE, &o->qr_scale, ablate_rows, ablate_all}},
                                           .run = run_norm_quant,
                                           .arg = o,
                                           .scratch_bytes = (size_t)o->QL * sizeof(float),
@@ -104,7 +103,7 @@ static void build(const ablate_case *c, const op_context *ctx, const dsv4_tensor
     if (o == NULL) {
         return;
     }
-    o->x = qkv_matrix(c, ctx, "x", 1);
+    o->x = ablate_input_matrix(c, ctx, "x", 1);
     ablate_product low_rank = {.dtype = DSV4_BF16,
                                .t_tile = o->T,
                                .t_inner = x->t_inner,
@@ -133,8 +132,9 @@ static void build(const ablate_case *c, const op_context *ctx, const dsv4_tensor
 
 static dsv4_status prepare(ablate_case *c, dsv4_error *err)
 {
+    const dsv4_numerics numerics = {0};
     dsv4_status status = qkv_draw(c, err);
-    return status == DSV4_OK ? qkv_expect(c, &c->inputs, err) : status;
+    return status == DSV4_OK ? ablate_run_reference(c, "qkv_proj_rope", &numerics, &c->expected, err) : status;
 }
 
 const ablate_study ablate_tiling = {
