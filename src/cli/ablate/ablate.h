@@ -2,7 +2,11 @@
  *
  *   ablate.c  the command        study.c   builds, checks, times and simulates the variants of one study
  *   report.c  tables, JSON, docs/ABLATIONS.md
- *   tiles.h   stages on grids of tiles, products that load K tiles      <name>.c  one study each
+ *   tiles.h   stages on grids of tiles, products that load K tiles      pieces.h  what bodies of blocks are made of
+ *   inputs.h  inputs by name, references
+ *
+ *   alias.c, norm.c, tiling.c, groups.c, scatter.c: one study each - variants, series, text. Its graph lies in the files that alias.h,
+ *   norm.h, qkv.h (norm and tiling), groups.h and compressor.h (scatter) name.
  *
  * A VARIANT adds the stages of the whole kernel to a graph. All variants of a study get the same inputs; every output is compared
  * with the same reference. A SERIES puts variants side by side under one measure, with what the authors of the technique published. */
@@ -98,7 +102,7 @@ typedef struct ablate_study {
 
 extern const ablate_study ablate_alias, ablate_norm, ablate_tiling, ablate_groups, ablate_scatter;
 
-/* ---- what is found ------------------------------------------------------------------------------------------------------------ */
+/* ---- what is found ---------------------------------------------------------------------------------------------------------- */
 
 typedef struct ablate_options {
     const char *preset, *device, *markdown;

@@ -42,6 +42,25 @@ static const ablate_series series[] = {
      {{AFTER, 0, 0}, {ALL_BY_TENSOR, 0, 0}}},
 };
 
+static const char text[] =
+    "The indexer rotates the last elements of every query head in a loop over groups of tokens: even and odd elements are taken "
+    "apart by a product with a selection, rotated, put together by another product and written. Written back into the tensor that "
+    "the loop reads, the iterations touch disjoint rows, but a tracker that knows tensors and no boxes sees each iteration read "
+    "what the one before wrote. It runs them one after another, each a chain of four tasks.\n\n"
+    "*before* and *grouped* play such a tracker for this one tensor: a byte stands for it, and whoever reads any part of the "
+    "tensor reads the byte, whoever writes any part updates it. *block* and *grouped-block* run the same loop in place with the "
+    "exact boxes that this runtime tracks: no iteration waits for another, and nothing has to be rewritten. *apart* and *after* "
+    "are the fix by hand: the rotated elements go to a tensor of their own, and the Hadamard product that follows splits its "
+    "inner dimension between the two tensors. In *all-tensor* every tensor of the kernel is tracked as a whole (as `--deps "
+    "tensor` does for `dsv4 run`): then column tiles of one product wait for each other, too.\n\n"
+    "Groups of tokens make fewer, taller tasks (4 tokens for the rotation, 2 for the quantiser, 8 requests for the scores) with "
+    "the same results. They pay where a launch costs microseconds.\n\n"
+    "The compressor of the kernel is left out: the index cache is an input. On the device a thread submits one launch after the "
+    "other, and each pass of the loop is four launches or more: that bounds the window of *after*, whatever the cores could do, "
+    "and of *block* and *apart*, which launch as much as *before*. After the fix the whole kernel comes out shorter than "
+    "published: the authors' kernel ran the compressor, too, and submitted every block of every stage by itself, where this graph "
+    "launches each stage outside of the loop as a whole.";
+
 static dsv4_status prepare(ablate_case *c, dsv4_error *err)
 {
     const op_call call = {.mode = DSV4_DECODE,
@@ -63,25 +82,7 @@ const ablate_study ablate_alias = {
     .name = "alias",
     .title = "A loop that writes into what it reads",
     .kernel = "decode_indexer without its compressor, 64 requests of 2 tokens",
-    .text = "The indexer rotates the last elements of every query head in a loop over groups of tokens: even and "
-            "odd elements are taken apart by a product with a selection, rotated, put together by another product "
-            "and written. Written back into the tensor that the loop reads, the iterations touch disjoint rows, "
-            "but a tracker that knows tensors and no boxes sees each iteration read what the one before wrote. It "
-            "runs them one after another, each a chain of four tasks.\n\n*before* and *grouped* play such a "
-            "tracker for this one tensor: a byte stands for it, who reads any part reads the byte, who writes any "
-            "part updates it. *block* and *grouped-block* run the same loop in place with the exact boxes that "
-            "this runtime tracks: no iteration waits for another, and nothing has to be rewritten. *apart* and "
-            "*after* are the fix by hand: the rotated elements go to a tensor of their own, and the Hadamard "
-            "product that follows splits its K between the two tensors. In *all-tensor* every tensor of the kernel "
-            "is tracked as a whole (`--deps tensor`): then column tiles of one product wait for each other, "
-            "too.\n\nGroups of tokens make fewer, taller tasks (4 tokens for the rotation, 2 for the quantiser, 8 "
-            "requests for the scores) with the same results. They pay where a launch costs microseconds.\n\nThe "
-            "compressor of the kernel is left out: the cache stands. On the device a thread submits one launch "
-            "after the other, and each pass of the loop is four launches: that bounds the window of *after*, "
-            "whatever the cores could do, and of *block* and *apart*, which launch as much as *before*. The whole "
-            "kernel comes out shorter than published after the fix, since the authors' ran the compressor, too, "
-            "and submitted every block of every stage by itself, where this graph launches the stages outside of "
-            "the loop whole.",
+    .text = text,
     .prepare = prepare,
     .build = alias_build,
     .outputs = outputs,

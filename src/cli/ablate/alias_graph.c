@@ -4,7 +4,7 @@
 
 enum { Q_TILE = 128, WEIGHTS_K = 32 };
 
-/* ---- matrices ------------------------------------------------------------------------------------------------------------------ */
+/* ---- matrices --------------------------------------------------------------------------------------------------------------- */
 
 void alias_set_inputs(alias_indexer *o, const ablate_case *c, const op_context *ctx)
 {
@@ -70,7 +70,7 @@ static void make_matrices(alias_indexer *o, const op_context *ctx)
     o->dots = op_matrix_new(ctx, "score_acc", o->B, o->n_tiles * ALIAS_KEYS * o->S * o->IH, DSV4_I32);
 }
 
-/* ---- queries ------------------------------------------------------------------------------------------------------------------- */
+/* ---- queries ---------------------------------------------------------------------------------------------------------------- */
 
 static void run_dequant(const ablate_stage *s, const ablate_tile *tile, void *scratch)
 {
@@ -109,7 +109,7 @@ static void add_queries(const op_context *ctx, const alias_indexer *o)
                                           .vector_ops = 4});
 }
 
-/* ---- weights of heads ------------------------------------------------------------------------------------------------------------ */
+/* ---- weights of heads ------------------------------------------------------------------------------------------------------- */
 
 static void run_weights(const ablate_stage *s, const ablate_tile *tile, void *scratch)
 {
@@ -144,7 +144,7 @@ static void add_weights(const op_context *ctx, const alias_indexer *o)
                                           .vector_ops = (double)o->IH});
 }
 
-/* ---- graph ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- graph ------------------------------------------------------------------------------------------------------------------ */
 
 void alias_build(const ablate_case *c, const op_context *ctx, const dsv4_tensor_list *io, const void *choice)
 {

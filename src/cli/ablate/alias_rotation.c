@@ -10,7 +10,7 @@
 
 enum { SELECT_K = 16, HEAD_PIECE = 32 };
 
-/* ---- rotation ------------------------------------------------------------------------------------------------------------------ */
+/* ---- rotation --------------------------------------------------------------------------------------------------------------- */
 
 /* y[R] = x[R] w: a product, as the kernel selects by one. */
 static void select_row(const uint16_t *x, int64_t R, const op_matrix *w, float *y)
@@ -136,7 +136,7 @@ static void add_rotation(const op_context *ctx, const alias_indexer *o, int64_t 
     ablate_stage_add(ctx, &write);
 }
 
-/* ---- Hadamard ------------------------------------------------------------------------------------------------------------------ */
+/* ---- Hadamard --------------------------------------------------------------------------------------------------------------- */
 
 /* product = the rows' first and last columns, each times their rows of the Hadamard matrix. */
 static void run_hadamard(const ablate_stage *s, const ablate_tile *tile, void *scratch)

@@ -5,7 +5,7 @@
 
 enum { HEAD_PIECE = 32 };
 
-/* ---- scores ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- scores ----------------------------------------------------------------------------------------------------------------- */
 
 static void run_init(const ablate_stage *s, const ablate_tile *tile, void *scratch)
 {
@@ -123,7 +123,7 @@ void alias_add_scores(const op_context *ctx, const alias_indexer *o)
     ablate_stage_add(ctx, &store);
 }
 
-/* ---- choice ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- choice ----------------------------------------------------------------------------------------------------------------- */
 
 /* Larger scores first, of equal ones the earlier: every candidate is put into its place. */
 static void run_topk(const ablate_stage *s, const ablate_tile *tile, void *scratch)

@@ -1,5 +1,5 @@
-/* cli/ablate/compressor.c - stages of prefill_indexer_compressor. Which rows of the state a block touches is known from the inputs of
- * the study, so boxes name them. */
+/* cli/ablate/compressor.c - stages of prefill_indexer_compressor. Which rows of the state a block touches is known from the inputs
+ * of the study, so boxes name them. */
 #include "cli/ablate/compressor.h"
 
 #include <float.h>
@@ -9,7 +9,7 @@
 
 enum { K_TILE = 512, FINISH_ROWS = 16 };
 
-/* ---- matrices -------------------------------------------------------------------------------------------------------------------- */
+/* ---- matrices --------------------------------------------------------------------------------------------------------------- */
 
 /* In memory of the graph. */
 typedef struct compressor {
@@ -79,7 +79,7 @@ static dsv4_work declared(compressor_work w)
     return (dsv4_work){.vector_ops = (double)w.vector_ops, .product = {0, 0, w.loads, 1, 2}};
 }
 
-/* ---- projections, and where the windows end ---------------------------------------------------------------------------------------- */
+/* ---- projections, and where the windows end --------------------------------------------------------------------------------- */
 
 static void add_projection(const ablate_case *c, const op_context *ctx, const char *name, const char *weight, const op_matrix *y)
 {
@@ -130,7 +130,7 @@ static void add_map(const op_context *ctx, const compressor *o)
                                           .vector_ops = (double)(COMPRESSOR_SCAN_OPS * o->k.T)});
 }
 
-/* ---- pool ---------------------------------------------------------------------------------------------------------------------------- */
+/* ---- pool ------------------------------------------------------------------------------------------------------------------- */
 
 /* Scratch of a block. */
 typedef struct window_rows {
@@ -248,7 +248,7 @@ static void add_pool(const op_context *ctx, const compressor *o)
                                         .scratch_bytes = sizeof(window_rows)});
 }
 
-/* ---- state rows ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- state rows ------------------------------------------------------------------------------------------------------------- */
 
 typedef struct state_block {
     int64_t token, row;
@@ -311,7 +311,7 @@ static void add_state(const op_context *ctx, const compressor *o, const char *na
                                                 .arg = o});
 }
 
-/* ---- norm, rotation, Hadamard product, cache ---------------------------------------------------------------------------------------------- */
+/* ---- norm, rotation, Hadamard product, cache -------------------------------------------------------------------------------- */
 
 static void run_norm(const ablate_stage *s, const ablate_tile *tile, void *scratch)
 {

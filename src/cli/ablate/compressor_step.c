@@ -1,7 +1,7 @@
 /* cli/ablate/compressor_step.c - the step of prefill_indexer_compressor: its windows, and what blocks have to do for them. */
 #include "cli/ablate/compressor.h"
 
-/* ---- the chunk ------------------------------------------------------------------------------------------------------------------- */
+/* ---- the chunk -------------------------------------------------------------------------------------------------------------- */
 
 compressor_chunk compressor_chunk_of(const ablate_case *c)
 {
@@ -48,7 +48,7 @@ compressor_entry compressor_entry_at(const compressor_chunk *k, int64_t end, int
     return (compressor_entry){row_of(k, position), token >= 0 && token < k->n ? token : -1, e < COMPRESSOR_RATIO ? 0 : k->width};
 }
 
-/* ---- work ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- work ------------------------------------------------------------------------------------------------------------------- */
 
 enum { POOL_OPS = 30 }; /* for a channel of an entry: an exponential and the sums around it */
 
@@ -78,7 +78,7 @@ compressor_work compressor_state_block(const compressor_choice *x, int64_t cols)
     return (compressor_work){.loads = 5 + x->carries, .vector_ops = cols * (x->carries ? 4 : 1)};
 }
 
-/* ---- of the whole step ---------------------------------------------------------------------------------------------------------- */
+/* ---- of the whole step ------------------------------------------------------------------------------------------------------ */
 
 dsv4_status compressor_check(const ablate_case *c, dsv4_error *err)
 {

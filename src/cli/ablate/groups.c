@@ -39,7 +39,22 @@ static const ablate_series series[] = {
     {"the operator of this library: whole kernel", ABLATE_MAKESPAN, NULL, NULL, false, 2, {{OWN_ROW, 0, 0}, {OWN_GROUP, 0, 0}}},
 };
 
-/* ---- inputs and reference --------------------------------------------------------------------------------------------------------------- */
+static const char text[] =
+    "The output projection multiplies attention outputs by wo_a, quantises the result to INT8 and multiplies by wo_b. With one "
+    "scale for a row, the largest value over all groups is a barrier: no row is quantised before the last group's product is "
+    "done, and the cube cores stand idle while the vector cores quantise. With a scale for each group, group g is quantised when "
+    "its own product is there, and its second product runs beside the first products of later groups. The price is INT32 partials "
+    "of tokens x groups x hidden size, which the last stage adds, each by its own scale. The attention in front is the same in "
+    "all variants but the library's own.\n\n"
+    "wo_a is contiguous along K: a K tile of 128 BF16 values is half a line of 512 bytes, 256 are one. In the simulation a block "
+    "of proj_a waits for memory alone, so whole lines bring it more than they brought the authors. At 512 they lost again what "
+    "they had won at 256; the cost model has no reason for that (a pair of tiles of 512 still fits the staging buffer), so it "
+    "predicts no loss there.\n\n"
+    "The finer a scale, the smaller the error of the INT8 activations: RMS of what quantising changes, relative to the RMS of the "
+    "values, over the drawn inputs of the operator. The library's own prefill_sparse_attn stands beside the study with two "
+    "settings of `--act-scale`.";
+
+/* ---- inputs and reference --------------------------------------------------------------------------------------------------- */
 
 /* The reference's attn_out under the name of its scales. */
 static dsv4_status expect(ablate_case *c, dsv4_act_scale scale, const char *name, dsv4_error *err)
@@ -74,7 +89,7 @@ static dsv4_status prepare(ablate_case *c, dsv4_error *err)
     return status == DSV4_OK ? expect(c, DSV4_SCALE_GROUP, BY_GROUP, err) : status;
 }
 
-/* ---- errors of the scales ----------------------------------------------------------------------------------------------------------------- */
+/* ---- errors of the scales --------------------------------------------------------------------------------------------------- */
 
 /* RMS of what Q8 over `n` values at a time changes, relative to the RMS of the values. */
 static double q8_error(const uk_table *uk, const op_matrix *r, int64_t n)
@@ -147,19 +162,7 @@ const ablate_study ablate_groups = {
     .name = "groups",
     .title = "The output projection group by group",
     .kernel = "prefill_sparse_attn, a chunk of 128 tokens, compress ratio 4",
-    .text = "The output projection multiplies attention outputs by wo_a, quantises the result to INT8 and "
-            "multiplies by wo_b. With one scale for a row, the largest value over all groups is a barrier: no row "
-            "is quantised before the last group's product is done, and the cube cores stand while the vector cores "
-            "quantise. With a scale for each group, group g is quantised when its own product is there, and its "
-            "second product runs beside the first products of later groups; the price is INT32 partials of T x G x "
-            "D, which the last stage adds, each by its own scale. The attention in front is the same in all "
-            "variants.\n\nwo_a is contiguous along K: a K tile of 128 BF16 values is half a line, 256 are one. At "
-            "512 the authors lost again what they had won at 256; the cost model has no reason for that (a tile "
-            "pair of 512 still fits the staging buffer), so it predicts no loss there; and a block that waits for "
-            "memory alone gains more from whole lines than theirs did.\n\nThe finer a scale, the smaller the error "
-            "of the INT8 activations: RMS of what quantising changes, relative to the RMS of the values, over the "
-            "drawn inputs of the operator. The library's own prefill_sparse_attn stands beside the study with its "
-            "two settings of `--act-scale`.",
+    .text = text,
     .prepare = prepare,
     .build = groups_build,
     .figures = figures,

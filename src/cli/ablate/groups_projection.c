@@ -54,7 +54,7 @@ static void add_proj_b(const op_context *ctx, const op_matrix *x, const op_matri
                                               .ahead = 2});
 }
 
-/* ---- a scale for a row ------------------------------------------------------------------------------------------------------------ */
+/* ---- a scale for a row ------------------------------------------------------------------------------------------------------ */
 
 static void run_amax(const ablate_stage *s, const ablate_tile *tile, void *scratch)
 {
@@ -125,7 +125,7 @@ void groups_add_by_row(const op_context *ctx, const groups *o)
                                           .loads = 2 * tile_count(o->T, POST_ROWS)});
 }
 
-/* ---- a scale for a group ---------------------------------------------------------------------------------------------------------- */
+/* ---- a scale for a group ---------------------------------------------------------------------------------------------------- */
 
 /* The grid is one column: the group. */
 static void run_quant_group(const ablate_stage *s, const ablate_tile *tile, void *scratch)

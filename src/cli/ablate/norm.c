@@ -42,6 +42,19 @@ static const ablate_series series[] = {
      {{AHEAD_2, 0, 0}, {AFTER, 0, 0}}},
 };
 
+static const char text[] =
+    "The norm in front of qkv_proj_rope and the kernel itself, as stages over all rows and a range of columns. Sums of squares "
+    "are made by one block, or in parts by several, which another stage adds: two parts, whose sum is the same in either order, "
+    "or four. The scale of the INT8 quantiser needs the largest value of a row: either a stage of its own reads all values again, "
+    "or each block of the norm leaves the largest of its own and a tiny stage takes the largest of these. They are the largest of "
+    "values rounded to BF16, as the quantiser reads them, so the scale keeps every bit. The q projection loads K tiles of 256 or "
+    "512 values, and the low-rank products keep 2 or 4 loads in flight.\n\n"
+    "The low-rank row is rounded to BF16 before it is quantised, as the kernel of that time did; the reference of this study does "
+    "so, too.\n\n"
+    "On the device more than two parts shorten the sums further, but hardly the kernel, of which they are a small part by then. "
+    "More loads in flight hide latency, so they make no difference where a step along K waits for bandwidth: here a step is 128 "
+    "rows of 32 columns, and most of each line that it loads is wasted.";
+
 static dsv4_status prepare(ablate_case *c, dsv4_error *err)
 {
     const fix_rule gamma = {FIX_NORMAL, 1, 0.1, NULL};
@@ -68,18 +81,8 @@ static dsv4_status prepare(ablate_case *c, dsv4_error *err)
 const ablate_study ablate_norm = {
     .name = "norm",
     .title = "Partial sums, folded amax, deeper tiles",
-    .kernel = "the norm and qkv_proj_rope, decode, 128 tokens",
-    .text = "The norm in front of qkv_proj_rope and the kernel itself, as stages over all rows and a range of "
-            "columns. Sums of squares are made by one block, or in parts that another stage adds: two parts, as "
-            "their sum has one order on every device, or four. The scale of the INT8 quantiser needs the largest "
-            "value of a row: a stage of its own reads all values again, or each block of the norm leaves the "
-            "largest of its own (of the values rounded to BF16, as the quantiser reads them, so the scale keeps "
-            "every bit) and a tiny stage takes the largest of these. The q projection loads K tiles of 256 or 512 "
-            "values, and the low-rank products keep 2 or 4 loads in flight.\n\nThe low-rank row is rounded to BF16 "
-            "before it is quantised, as the kernel of that time did; the reference of this study does so, "
-            "too.\n\nMore than two parts shorten the sums further and the kernel hardly: what is left is no longer "
-            "them. Loads in flight make no difference on the device where a K step waits for bandwidth; they hide "
-            "latency, and a step of 128 values of 32 columns is mostly wasted lines.",
+    .kernel = "qkv_proj_rope and the norm in front of it, decode, 128 tokens",
+    .text = text,
     .prepare = prepare,
     .build = norm_build,
     .outputs = qkv_outputs,

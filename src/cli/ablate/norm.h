@@ -30,7 +30,7 @@ typedef struct norm {
     op_matrix select;                                 /* BF16 [R, R]: row j of the halved order -> its interleaved column */
 } norm;
 
-/* ---- rows ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- rows ------------------------------------------------------------------------------------------------------------------- */
 
 /* Sums of squares of rows: hidden ones BF16, low-rank and key/value ones F32. o and is_serial are set by norm_add_rms. */
 typedef struct norm_rms {
@@ -50,12 +50,12 @@ void norm_add_apply(const op_context *ctx, const norm *n);
 void norm_add_low_rank(const op_context *ctx, const norm *n);
 void norm_add_quant(const op_context *ctx, const norm *n);
 
-/* ---- rotation ------------------------------------------------------------------------------------------------------------------ */
+/* ---- rotation --------------------------------------------------------------------------------------------------------------- */
 
 void norm_add_head_rope(const op_context *ctx, const norm *n);
 void norm_add_kv(const op_context *ctx, const norm *n); /* norm and rotation of the key/value row */
 
-/* ---- all ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- all -------------------------------------------------------------------------------------------------------------------- */
 
 /* choice: a norm_choice. */
 void norm_build(const ablate_case *c, const op_context *ctx, const dsv4_tensor_list *io, const void *choice);

@@ -3,7 +3,7 @@
 
 enum { HEAD_GROUP = 8 };
 
-/* ---- heads --------------------------------------------------------------------------------------------------------------------- */
+/* ---- heads ------------------------------------------------------------------------------------------------------------------ */
 
 /* y = the R rotated elements of x, the even ones first. */
 static void rotate_apart(const ablate_stage *s, const qkv *o, int64_t t, const float *x, float inv, float *work, uint16_t *y)
@@ -83,7 +83,7 @@ void norm_add_head_rope(const op_context *ctx, const norm *n)
                              .loads = HEAD_GROUP});
 }
 
-/* ---- the key/value row ------------------------------------------------------------------------------------------------------------------ */
+/* ---- the key/value row ------------------------------------------------------------------------------------------------------ */
 
 static void run_kv_norm(const ablate_stage *s, const ablate_tile *tile, void *scratch)
 {

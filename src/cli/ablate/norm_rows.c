@@ -3,7 +3,7 @@
 
 enum { APPLY_GROUP = 4, QUANT_COLS = 256 };
 
-/* ---- sums of squares --------------------------------------------------------------------------------------------------------------- */
+/* ---- sums of squares -------------------------------------------------------------------------------------------------------- */
 
 static float chunk_squares(const ablate_stage *s, const norm_rms *r, int64_t t, int64_t chunk, float *scratch)
 {
@@ -73,7 +73,7 @@ void norm_add_rms(const op_context *ctx, const qkv *o, int64_t parts, norm_rms r
     }
 }
 
-/* ---- norms ------------------------------------------------------------------------------------------------------------------------- */
+/* ---- norms ------------------------------------------------------------------------------------------------------------------ */
 
 static void run_apply(const ablate_stage *s, const ablate_tile *tile, void *scratch)
 {
@@ -142,7 +142,7 @@ void norm_add_low_rank(const op_context *ctx, const norm *n)
                                           .loads = NORM_L_GROUP});
 }
 
-/* ---- quantising ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- quantising ------------------------------------------------------------------------------------------------------------- */
 
 static void run_amax(const ablate_stage *s, const ablate_tile *tile, void *scratch)
 {

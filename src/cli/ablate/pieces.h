@@ -20,7 +20,7 @@ static inline int8_t *ablate_i8(const op_matrix *m, int64_t row, int64_t col)
     return (int8_t *)m->data + row * m->ld + col;
 }
 
-/* ---- products: x and w BF16, y F32; or I8, y I32 ------------------------------------------------------------------------------ */
+/* ---- products: x and w BF16, y F32; or I8, y I32 ---------------------------------------------------------------------------- */
 
 /* Bytes of UK_ROWS rows of x, packed; a multiple of 64. */
 int64_t ablate_group_bytes(const uk_table *uk, dsv4_dtype dtype, int64_t k);
@@ -50,7 +50,7 @@ typedef struct ablate_matmul {
 size_t ablate_matmul_bytes(const uk_table *uk, dsv4_dtype dtype, int64_t m, int64_t k, int64_t n);
 void ablate_matmul_run(const uk_table *uk, const ablate_matmul *p, void *scratch);
 
-/* ---- rows ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- rows ------------------------------------------------------------------------------------------------------------------- */
 
 /* Q8 of a row; returns the scale. */
 float ablate_q8(const uk_table *uk, int64_t n, const float *x, int8_t *q);

@@ -11,7 +11,7 @@ const ablate_output qkv_outputs[QKV_N_OUTPUTS] = {
     {"qr_scale", {CMP_RATIO, 2.5e-5, 5e-3, 0.005, 0}, NULL},
 };
 
-/* ---- inputs -------------------------------------------------------------------------------------------------------------------- */
+/* ---- inputs ----------------------------------------------------------------------------------------------------------------- */
 
 dsv4_status qkv_draw(ablate_case *c, dsv4_error *err)
 {
@@ -19,7 +19,7 @@ dsv4_status qkv_draw(ablate_case *c, dsv4_error *err)
     return op_draw_inputs(&op_qkv_proj_rope, &c->config, &call, &c->inputs, err);
 }
 
-/* ---- matrices ------------------------------------------------------------------------------------------------------------------ */
+/* ---- matrices --------------------------------------------------------------------------------------------------------------- */
 
 static op_matrix output(const op_context *ctx, const dsv4_tensor_list *io, const char *name)
 {
@@ -69,7 +69,7 @@ qkv *qkv_new(const ablate_case *c, const op_context *ctx, const dsv4_tensor_list
     return o;
 }
 
-/* ---- products ------------------------------------------------------------------------------------------------------------------ */
+/* ---- products --------------------------------------------------------------------------------------------------------------- */
 
 void qkv_add_product(const op_context *ctx, const char *name, const op_matrix *x, const op_matrix *w, const op_matrix *y,
                      ablate_product tiles)
@@ -106,7 +106,7 @@ void qkv_add_dequant(const op_context *ctx, const qkv *o, int64_t cols, int64_t 
                                           .loads = loads});
 }
 
-/* ---- heads --------------------------------------------------------------------------------------------------------------------- */
+/* ---- heads ------------------------------------------------------------------------------------------------------------------ */
 
 void qkv_rotate(const uk_table *uk, const qkv *o, int64_t t, const float *x, float inv, float *y)
 {
@@ -253,7 +253,7 @@ void qkv_add_heads(const op_context *ctx, const qkv *o, bool fused, int64_t head
     ablate_stage_add(ctx, &stage);
 }
 
-/* ---- the key/value row ----------------------------------------------------------------------------------------------------------- */
+/* ---- the key/value row ------------------------------------------------------------------------------------------------------ */
 
 /* row = the sums of token t, its splits added. */
 static void kv_row(const ablate_stage *s, const qkv *o, int64_t t, float *row)

@@ -9,7 +9,7 @@ static const char *const measure_names[ABLATE_N_MEASURES] = {[ABLATE_MAKESPAN] =
                                                              [ABLATE_BUSY] = "time in blocks, all cores",
                                                              [ABLATE_TASK] = "mean time of a block"};
 
-/* ---- one row ------------------------------------------------------------------------------------------------------------------- */
+/* ---- one row ---------------------------------------------------------------------------------------------------------------- */
 
 /* Middle of what was published; NAN: nothing. */
 static double published(const ablate_row *row)
@@ -35,7 +35,7 @@ static ratios ratios_of(const ablate_report *r, int series, int i)
                     published(&s->rows[i]) / published(&s->rows[0])};
 }
 
-enum { CELL = 32 };
+enum { CELL = 64 };
 
 /* "0.87", or "" of NAN. */
 static const char *ratio_text(double value, char text[CELL])
@@ -53,9 +53,9 @@ static const char *published_text(const ablate_series *s, const ablate_row *row,
     if (row->low <= 0) {
         text[0] = '\0';
     } else if (row->high > row->low) {
-        snprintf(text, CELL, "%g-%g %s", row->low, row->high, s->unit);
+        snprintf(text, CELL, "%.10g-%.10g %s", row->low, row->high, s->unit);
     } else {
-        snprintf(text, CELL, "%g %s", row->low, s->unit);
+        snprintf(text, CELL, "%.10g %s", row->low, s->unit);
     }
     return text;
 }
@@ -66,7 +66,7 @@ static const char *moved_text(const ablate_result *x, int series, char text[CELL
     return ratio_text(ratio(x->moved_bytes[series], x->wanted_bytes[series]), text);
 }
 
-/* ---- text ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- text ------------------------------------------------------------------------------------------------------------------- */
 
 static void print_variants(const ablate_report *r)
 {
@@ -92,6 +92,13 @@ static void print_series(const ablate_report *r, int series)
     }
 }
 
+/* Counts in full, what is measured in four digits. */
+static const char *figure_value(const ablate_figure *f, char text[CELL])
+{
+    snprintf(text, CELL, f->value == floor(f->value) ? "%.0f" : "%.4g", f->value);
+    return text;
+}
+
 static const char *figure_published(const ablate_figure *f, char text[CELL])
 {
     const ablate_series s = {.unit = f->unit};
@@ -107,12 +114,12 @@ void ablate_print(const ablate_report *r)
     }
     for (int i = 0; i < r->figures.n; i++) {
         const ablate_figure *f = &r->figures.at[i];
-        char text[CELL];
-        cli_print("  %-44s %12.4g %-4s  %s\n", f->name, f->value, f->unit, figure_published(f, text));
+        char a[CELL], b[CELL];
+        cli_print("  %-44s %12s %-4s  %s\n", f->name, figure_value(f, a), f->unit, figure_published(f, b));
     }
 }
 
-/* ---- JSON ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- JSON ------------------------------------------------------------------------------------------------------------------- */
 
 static json_t *number_or_null(double value)
 {
@@ -168,7 +175,7 @@ json_t *ablate_json(const ablate_report *r)
                      "workers", r->n_workers, "rounds", r->rounds, "variants", variants, "series", series, "figures", figures);
 }
 
-/* ---- Markdown -------------------------------------------------------------------------------------------------------------------- */
+/* ---- Markdown --------------------------------------------------------------------------------------------------------------- */
 
 static void write_head(FILE *f, const ablate_report *r)
 {
@@ -246,9 +253,9 @@ static void write_study(FILE *f, const ablate_report *r)
         fprintf(f, "\n| | here | published |\n|---|---|---|\n");
     }
     for (int i = 0; i < r->figures.n; i++) {
-        char text[CELL];
-        fprintf(f, "| %s | %.4g %s | %s |\n", r->figures.at[i].name, r->figures.at[i].value, r->figures.at[i].unit,
-                figure_published(&r->figures.at[i], text));
+        char a[CELL], b[CELL];
+        fprintf(f, "| %s | %s %s | %s |\n", r->figures.at[i].name, figure_value(&r->figures.at[i], a), r->figures.at[i].unit,
+                figure_published(&r->figures.at[i], b));
     }
 }
 

@@ -38,40 +38,31 @@ static const ablate_series series[] = {
 };
 
 static const char text[] =
-    "A window of the pool is 8 positions: 4 of the window before it and 4 of its own. *Before*, a block (a window, 32 channels) "
-    "loads "
-    "the 8 rows of values and scores that the state has, then looks at the position of each of the 128 tokens and loads values, "
-    "score "
-    "and bias of those in its window over them; 512 blocks write the state last. Their order behind the pool is carried as data, a "
-    "pooled row times zero, because the authors' tracker knows no write after a read. *Tracked* is the same without that: here the "
-    "hazard is an edge. *After*, the same 512 blocks write the state first and the pool reads nothing else. All variants have as "
-    "many blocks, and norm, rotation, Hadamard product and cache rows are the same in all.\n\n"
+    "A window of the pool is 8 positions: its own 4 and the 4 before them. *Before*, a block (a window, 32 channels) loads the 8 "
+    "rows of values and scores that the state has, then looks at the position of each of the 128 tokens and loads values, score "
+    "and bias of those in its window over them; 512 blocks write the state last. Their order behind the pool is carried as data, "
+    "a pooled row times zero, because the authors' tracker does not order a write behind earlier reads. *Tracked* is the same "
+    "without that: here the hazard is an edge. *After*, the same 512 blocks write the state first and the pool reads nothing "
+    "else. All variants have as many blocks, and norm, rotation, Hadamard product and cache rows are the same in all.\n\n"
     "**What the scan costs.** Its comparisons are few beside the exponentials of the softmax (operations below). Its loads are "
-    "many: "
-    "a row of 32 channels is 128 bytes, a quarter of a line, and rows are known one behind the other. A pool block in the middle "
-    "of "
-    "the chunk loads 44 rows and lists before and 19 after; a block that writes a state row, 6 and 5. The authors' counters fall "
-    "by "
-    "less in the pool than the simulation says, as a block on the NPU has a fixed part too, which the simulation counts at the "
-    "rate "
-    "of long vectors: the 7 softmax steps on 32 channels, each waiting for the one before.\n\n"
+    "many: a row of 32 channels is 128 bytes, a quarter of a line, and rows are known one behind the other. A pool block in the "
+    "middle of the chunk loads 44 rows and lists before and 19 after; a block that writes a state row, 6 and 5. The authors' "
+    "counters fall by less in the pool than the simulation says: a block on the NPU has a fixed part, too, the 7 softmax steps on "
+    "32 channels, each waiting for the one before. The simulation counts these at the rate of long vectors.\n\n"
     "**The whole kernel.** The authors' seconds are of the run of a test program with its counters on; the kernel is less than a "
-    "thousandth of that. The two tables of cycles compare like with like. The simulated makespan falls for two reasons: the edges "
-    "that "
-    "carry the order go (512 blocks no longer wait for two of the pool, see *tracked*), and pool blocks are shorter. Against them, "
-    "the "
-    "state rows now stand in front of the pool, where before they were written beside norm, product and cache rows. With tracked "
-    "blocks a window waits for its 8 tokens alone. Where a block waits for whole launches, as in the authors' runtime, this costs "
-    "more "
-    "than the shorter blocks bring: 512 small blocks, which the scheduler's threads bind and not the cores, come onto the longest "
-    "path "
-    "(last table). Less work in blocks is a shorter kernel only where they are the limit.\n\n"
-    "**Here** the two projections are nearly all of the kernel; of the pool's own time the scan is the larger part.\n\n"
-    "**When it holds.** Every valid token has a state row, and it is its position's: a step without is refused. Both variants "
-    "agree with "
-    "the reference where the chunk starts at 0, 1, 2, 3, 4, 5, 63, 64, 127 and 128, as the authors tested.";
+    "thousandth of that. The two tables with their cycles compare like with like. The simulated makespan falls for two reasons: "
+    "the edges that carry the order go (512 blocks no longer wait for two of the pool, see *tracked*), and pool blocks are "
+    "shorter. Against them, the state rows now stand in front of the pool, where before they were written beside norm, product "
+    "and cache rows. With tracked blocks a window waits for its 8 tokens alone. Where a block waits for whole launches, as in the "
+    "authors' runtime, this costs more than the shorter blocks bring: 512 small blocks, limited by the scheduler's threads and "
+    "not by the cores, come onto the longest path (last table). Less work in blocks is a shorter kernel only where blocks are the "
+    "limit.\n\n"
+    "**On this machine** the two projections are nearly all of the kernel; of the pool's own time the scan is the larger part.\n\n"
+    "**When it holds.** Every valid token has a state row, and it is its position's: a step without one is refused. *Before*, "
+    "*tracked* and *after* agree with the reference where the chunk starts at 0, 1, 2, 3, 4, 5, 63, 64, 127 and 128, as the "
+    "authors tested.";
 
-/* ---- inputs and reference --------------------------------------------------------------------------------------------------------- */
+/* ---- inputs and reference --------------------------------------------------------------------------------------------------- */
 
 static dsv4_status draw(ablate_case *c, int64_t start_pos, dsv4_error *err)
 {
@@ -99,13 +90,13 @@ static const ablate_output outputs[] = {
     {"idx_kv_cache", {CMP_RATIO, 1e-4, 1.0 / 128, 16.0 / (2 * 128 * 128), 0}, NULL},
 };
 
-/* ---- figures ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- figures ---------------------------------------------------------------------------------------------------------------- */
 
 static const int64_t starts[] = {0, 1, 2, 3, 4, 5, 63, 64, 127, 128};
 
 enum { N_STARTS = sizeof starts / sizeof *starts };
 
-/* Both variants where the chunk starts at start_pos, beside the reference. */
+/* The variants that wait for blocks, where the chunk starts at start_pos, beside the reference. */
 static dsv4_status check_start(const ablate_case *c, int64_t start_pos, dsv4_pool *pool, dsv4_error *err)
 {
     ablate_case at = *c;

@@ -76,7 +76,7 @@ static dsv4_status open_variant_of(open_variant *v, const ablate_case *c, dsv4_p
     return v->stages != NULL ? DSV4_OK : no_memory(v, err);
 }
 
-/* ---- the reference ------------------------------------------------------------------------------------------------------------- */
+/* ---- the reference ---------------------------------------------------------------------------------------------------------- */
 
 static dsv4_status compare_lists(const ablate_case *c, const dsv4_tensor_list *io, const ablate_output *o, cmp_result *out,
                                  dsv4_error *err)
@@ -126,7 +126,7 @@ static dsv4_status compare_variant(const ablate_case *c, const open_variant *v, 
     return DSV4_OK;
 }
 
-/* ---- measures ------------------------------------------------------------------------------------------------------------------ */
+/* ---- measures --------------------------------------------------------------------------------------------------------------- */
 
 static bool is_in_series(const ablate_series *s, int variant)
 {
@@ -207,7 +207,7 @@ static dsv4_status time_round(open_variant *v, int variant, int round, dsv4_erro
     return status;
 }
 
-/* ---- simulation ---------------------------------------------------------------------------------------------------------------- */
+/* ---- simulation ------------------------------------------------------------------------------------------------------------- */
 
 enum { WARM_REPLAYS = 1 };
 
@@ -287,7 +287,7 @@ dsv4_status ablate_check(const ablate_study *study, int variant, const ablate_ca
     return status;
 }
 
-/* ---- a study ------------------------------------------------------------------------------------------------------------------- */
+/* ---- a study ---------------------------------------------------------------------------------------------------------------- */
 
 typedef struct running_study {
     const ablate_options *o;

@@ -16,9 +16,9 @@ ablate_tile ablate_tile_at(const ablate_grid *g, int64_t block)
     return (ablate_tile){{g->first_row + row.begin, g->first_row + row.end}, tile_at(c, g->col_tile, g->cols), r, c};
 }
 
-const ablate_axis ablate_all = {.source = ABLATE_ALL}, ablate_rows = {.source = ABLATE_ROWS}, ablate_cols = {.source = ABLATE_COLS};
-
 /* ---- boxes ------------------------------------------------------------------------------------------------------------------ */
+
+const ablate_axis ablate_all = {.source = ABLATE_ALL}, ablate_rows = {.source = ABLATE_ROWS}, ablate_cols = {.source = ABLATE_COLS};
 
 /* A range in units of a matrix, as `n` pieces `step` apart. */
 typedef struct pieces {

@@ -53,7 +53,20 @@ static const ablate_series series[] = {
     {"RMS and RoPE fused: whole kernel", ABLATE_MAKESPAN, NULL, NULL, false, 2, {{UNFUSED, 0, 0}, {AFTER, 0, 0}}},
 };
 
-/* ---- graph --------------------------------------------------------------------------------------------------------------------- */
+static const char text[] =
+    "The low-rank products of qkv_proj_rope read row-major weights. An N tile of 32 BF16 values is a run of 64 bytes of a line of "
+    "512: of the weight the memory moves eight times what the product wants, and again for every 16 rows that a block takes at a "
+    "time. An N tile of 256 fills the line, but leaves few tiles, so the sum over K is split over 2 blocks in qr_proj and 4 in "
+    "kv_proj; the shares go to columns of their own, and their reader adds them in a fixed order. In the same step the q "
+    "projection went from 128 to 256 columns and from 16 to 128 rows at a time, and RMS norm and rotation became one stage for "
+    "the heads and one for the key/value row: two launches fewer, and the inverse RMS stays in registers.\n\n"
+    "On this machine a block packs its tile of the weight into panels before it multiplies, which stands for an NPU's load into "
+    "L1; narrow tiles and few rows repeat that work. A window goes from the first block of its stages to the last, so with few "
+    "workers it also holds what they take in between: what splitting K brings shows on the device.\n\n"
+    "On the device the gain is predicted larger than published: *after* moves little more than it must, at the bandwidth of the "
+    "specification, and nothing else is in its way.";
+
+/* ---- graph ------------------------------------------------------------------------------------------------------------------ */
 
 enum {
     NORM_ROWS = 8,
@@ -141,17 +154,7 @@ const ablate_study ablate_tiling = {
     .name = "tiling",
     .title = "Retiled products, fused RMS and RoPE",
     .kernel = "qkv_proj_rope, decode, 128 tokens",
-    .text = "The low-rank products of qkv_proj_rope read row-major weights. An N tile of 32 BF16 values is a run "
-            "of 64 bytes of a line of 512: the memory moves eight times what the product wants, again for every 16 "
-            "rows that a block takes at a time. An N tile of 256 fills the line, but leaves few tiles, so the sum "
-            "over K is split over 2 and 4 blocks; here the shares go to columns of their own and are added by the "
-            "reader in a fixed order. In the same step the q projection went from 128 to 256 columns and from 16 "
-            "to 128 rows at a time, and RMS norm and rotation became one stage for the heads and one for the "
-            "key/value row: two launches fewer, and the inverse RMS stays in registers.\n\nOn this machine a block "
-            "packs its tile of the weight into panels before it multiplies, which is what an NPU's load into L1 "
-            "is; narrow tiles and few rows repeat that work.\n\nOn the device the gain is predicted larger than "
-            "published: *after* moves little more than it must, at the bandwidth of the specification, and nothing "
-            "else is in its way.",
+    .text = text,
     .prepare = prepare,
     .build = build,
     .outputs = qkv_outputs,

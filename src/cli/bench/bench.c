@@ -53,9 +53,5 @@ static int run(const cli_command *self, int argc, char **argv)
 }
 
 const cli_command cli_bench = {
-    "bench",
-    "SUITE [options]",
-    "measure; SUITE: kernels, ops, layer, peers, rt, context, pack, device or forecast",
-    NULL,
-    NULL,
+    "bench", "SUITE [options]", "measure; SUITE: kernels, ops, layer, peers, rt, context, pack, device or forecast", NULL, NULL,
     run};
