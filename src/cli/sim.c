@@ -53,8 +53,8 @@ static dsv4_status store_cores(const cli_option *self, void *field, const char *
 #define FIELD(name) offsetof(sim_command, name)
 
 static const cli_option options_table[] = {
-    {"device", "NAME|FILE", "a description (devices/*.json), or here: this machine; --set PATH=VALUE changes a number of it",
-     cli_store_text, FIELD(device), 0, 0},
+    {"device", "NAME|FILE", "a description (devices/*.json), or here: this machine (see --set)", cli_store_text, FIELD(device), 0,
+     0},
     {"cores", "N[,N...]", "use at most N cores of each kind; several: a table of them", store_cores, 0, 0, 0},
     {"warm", "N", "replays before the one that counts, which fill the caches (default 2)", cli_store_number, FIELD(warm), 0, 100},
     {"trace", "F.json", "write the simulated run as a Chrome/Perfetto trace", cli_store_file, FIELD(trace), 0, 0},

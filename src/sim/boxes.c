@@ -125,7 +125,9 @@ static void add_gathered(const sim_device *d, const trace_graph *g, const trace_
     }
     int l = level_for(d, view_bytes);
     double row = box_bytes / n_rows, line = d->levels[l].line_bytes;
-    out->bytes[sim_read_flow(l)] += task->work.gathered_bytes * ceil(row / line) * line / row;
+    out->gathered_level = l;
+    out->gathered_bytes = task->work.gathered_bytes * ceil(row / line) * line / row;
+    out->bytes[sim_read_flow(l)] += out->gathered_bytes;
     out->wanted_bytes += task->work.gathered_bytes;
 }
 

@@ -116,7 +116,9 @@ double sim_cost_seconds(const sim_device *d, const sim_cost *c, const sim_bandwi
     if (c->steps > 0) {
         return tiled_s(c, read_s) + write_s;
     }
-    double transfer = read_s + write_s, longer = fmax(c->arithmetic_s, transfer), shorter = fmin(c->arithmetic_s, transfer);
+    double gather_s = c->gathered_bytes > 0 ? c->gathered_bytes / b->bytes_s[sim_read_flow(c->gathered_level)] : 0;
+    double transfer = read_s + write_s - gather_s, longer = fmax(c->arithmetic_s, transfer),
+           shorter = fmin(c->arithmetic_s, transfer);
     double overlap = b->is_short ? fmax(0, d->overlap - d->overlap_lost) : d->overlap;
-    return c->latency_s + longer + (1 - overlap) * shorter;
+    return c->latency_s + gather_s + longer + (1 - overlap) * shorter;
 }

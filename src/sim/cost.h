@@ -29,9 +29,11 @@ sim_bandwidth sim_total_bandwidth(const sim_device *d);
 typedef struct sim_cost {
     double arithmetic_s;
     double bytes[SIM_N_FLOWS]; /* whole lines */
-    double latency_s;          /* of the farthest level that it reads from; 0 where it reads nothing that costs */
-    double steps, ahead;       /* of a tiled product; steps 0: streamed */
-    double wanted_bytes;       /* what the boxes hold */
+    double gathered_bytes;     /* of these, read within untracked boxes, from level gathered_level */
+    int gathered_level;
+    double latency_s;    /* of the farthest level that it reads from; 0 where it reads nothing that costs */
+    double steps, ahead; /* of a tiled product; steps 0: streamed */
+    double wanted_bytes; /* what the boxes hold */
 } sim_cost;
 
 /* Seconds that a block's transfers take alone, and the block. */

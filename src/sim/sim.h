@@ -10,6 +10,7 @@
  *             transfers   bytes by the level that holds them / its bandwidth, and the latency of the farthest level once; whole
  *                         lines: a run shorter than a line moves all of it. A shared level's bandwidth is divided (share.h)
  *             streamed (k_tile 0)  latency + max of both + (1 - overlap) * min of both
+ *                         gathered rows are known when the block runs, nothing requests them ahead: their time is added
  *             tiled       n = k/k_tile steps of loads and arithmetic, `ahead` loads in flight: latency + load + arithmetic +
  *                         (n - 1) * max(arithmetic, load, (latency + arithmetic + load) / ahead); writes come behind
  * CACHES    Each level but the first keeps the pages that were used last, and which 64-byte sectors of each (caches.h). A graph is

@@ -14,7 +14,7 @@
 #include "cli/bench/team.h"
 #include "sim/sim.h"
 
-enum { DEFAULT_ROUNDS = 15, DEVICE_ROUNDS = 5 /* of a call */, MAX_ROWS = 64, MAX_POOLS = 2 };
+enum { DEFAULT_ROUNDS = 30, DEVICE_ROUNDS = 15 /* of a call */, MAX_ROWS = 64, MAX_POOLS = 2 };
 
 #define TWO_SIZES(family, ratio)            \
     {family, ratio, DSV4_DECODE, 4, 2},     \
@@ -393,7 +393,7 @@ static const cli_option forecast_table[] = {
     {"markdown", "FILE", "write the table as a document", cli_store_file, offsetof(forecast_options, markdown), 0, 0},
     {"threads", "N", "workers (default: one per physical core); one alone is measured too", cli_store_number,
      offsetof(forecast_options, calls.shared.n_threads), 1, 1024},
-    {"rounds", "N", "repetitions of each call; the fastest tenth counts (default 15)", cli_store_number,
+    {"rounds", "N", "repetitions of each call; the fastest tenth counts (default 30)", cli_store_number,
      offsetof(forecast_options, calls.shared.rounds), 1, 100000},
     {.name = NULL},
 };
