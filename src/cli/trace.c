@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "cli/trace_report.h"
 #include "trace/draw.h"
@@ -67,6 +68,33 @@ static dsv4_status check_options(const trace_options *o, dsv4_error *err)
     if (o->end_s > 0 && o->end_s <= o->begin_s) {
         return dsv4_fail(err, DSV4_E_USAGE, "--end: got %g ms, expected more than --begin, %g ms", o->end_s * 1e3,
                          o->begin_s * 1e3);
+    }
+    return DSV4_OK;
+}
+
+static bool is_same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    return strcmp(a, b) == 0 ||
+           (stat(a, &x) == 0 && stat(b, &y) == 0 && S_ISREG(x.st_mode) && x.st_dev == y.st_dev && x.st_ino == y.st_ino);
+}
+
+/* No output takes the place of the trace that was read, or of another output. */
+static dsv4_status check_paths(const char *path, const trace_options *o, dsv4_error *err)
+{
+    const struct {
+        const char *name, *path;
+    } outputs[] = {{"html", o->html}, {"svg", o->svg}, {"png", o->png}, {"chrome", o->chrome}, {"deps-json", o->deps}};
+    for (size_t i = 0; i < sizeof outputs / sizeof *outputs; i++) {
+        if (outputs[i].path != NULL && is_same_file(outputs[i].path, path)) {
+            return dsv4_fail(err, DSV4_E_USAGE, "--%s: got %s, which is the trace itself", outputs[i].name, path);
+        }
+        for (size_t k = 0; outputs[i].path != NULL && k < i; k++) {
+            if (outputs[k].path != NULL && is_same_file(outputs[i].path, outputs[k].path)) {
+                return dsv4_fail(err, DSV4_E_USAGE, "--%s: got %s, which is the file of --%s too", outputs[i].name, outputs[i].path,
+                                 outputs[k].name);
+            }
+        }
     }
     return DSV4_OK;
 }
@@ -163,6 +191,9 @@ static int run(const cli_command *self, int argc, char **argv)
     }
     if (status == DSV4_OK) {
         status = check_options(&options, &err);
+    }
+    if (status == DSV4_OK) {
+        status = check_paths(argv[first], &options, &err);
     }
     if (status == DSV4_OK) {
         status = trace_read(argv[first], &t, &err);

@@ -55,4 +55,11 @@ printf '{"dsv4":{"version":1}}' >short.json
 refuses 'short\.json: ' trace short.json --html short.html
 holds 'nothing is written' [ ! -e short.html ]
 
+# ---- nothing takes the place of what was read
+cp one.trace.json kept.trace.json 2>/dev/null || accepts run rmsnorm --preset tiny --trace kept.trace.json
+ln -sf kept.trace.json linked.json
+refuses '--html: got kept.trace.json, which is the trace itself' trace kept.trace.json --html kept.trace.json
+refuses '--svg: got linked.json, which is the trace itself' trace linked.json --svg ./kept.trace.json
+refuses '--svg: got a.out, which is the file of --html too' trace kept.trace.json --html a.out --svg a.out
+accepts trace kept.trace.json
 finish

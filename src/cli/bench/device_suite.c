@@ -24,8 +24,14 @@ static void print_device(const sim_device *d)
     print_rate("vector", &d->cores[0].vector);
     for (int i = 0; i < d->n_levels; i++) {
         const sim_level *l = &d->levels[i];
-        cli_print("  %-12s read %7.2f GB/s, of one core %7.2f; write %7.2f, %7.2f; %.1f MB\n", l->name, l->read_bytes_s * 1e-9,
-                  l->core_read_bytes_s * 1e-9, l->write_bytes_s * 1e-9, l->core_write_bytes_s * 1e-9, l->bytes * 1e-6);
+        cli_print("  %-12s read %7.2f GB/s, write %7.2f", l->name, l->read_bytes_s * 1e-9, l->write_bytes_s * 1e-9);
+        if (l->is_shared) {
+            cli_print("; of one core %7.2f, %7.2f", l->core_read_bytes_s * 1e-9, l->core_write_bytes_s * 1e-9);
+        }
+        if (l->bytes > 0) {
+            cli_print("; %.1f MB", l->bytes * 1e-6);
+        }
+        cli_print("\n");
     }
     cli_print("  a block %.0f ns, an edge %.0f ns, handed to another core %.0f ns; overlap %.2f, of it lost where memory is shared "
               "%.2f\n",
