@@ -94,7 +94,7 @@ check-tsan: setup build/tsan/build.ninja
 	$(NO_ASLR) ctest --preset tsan
 
 check-fuzz: setup-all build/fuzz/build.ninja
-	cmake --build --preset fuzz
+	cmake --build --preset fuzz --target fuzzers
 	tools/fuzz.sh $(FUZZ_SECONDS)
 
 check-install: setup-all
