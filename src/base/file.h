@@ -2,7 +2,9 @@
  *
  * file_writer writes beside the target under a temporary name; commit syncs and renames it over the target; abort (or a failed
  * commit) removes it and leaves the target as it was. A target that exists and is no regular file (a pipe, a device) is written
- * directly. "-" writes to standard output. Not for several threads at once. */
+ * directly. "-" writes to standard output. Not for several threads at once.
+ *
+ * file_read takes a small file whole. */
 #ifndef BASE_FILE_H
 #define BASE_FILE_H
 
@@ -22,5 +24,9 @@ typedef struct file_writer {
 DSV4_MUST_CHECK dsv4_status file_writer_open(file_writer *w, const char *path, dsv4_error *err);
 DSV4_MUST_CHECK dsv4_status file_writer_commit(file_writer *w, dsv4_error *err);
 void file_writer_abort(file_writer *w);
+
+/* The bytes of a regular file of at most max_bytes, and a 0 behind them; the caller frees *bytes. DSV4_E_IO: cannot be read or is no
+ * regular file; DSV4_E_FORMAT: larger than max_bytes. */
+DSV4_MUST_CHECK dsv4_status file_read(const char *path, size_t max_bytes, char **bytes, size_t *n_bytes, dsv4_error *err);
 
 #endif

@@ -281,6 +281,42 @@ static void test_standard_output(void **state)
 
 #define FILE_TEST(test) cmocka_unit_test_setup_teardown(test, enter_directory, remove_directory)
 
+static void test_read_whole(void **state)
+{
+    (void)state;
+    dsv4_error err = {0};
+    char *bytes = NULL;
+    size_t n = 0;
+    put_text("a", "twelve bytes");
+    assert_int_equal(file_read("a", 12, &bytes, &n, &err), DSV4_OK);
+    assert_int_equal(n, 12);
+    assert_string_equal(bytes, "twelve bytes");
+    free(bytes);
+    put_text("empty", "");
+    assert_int_equal(file_read("empty", 0, &bytes, &n, &err), DSV4_OK);
+    assert_int_equal(n, 0);
+    free(bytes);
+}
+
+static void test_read_refuses(void **state)
+{
+    (void)state;
+    dsv4_error err = {0};
+    char *bytes = NULL;
+    size_t n = 77;
+    put_text("a", "twelve bytes");
+    assert_int_equal(file_read("a", 11, &bytes, &n, &err), DSV4_E_FORMAT);
+    assert_string_equal(err.text, "a: 12 bytes, at most 11 allowed");
+    assert_int_equal(file_read("none", 11, &bytes, &n, &err), DSV4_E_IO);
+    assert_int_equal(file_read(".", 1 << 20, &bytes, &n, &err), DSV4_E_IO);
+    assert_int_equal(mkfifo("pipe", 0666), 0);
+    assert_int_equal(file_read("pipe", 11, &bytes, &n, &err), DSV4_E_IO); /* and does not wait for a writer */
+    assert_string_equal(err.text, "pipe: not a regular file");
+    assert_int_equal(symlink("loop", "loop"), 0);
+    assert_int_equal(file_read("loop", 11, &bytes, &n, &err), DSV4_E_IO);
+    assert_true(bytes == NULL && n == 77);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -295,6 +331,8 @@ int main(void)
         FILE_TEST(test_full_device),
         FILE_TEST(test_pipe_is_written_directly),
         FILE_TEST(test_standard_output),
+        FILE_TEST(test_read_whole),
+        FILE_TEST(test_read_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
