@@ -46,6 +46,18 @@ extern "C" {
     X(attn_tile, "ATTN_TILE", 128, 128, 16, 1, 1 << 20) \
     X(prefill_max_compressed, "PREFILL_MAX_COMPRESSED", 192, 192, 48, 1, 1 << 28)
 
+/* The mixture of experts and the vocabulary: field, FLASH, PRO, TINY, limits. A text may lack them: 0, unknown. */
+#define DSV4_CONFIG_MOE_LIST(X)                           \
+    X(vocab_size, 129280, 129280, 512, 0, 1 << 24)        \
+    X(moe_intermediate_size, 2048, 3072, 128, 0, 1 << 16) \
+    X(n_routed_experts, 256, 384, 8, 0, 1 << 14)          \
+    X(num_experts_per_tok, 6, 6, 2, 0, 1 << 10)           \
+    X(num_hash_layers, 3, 3, 2, 0, 1 << 14)
+
+#define DSV4_CONFIG_MOE_REAL_LIST(X)                  \
+    X(routed_scaling_factor, 1.5, 2.5, 1.5, 0.0, 1e6) \
+    X(swiglu_limit, 10.0, 10.0, 0.75, 0.0, 1e6)
+
 typedef struct dsv4_config {
     char name[32]; /* "flash", "pro", "tiny", or what the file says */
 #define DSV4_CONFIG_INT_FIELD(field, flash, pro, tiny, lo, hi) int64_t field;
@@ -57,6 +69,12 @@ typedef struct dsv4_config {
 #define DSV4_CONFIG_TILING_FIELD(field, key, flash, pro, tiny, lo, hi) int64_t field;
     DSV4_CONFIG_TILING_LIST(DSV4_CONFIG_TILING_FIELD)
 #undef DSV4_CONFIG_TILING_FIELD
+#define DSV4_CONFIG_INT_FIELD(field, flash, pro, tiny, lo, hi) int64_t field;
+    DSV4_CONFIG_MOE_LIST(DSV4_CONFIG_INT_FIELD)
+#undef DSV4_CONFIG_INT_FIELD
+#define DSV4_CONFIG_REAL_FIELD(field, flash, pro, tiny, lo, hi) double field;
+    DSV4_CONFIG_MOE_REAL_LIST(DSV4_CONFIG_REAL_FIELD)
+#undef DSV4_CONFIG_REAL_FIELD
 } dsv4_config;
 
 /* ---- numerics: what a result is, beyond the dimensions ------------------------------------------------------------------- */

@@ -37,10 +37,24 @@ static const real_field real_fields[] = {
 #undef REAL_FIELD
 };
 
+static const int_field moe_fields[] = {
+#define MOE_FIELD(field, flash, pro, tiny, lo, hi) {#field, offsetof(dsv4_config, field), lo, hi},
+    DSV4_CONFIG_MOE_LIST(MOE_FIELD)
+#undef MOE_FIELD
+};
+
+static const real_field moe_real_fields[] = {
+#define MOE_REAL_FIELD(field, flash, pro, tiny, lo, hi) {#field, offsetof(dsv4_config, field), lo, hi},
+    DSV4_CONFIG_MOE_REAL_LIST(MOE_REAL_FIELD)
+#undef MOE_REAL_FIELD
+};
+
 enum {
     N_INT_FIELDS = sizeof int_fields / sizeof *int_fields,
     N_REAL_FIELDS = sizeof real_fields / sizeof *real_fields,
-    N_TILING_FIELDS = sizeof tiling_fields / sizeof *tiling_fields
+    N_TILING_FIELDS = sizeof tiling_fields / sizeof *tiling_fields,
+    N_MOE_FIELDS = sizeof moe_fields / sizeof *moe_fields,
+    N_MOE_REAL_FIELDS = sizeof moe_real_fields / sizeof *moe_real_fields
 };
 
 #define FLASH_VALUE(field, flash, pro, tiny, lo, hi) .field = flash,
@@ -50,9 +64,15 @@ enum {
 #define TINY_VALUE(field, flash, pro, tiny, lo, hi) .field = tiny,
 #define TINY_TILING(field, key, flash, pro, tiny, lo, hi) .field = tiny,
 static const dsv4_config presets[] = {
-    {.name = "flash", DSV4_CONFIG_INT_LIST(FLASH_VALUE) DSV4_CONFIG_REAL_LIST(FLASH_VALUE) DSV4_CONFIG_TILING_LIST(FLASH_TILING)},
-    {.name = "pro", DSV4_CONFIG_INT_LIST(PRO_VALUE) DSV4_CONFIG_REAL_LIST(PRO_VALUE) DSV4_CONFIG_TILING_LIST(PRO_TILING)},
-    {.name = "tiny", DSV4_CONFIG_INT_LIST(TINY_VALUE) DSV4_CONFIG_REAL_LIST(TINY_VALUE) DSV4_CONFIG_TILING_LIST(TINY_TILING)},
+    {.name = "flash",
+     DSV4_CONFIG_INT_LIST(FLASH_VALUE) DSV4_CONFIG_REAL_LIST(FLASH_VALUE) DSV4_CONFIG_TILING_LIST(FLASH_TILING)
+         DSV4_CONFIG_MOE_LIST(FLASH_VALUE) DSV4_CONFIG_MOE_REAL_LIST(FLASH_VALUE)},
+    {.name = "pro",
+     DSV4_CONFIG_INT_LIST(PRO_VALUE) DSV4_CONFIG_REAL_LIST(PRO_VALUE) DSV4_CONFIG_TILING_LIST(PRO_TILING)
+         DSV4_CONFIG_MOE_LIST(PRO_VALUE) DSV4_CONFIG_MOE_REAL_LIST(PRO_VALUE)},
+    {.name = "tiny",
+     DSV4_CONFIG_INT_LIST(TINY_VALUE) DSV4_CONFIG_REAL_LIST(TINY_VALUE) DSV4_CONFIG_TILING_LIST(TINY_TILING)
+         DSV4_CONFIG_MOE_LIST(TINY_VALUE) DSV4_CONFIG_MOE_REAL_LIST(TINY_VALUE)},
 };
 
 /* The width of all heads fits 31 bits for every accepted pair, so products of two widths fit int64_t. */
@@ -208,6 +228,22 @@ static dsv4_status read_tiling(const config_reader *r, dsv4_config *out)
     return status;
 }
 
+static dsv4_status read_moe(const config_reader *r, dsv4_config *out)
+{
+    dsv4_status status = DSV4_OK;
+    for (size_t i = 0; !status && i < N_MOE_FIELDS; i++) {
+        if (find_field(r, moe_fields[i].key) != NULL) {
+            status = read_int(r, &moe_fields[i], out);
+        }
+    }
+    for (size_t i = 0; !status && i < N_MOE_REAL_FIELDS; i++) {
+        if (find_field(r, moe_real_fields[i].key) != NULL) {
+            status = read_real(r, &moe_real_fields[i], out);
+        }
+    }
+    return status;
+}
+
 static dsv4_status read_config(const config_reader *r, dsv4_config *out)
 {
     dsv4_status status = read_name(r, out);
@@ -216,6 +252,9 @@ static dsv4_status read_config(const config_reader *r, dsv4_config *out)
     }
     for (size_t i = 0; !status && i < N_REAL_FIELDS; i++) {
         status = read_real(r, &real_fields[i], out);
+    }
+    if (status == DSV4_OK) {
+        status = read_moe(r, out);
     }
     return status == DSV4_OK ? read_tiling(r, out) : status;
 }
@@ -256,16 +295,25 @@ static int put_ints(json_t *object, const dsv4_config *config, const int_field *
     return failed;
 }
 
+static int put_reals(json_t *object, const dsv4_config *config, const real_field *fields, size_t n)
+{
+    int failed = 0;
+    for (size_t i = 0; i < n; i++) {
+        double number;
+        memcpy(&number, (const char *)config + fields[i].offset, sizeof number);
+        failed |= json_object_set_new(object, fields[i].key, json_real(number));
+    }
+    return failed;
+}
+
 static bool put_fields(json_t *object, const dsv4_config *config)
 {
     int failed = json_object_set_new(object, "name", json_string(config->name));
     failed |= put_ints(object, config, int_fields, N_INT_FIELDS);
     failed |= put_ints(object, config, tiling_fields, N_TILING_FIELDS);
-    for (size_t i = 0; i < N_REAL_FIELDS; i++) {
-        double number;
-        memcpy(&number, (const char *)config + real_fields[i].offset, sizeof number);
-        failed |= json_object_set_new(object, real_fields[i].key, json_real(number));
-    }
+    failed |= put_ints(object, config, moe_fields, N_MOE_FIELDS);
+    failed |= put_reals(object, config, real_fields, N_REAL_FIELDS);
+    failed |= put_reals(object, config, moe_real_fields, N_MOE_REAL_FIELDS);
     return !failed;
 }
 

@@ -33,6 +33,7 @@ static const golden goldens[] = {
     {"prefill_attention_swa", golden_prefill_attention_swa},
     {"prefill_attention_hca", golden_prefill_attention_hca},
     {"prefill_attention_csa", golden_prefill_attention_csa},
+    {"gate", golden_gate},
 };
 
 const golden *golden_find(const char *op)

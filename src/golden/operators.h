@@ -28,6 +28,7 @@ golden_fn golden_decode_attention_csa;
 golden_fn golden_prefill_attention_swa;
 golden_fn golden_prefill_attention_hca;
 golden_fn golden_prefill_attention_csa;
+golden_fn golden_gate;
 
 /* Extents that the tensors of a call decide: any number >= 1, the same wherever it stands. Code in a shape, field, name. */
 #define GOLDEN_EXTENT_LIST(X)                           \

@@ -14,6 +14,12 @@ static const struct {
 #undef OP_SYMBOL_ROW
 };
 
+/* A field that a config may lack. */
+static int64_t known_or_unknown(int64_t value)
+{
+    return value > 0 ? value : OP_UNKNOWN;
+}
+
 op_dims op_dims_of_config(const dsv4_config *config)
 {
     op_dims dims;
@@ -33,6 +39,10 @@ op_dims op_dims_of_config(const dsv4_config *config)
     dims.of[OP_ID] = config->index_head_dim;
     dims.of[OP_KT] = config->index_topk;
     dims.of[OP_tile] = config->attn_tile;
+    dims.of[OP_V] = known_or_unknown(config->vocab_size);
+    dims.of[OP_F] = known_or_unknown(config->moe_intermediate_size);
+    dims.of[OP_E] = known_or_unknown(config->n_routed_experts);
+    dims.of[OP_K] = known_or_unknown(config->num_experts_per_tok);
     dims.of[OP_SL] = config->max_position_embeddings < 4 ? OP_UNKNOWN : config->max_position_embeddings / 4;
     return dims;
 }

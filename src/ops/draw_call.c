@@ -169,6 +169,10 @@ op_dims op_dims_of_call(const dsv4_op *op, const dsv4_config *config, const op_c
     d.of[OP_ratio] = ratio_of(op, call);
     const int64_t end = end_of_call(op, config, call, d.of[OP_S]);
     d.of[OP_N] = tile_max(config->max_position_embeddings, end);
+    d.of[OP_layer] = config->num_hash_layers;
+    d.of[OP_EL] = d.of[OP_E];
+    d.of[OP_RM] = d.of[OP_T];
+    d.of[OP_TP] = 1;
     set_pages(config, call->mode, end, &d);
     set_lists(config, call->mode, &d);
     d.of[OP_SL] = decode ? tile_max(d.of[OP_N] / 4, 1) : d.of[OP_IP] * d.of[OP_BS];

@@ -66,9 +66,11 @@ dsv4_status op_draw_mx8(const op_target *x, dsv4_error *err)
     return fix_fill_mx8(x->row->name, x->argument, x->row->fixture.a, x->row->fixture.b, x->d->call->seed, x->t, scale_of(x), err);
 }
 
+/* U(0, 1), or N(a) where a is positive. */
 dsv4_status op_draw_rq(const op_target *x, dsv4_error *err)
 {
-    const fix_rule rule = {FIX_UNIFORM, 0, 1, NULL};
+    const double a = x->row->fixture.a;
+    const fix_rule rule = {a > 0 ? FIX_NORMAL : FIX_UNIFORM, 0, a > 0 ? a : 1, NULL};
     return fix_fill_quantised_rows(x->row->name, &rule, x->d->call->seed, x->t, scale_of(x), err);
 }
 

@@ -32,6 +32,7 @@ static const dsv4_op *const operators[] = {
     &op_prefill_attention_swa,
     &op_prefill_attention_csa,
     &op_prefill_attention_hca,
+    &op_moe_gate,
     NULL,
 };
 

@@ -47,7 +47,15 @@
     X(JR, 1, "rows of an index state page")         \
     X(SL, 1, "columns of the index scores")         \
     X(KL, 1, "width of the key lists")              \
-    X(KB, 1, "key blocks of a list")
+    X(KB, 1, "key blocks of a list")                \
+    X(V, 1, "vocab_size")                           \
+    X(F, 1, "moe_intermediate_size")                \
+    X(E, 1, "n_routed_experts")                     \
+    X(K, 1, "num_experts_per_tok")                  \
+    X(layer, 0, "layer of the call")                \
+    X(EL, 1, "experts that receive rows")           \
+    X(RM, 1, "rows that an expert may receive")     \
+    X(TP, 1, "shards of the vocabulary")
 
 typedef enum op_symbol {
 #define OP_SYMBOL_ENUM(symbol, least, meaning) OP_##symbol,
@@ -208,6 +216,7 @@ extern const dsv4_op op_prefill_attention_swa, op_prefill_attention_csa, op_pref
 extern const dsv4_op op_decode_compressor_ratio4, op_decode_compressor_ratio128, op_decode_indexer_compressor;
 extern const dsv4_op op_prefill_compressor_ratio4, op_prefill_compressor_ratio128, op_prefill_indexer_compressor;
 extern const dsv4_op op_decode_indexer, op_prefill_indexer;
+extern const dsv4_op op_moe_gate;
 extern const dsv4_op op_decode_sparse_attn, op_decode_sparse_attn_hca, op_decode_sparse_attn_swa, op_prefill_sparse_attn;
 
 #endif

@@ -17,6 +17,7 @@ static const char vector_config[] =
     "{\"name\": \"tiny\", \"hidden_size\": 256, \"num_attention_heads\": 8, \"head_dim\": 128, \"qk_rope_head_dim\": 32, "
     "\"q_lora_rank\": 128, \"o_lora_rank\": 64, \"o_groups\": 4, \"sliding_window\": 16, \"rms_norm_eps\": 1e-06, "
     "\"vocab_size\": 512, \"moe_intermediate_size\": 128, \"scoring_func\": \"sqrtsoftplus\", \"routed_scaling_factor\": 1.5, "
+    "\"n_routed_experts\": 8, \"num_experts_per_tok\": 2, \"num_hash_layers\": 2, \"swiglu_limit\": 0.75, "
     "\"compress_ratios\": [0, 0, 4, 128, 4, 0], \"index_n_heads\": 4, \"index_head_dim\": 64, \"index_topk\": 8, \"hc_mult\": 4, "
     "\"hc_sinkhorn_iters\": 20, \"hc_eps\": 1e-06, \"max_position_embeddings\": 160, \"rope_theta\": 10000.0, "
     "\"compress_rope_theta\": 160000.0, \"rope_factor\": 16.0, \"beta_fast\": 32, \"beta_slow\": 1, "
@@ -93,6 +94,8 @@ static void assert_same(const dsv4_config *a, const dsv4_config *b)
 #define ASSERT_SAME(field, flash, pro, tiny, lo, hi) assert_true(a->field == b->field);
     DSV4_CONFIG_INT_LIST(ASSERT_SAME)
     DSV4_CONFIG_REAL_LIST(ASSERT_SAME)
+    DSV4_CONFIG_MOE_LIST(ASSERT_SAME)
+    DSV4_CONFIG_MOE_REAL_LIST(ASSERT_SAME)
 #undef ASSERT_SAME
 #define ASSERT_SAME(field, key, flash, pro, tiny, lo, hi) assert_true(a->field == b->field);
     DSV4_CONFIG_TILING_LIST(ASSERT_SAME)
@@ -127,7 +130,14 @@ static void test_presets(void **state)
                                .beta_fast = 32,
                                .beta_slow = 1,
                                .attn_tile = 128,
-                               .prefill_max_compressed = 192};
+                               .prefill_max_compressed = 192,
+                               .vocab_size = 129280,
+                               .moe_intermediate_size = 2048,
+                               .n_routed_experts = 256,
+                               .num_experts_per_tok = 6,
+                               .num_hash_layers = 3,
+                               .routed_scaling_factor = 1.5,
+                               .swiglu_limit = 10};
     dsv4_config pro = flash, got = preset("flash");
     assert_same(&got, &flash);
     memcpy(pro.name, "pro", 4);
@@ -137,6 +147,9 @@ static void test_presets(void **state)
     pro.o_groups = 16;
     pro.index_topk = 1024;
     pro.max_position_embeddings = 1048576;
+    pro.moe_intermediate_size = 3072;
+    pro.n_routed_experts = 384;
+    pro.routed_scaling_factor = 2.5;
     got = preset("pro");
     assert_same(&got, &pro);
 }
@@ -193,6 +206,14 @@ static void test_tiling_is_checked(void **state)
                        "PREFILL_MAX_COMPRESSED is -1");
 }
 
+static void test_experts_are_checked(void **state)
+{
+    (void)state;
+    check_edit_refused("\"n_routed_experts\": 8", "\"n_routed_experts\": 16385", DSV4_E_VALUE,
+                       "n_routed_experts is 16385, expected an integer from 0 to 16384");
+    check_edit_refused("\"swiglu_limit\": 0.75", "\"swiglu_limit\": -1", DSV4_E_VALUE, "swiglu_limit is -1");
+}
+
 static void test_published_form(void **state)
 {
     (void)state;
@@ -203,6 +224,9 @@ static void test_published_form(void **state)
     expected.rope_factor = 8;
     expected.beta_fast = 24;
     expected.beta_slow = 2;
+    expected.vocab_size = expected.moe_intermediate_size = expected.n_routed_experts = 0; /* it does not have them */
+    expected.num_experts_per_tok = expected.num_hash_layers = 0;
+    expected.routed_scaling_factor = expected.swiglu_limit = 0;
     assert_same(&got, &expected);
 }
 
@@ -390,6 +414,7 @@ int main(void)
         cmocka_unit_test(test_unknown_preset),
         cmocka_unit_test(test_tiling_without_a_word),
         cmocka_unit_test(test_tiling_is_checked),
+        cmocka_unit_test(test_experts_are_checked),
         cmocka_unit_test(test_published_form),
         cmocka_unit_test(test_top_level_comes_before_rope_scaling),
         cmocka_unit_test(test_round_trip),

@@ -74,6 +74,11 @@ static const expectation expectations[] = {
     {"hc_pre", "comb", EXPECT_RATIO(2.5e-5, 5e-3, 0.005), EXPECT_ANY, 4e-7},
     {"hc_post", "y", EXPECT_ALL_CLOSE, 0, 0.0},
     {"hc_head", "y", EXPECT_RATIO(1e-4, 1.0 / 128, 0.005), 0, 0.0},
+    {"gate", "x_norm", EXPECT_RATIO(1e-3, 1.0 / 128, 0.0), 0, 0.0},
+    {"gate", "x_norm_i8", EXPECT_RATIO(1.0, 0.0, 0.001), 0, 0.0},
+    {"gate", "x_norm_scale", EXPECT_ALL_CLOSE, 0, 0.0},
+    {"gate", "indices", EXPECT_EXACT, 0, 0.0},
+    {"gate", "weights", EXPECT_ALL_CLOSE, EXPECT_ANY, 2.4e-7},
 };
 
 /* NULL for an output that has none. */

@@ -84,6 +84,9 @@ int main(void)
         VECTOR(prefill_indexer_pos0),
         VECTOR(prefill_indexer_pos100),
         VECTOR(prefill_indexer_pos32),
+        VECTOR(gate_hash),
+        VECTOR(gate_score),
+        VECTOR(gate_score_n5),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,28 @@
+/* golden/moe.h - the pieces of the mixture of experts that its references share. Internal to golden/. */
+#ifndef GOLDEN_MOE_H
+#define GOLDEN_MOE_H
+
+#include "golden/operators.h"
+#include "golden/parts.h"
+
+typedef struct golden_gate_layer {
+    int64_t T, n, D, E, K, V; /* n of T tokens are valid */
+    float eps, factor;
+    bool by_hash;
+    const uint16_t *x, *norm_w; /* [T, D], [D] */
+    const float *w, *bias;      /* [E, D], [E]; bias NULL: zeros */
+    const int32_t *table;       /* [V, K] */
+    const int64_t *ids;         /* [T] */
+    uint16_t *x_norm;           /* results: [T, D] */
+    int8_t *x_norm_i8;
+    float *x_norm_scale; /* [T] */
+    int32_t *indices;    /* [T, K] */
+    float *weights;
+} golden_gate_layer;
+
+/* All but x and the results, checked; extents knows T. */
+DSV4_MUST_CHECK dsv4_status golden_find_gate(const dsv4_config *config, const dsv4_tensor_list *in, golden_extents *extents,
+                                             golden_gate_layer *g, dsv4_error *err);
+DSV4_MUST_CHECK dsv4_status golden_route(const golden_gate_layer *g, progress *p, dsv4_error *err);
+
+#endif

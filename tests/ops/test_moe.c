@@ -1,0 +1,348 @@
+/* The operators of the mixture of experts and of the head against their references, and the same bits for any threads, order,
+ * dependencies, tiles, instruction set and company of a token. */
+#include "ops/pool.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#include "golden/golden.h"
+#include "vector_file.h"
+
+enum { N_TOKENS = 13, N_ORDERS = 8 };
+
+/* ---- inputs --------------------------------------------------------------------------------------------------------------- */
+
+static int32_t *scalar_of(const dsv4_tensor_list *list, const char *name)
+{
+    return get_tensor(list, name).data;
+}
+
+static bool has_token_rows(const op_tensor *row)
+{
+    return row->shape[0] == 'T' && (row->shape[1] == ',' || row->shape[1] == '\0');
+}
+
+/* The call with tokens [t0, t0 + n) of another alone; ends with dsv4_tensor_list_deinit. */
+static dsv4_tensor_list tokens_of(const dsv4_op *op, const dsv4_tensor_list *in, int64_t t0, int64_t n)
+{
+    dsv4_tensor_list part = {0};
+    for (size_t i = 0; i < op->n_tensors; i++) {
+        const dsv4_tensor *t = dsv4_tensor_list_find(in, op->tensors[i].name);
+        if (t == NULL) {
+            continue;
+        }
+        put_copy(&part, op->tensors[i].name, has_token_rows(&op->tensors[i]) ? rows_of(*t, t0, n) : *t);
+    }
+    if (dsv4_tensor_list_find(&part, "num_tokens") != NULL) {
+        *scalar_of(&part, "num_tokens") = (int32_t)n;
+    }
+    return part;
+}
+
+/* ---- references ----------------------------------------------------------------------------------------------------------- */
+
+static dsv4_tensor_list run_golden(const dsv4_op *op, const dsv4_config *config, const dsv4_tensor_list *in, dsv4_compat compat)
+{
+    dsv4_tensor_list out = {0};
+    dsv4_error err = {0};
+    const golden *g = golden_find(op->name);
+    assert_non_null(g);
+    require_ok(g->run(config, &(dsv4_numerics){.compat = compat}, in, &out, NULL, &err), &err);
+    return out;
+}
+
+/* By the operator's own rules; and of BF16 and integer outputs one element in 50 may differ in a bit. */
+static void compare(const sealed *s, const dsv4_tensor_list *expected, const char *what)
+{
+    for (size_t i = 0; i < s->op->n_tensors; i++) {
+        const op_tensor *row = &s->op->tensors[i];
+        if (!op_is_output(row)) {
+            continue;
+        }
+        const dsv4_tensor a = get_tensor(&s->io, row->name), e = get_tensor(expected, row->name);
+        dsv4_error err = {0};
+        cmp_result result;
+        require_ok(cmp_tensors(row->name, &a, &e, &row->rule, &result, &err), &err);
+        if (!result.pass) {
+            fail_msg("%s, %s: %lld of %lld elements of %s over tolerance, the worst is %.9g, expected %.9g", s->op->name, what,
+                     (long long)result.n_bad, (long long)result.n, row->name, result.worst_actual, result.worst_expected);
+        }
+        if (a.dtype != DSV4_F32) {
+            assert_in_range(count_bit_mismatches(&a, &e), 0, dsv4_tensor_count(&a) / 50);
+        }
+    }
+}
+
+/* ---- the same bits ---------------------------------------------------------------------------------------------------------- */
+
+static void check_run(const dsv4_op *op, const dsv4_config *config, const dsv4_tensor_list *in, const sealed *reference,
+                      dsv4_op_options options, const char *what)
+{
+    sealed s = run_rows(op, config, in, 0, 0, options, pool);
+    assert_same_rows(&s, reference, 0, what);
+    sealed_deinit(&s);
+}
+
+static void check_orders(const dsv4_op *op, const dsv4_config *config, const dsv4_tensor_list *in, const sealed *reference)
+{
+    for (int deps = DSV4_DEPS_BLOCK; deps <= DSV4_DEPS_TENSOR; deps++) {
+        sealed s = seal_rows(op, config, in, 0, 0, (dsv4_op_options){0}, (dsv4_deps)deps);
+        for (uint64_t order = 0; order < N_ORDERS; order++) {
+            dsv4_error err = {0};
+            require_ok(replay(&s, pool, order, &err), &err);
+            assert_same_rows(&s, reference, 0, "an order");
+        }
+        int64_t n_findings = 0;
+        dsv4_error err = {0};
+        require_ok(dsv4_graph_verify(s.graph, 3, &n_findings, &err), &err);
+        assert_int_equal(n_findings, 0);
+        sealed_deinit(&s);
+    }
+}
+
+static void check_instruction_sets(const dsv4_op *op, const dsv4_config *config, const dsv4_tensor_list *in,
+                                   const sealed *reference)
+{
+    for (const uk_table *const *uk = uk_all(); *uk != NULL; uk++) {
+        if (uk_is_supported(*uk)) {
+            check_run(op, config, in, reference, (dsv4_op_options){.isa = (*uk)->isa}, (*uk)->isa);
+        }
+    }
+}
+
+/* Every tile at its least, at some more and at a large value. */
+static void check_tiles(const dsv4_op *op, const dsv4_config *config, const dsv4_tensor_list *in, const sealed *reference)
+{
+    for (int64_t scale = 1; scale <= 64; scale *= 4) {
+        char texts[OP_MAX_TILES][64];
+        const char *sets[OP_MAX_TILES];
+        for (size_t i = 0; i < op->n_tiles; i++) {
+            const op_tile *tile = &op->tiles[i];
+            snprintf(texts[i], sizeof texts[i], "%s=%lld", tile->name,
+                     (long long)(tile->chunks_of != NULL ? 1 : tile->multiple_of * scale));
+            sets[i] = texts[i];
+        }
+        check_run(op, config, in, reference, (dsv4_op_options){.sets = sets, .n_sets = op->n_tiles}, texts[0]);
+    }
+}
+
+/* Each token alone, and some together. */
+static void check_company(const dsv4_op *op, const dsv4_config *config, const dsv4_tensor_list *in, const sealed *reference)
+{
+    for (int64_t t = 0; t < N_TOKENS; t++) {
+        const int64_t n = t % 3 == 2 && t + 4 <= N_TOKENS ? 4 : 1;
+        dsv4_tensor_list part = tokens_of(op, in, t, n);
+        sealed s = run_rows(op, config, &part, 0, 0, (dsv4_op_options){.mode = DSV4_PREFILL}, pool);
+        assert_same_rows(&s, reference, t, "a token in other company");
+        sealed_deinit(&s);
+        dsv4_tensor_list_deinit(&part);
+    }
+}
+
+static bool is_by_token(const dsv4_op *op)
+{
+    return has_token_rows(&op->tensors[0]);
+}
+
+/* Everything for one call. */
+static void check_call(const dsv4_op *op, const dsv4_config *config, const dsv4_tensor_list *in)
+{
+    dsv4_tensor_list expected = run_golden(op, config, in, DSV4_CORRECT);
+    sealed reference = run_rows(op, config, in, 0, 0, (dsv4_op_options){0}, pool);
+    compare(&reference, &expected, "the reference");
+    check_run(op, config, in, &reference, (dsv4_op_options){.mode = DSV4_PREFILL}, "prefill");
+    check_orders(op, config, in, &reference);
+    check_instruction_sets(op, config, in, &reference);
+    check_tiles(op, config, in, &reference);
+    if (is_by_token(op)) {
+        check_company(op, config, in, &reference);
+    }
+    sealed_deinit(&reference);
+    dsv4_tensor_list_deinit(&expected);
+}
+
+/* Extents beside multiples of panels, groups and chunks. */
+static dsv4_config strange(int64_t hidden, int64_t inner, int64_t experts, int64_t per_token, int64_t vocabulary)
+{
+    dsv4_config config = preset("tiny");
+    config.hidden_size = hidden;
+    config.moe_intermediate_size = inner;
+    config.n_routed_experts = experts;
+    config.num_experts_per_tok = per_token;
+    config.vocab_size = vocabulary;
+    return config;
+}
+
+static void check_op(const char *name)
+{
+    const dsv4_op *op = find_op(name);
+    const dsv4_config configs[] = {preset("tiny"), strange(100, 70, 5, 3, 37), strange(515, 33, 40, 6, 101),
+                                   strange(3, 1, 1, 1, 2)};
+    for (size_t i = 0; i < sizeof configs / sizeof *configs; i++) {
+        dsv4_tensor_list in = draw_inputs(op, &configs[i], N_TOKENS, 0);
+        check_call(op, &configs[i], &in);
+        dsv4_tensor_list_deinit(&in);
+    }
+}
+
+/* ---- routing -------------------------------------------------------------------------------------------------------------- */
+
+static void check_routing(const char *name)
+{
+    const dsv4_op *op = find_op(name);
+    const dsv4_config config = preset("tiny");
+    check_op(name);
+    dsv4_tensor_list in = draw_inputs(op, &config, N_TOKENS, 0);
+    *scalar_of(&in, "layer_id") = 0; /* by hash */
+    check_call(op, &config, &in);
+    *scalar_of(&in, "num_tokens") = 5;
+    ((int64_t *)get_tensor(&in, "input_ids").data)[5] = -1;
+    dsv4_tensor_list expected = run_golden(op, &config, &in, DSV4_CORRECT);
+    sealed s = run_rows(op, &config, &in, 0, 0, (dsv4_op_options){0}, pool);
+    compare(&s, &expected, "five of the tokens");
+    sealed_deinit(&s);
+    dsv4_tensor_list_deinit(&expected);
+    dsv4_tensor_list_deinit(&in);
+}
+
+static void test_gate(void **state)
+{
+    (void)state;
+    check_routing("gate");
+}
+
+/* A score has the first of equals first, and the bias chooses without weighing. */
+static void test_gate_choice(void **state)
+{
+    const dsv4_op *op = find_op("gate");
+    const dsv4_config config = preset("tiny");
+    dsv4_tensor_list in = draw_inputs(op, &config, 2, 0);
+    const dsv4_tensor w = get_tensor(&in, "gate_w");
+    float *bias = get_tensor(&in, "gate_bias").data;
+    (void)state;
+    memset(w.data, 0, dsv4_tensor_bytes(&w));
+    for (int e = 0; e < 8; e++) {
+        bias[e] = e == 5 ? 1 : 0;
+    }
+    sealed s = run_rows(op, &config, &in, 0, 0, (dsv4_op_options){0}, pool);
+    const int32_t *indices = get_tensor(&s.io, "indices").data;
+    const float *weights = get_tensor(&s.io, "weights").data;
+    for (int t = 0; t < 2; t++) {
+        assert_int_equal(indices[2 * t], 5);
+        assert_int_equal(indices[2 * t + 1], 0);
+        assert_true(weights[2 * t] == 0.75f && weights[2 * t + 1] == 0.75f);
+    }
+    sealed_deinit(&s);
+    dsv4_tensor_list_deinit(&in);
+}
+
+/* ---- refusals ------------------------------------------------------------------------------------------------------------- */
+
+typedef struct bad_step {
+    const char *tensor;
+    int64_t i, value;
+    const char *line;
+} bad_step;
+
+static void set_element(const dsv4_tensor_list *list, const bad_step *bad, int64_t value)
+{
+    const dsv4_tensor t = get_tensor(list, bad->tensor);
+    if (t.dtype == DSV4_I64) {
+        ((int64_t *)t.data)[bad->i] = value;
+    } else {
+        ((int32_t *)t.data)[bad->i] = (int32_t)value;
+    }
+}
+
+/* The step is refused with that line; set right, the same graph runs it. */
+static void refuse(const dsv4_op *op, const dsv4_tensor_list *in, const bad_step *bad)
+{
+    const dsv4_config config = preset("tiny");
+    const dsv4_tensor t = get_tensor(in, bad->tensor);
+    const int64_t before = (int64_t)dsv4_tensor_get(&t, bad->i);
+    dsv4_error err = {0};
+    sealed s = seal_rows(op, &config, in, 0, 0, (dsv4_op_options){0}, DSV4_DEPS_BLOCK);
+    set_element(in, bad, bad->value);
+    assert_int_equal(replay(&s, pool, 0, &err), DSV4_E_VALUE);
+    if (strstr(err.text, bad->line) == NULL || strncmp(err.text, op->name, strlen(op->name)) != 0) {
+        fail_msg("\"%s\", expected %s and \"%s\"", err.text, op->name, bad->line);
+    }
+    set_element(in, bad, before);
+    require_ok(replay(&s, pool, 0, &err), &err);
+    sealed_deinit(&s);
+}
+
+static void check_route_refusals(const char *name)
+{
+    const dsv4_op *op = find_op(name);
+    const dsv4_config config = preset("tiny");
+    dsv4_tensor_list in = draw_inputs(op, &config, 3, 0);
+    const bad_step steps[] = {
+        {"num_tokens", 0, -1, "num_tokens is -1, expected 0 to 3"},
+        {"num_tokens", 0, 4, "num_tokens is 4, expected 0 to 3"},
+        {"num_tokens", 0, INT32_MAX, "num_tokens is 2147483647"},
+        {"input_ids", 1, -1, "input_ids of token 1 is -1, expected an id in [0, 512)"},
+        {"input_ids", 2, 512, "input_ids of token 2 is 512"},
+        {"input_ids", 0, INT64_MIN, "input_ids of token 0 is -9223372036854775808"},
+        {"tid2eid", 7 * 2 + 1, 8, "tid2eid[7, 1] is 8, expected an expert in [0, 8)"},
+        {"tid2eid", 7 * 2, -1, "tid2eid[7, 0] is -1"},
+    };
+    *scalar_of(&in, "layer_id") = 1;
+    ((int64_t *)get_tensor(&in, "input_ids").data)[1] = 7;
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+        refuse(op, &in, &steps[i]);
+    }
+    dsv4_tensor_list_deinit(&in);
+}
+
+static void test_gate_refusals(void **state)
+{
+    (void)state;
+    check_route_refusals("gate");
+}
+
+static void test_hash_layers_need_their_table(void **state)
+{
+    const dsv4_op *op = find_op("gate");
+    const dsv4_config config = preset("tiny");
+    dsv4_tensor_list in = draw_inputs(op, &config, 3, 0), without = {0};
+    dsv4_graph *g = dsv4_graph_create("refused");
+    dsv4_error err = {0};
+    (void)state;
+    *scalar_of(&in, "layer_id") = 0;
+    for (size_t i = 0; i < in.n; i++) {
+        if (strcmp(in.items[i].name, "tid2eid") != 0) {
+            put_tensor(&without, in.items[i].name, in.items[i].tensor);
+        }
+    }
+    assert_int_equal(dsv4_op_build(op, &config, &(dsv4_op_options){0}, &without, g, &err), DSV4_E_NOT_FOUND);
+    assert_non_null(strstr(err.text, "gate: input tid2eid is missing, layer 0 routes by hash"));
+    dsv4_graph_destroy(g);
+    dsv4_tensor_list_deinit(&without);
+    dsv4_tensor_list_deinit(&in);
+}
+
+/* ---- vectors -------------------------------------------------------------------------------------------------------------- */
+
+static void test_vector_file(void **state)
+{
+    vector_file v = vector_file_open(*state);
+    sealed s = run_rows(find_op(v.kernel), &v.config, &v.in, 0, 0, (dsv4_op_options){.numerics.compat = DSV4_REFERENCE}, pool);
+    compare(&s, &v.expected, *state);
+    sealed_deinit(&s);
+    vector_file_close(&v);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_gate),
+        cmocka_unit_test(test_gate_choice),
+        cmocka_unit_test(test_gate_refusals),
+        cmocka_unit_test(test_hash_layers_need_their_table),
+        VECTOR(gate_hash),
+        VECTOR(gate_score),
+        VECTOR(gate_score_n5),
+    };
+    return cmocka_run_group_tests(tests, create_pool, destroy_pool);
+}
