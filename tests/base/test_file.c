@@ -279,6 +279,24 @@ static void test_standard_output(void **state)
     assert_int_equal(n_entries(), 1);
 }
 
+static void test_read_whole(void **state)
+{
+    (void)state;
+    char *bytes = NULL;
+    size_t n = 0;
+    dsv4_error err = {0};
+    put_text("a", "twelve bytes");
+    assert_int_equal(file_read("a", 12, &bytes, &n, &err), DSV4_OK);
+    assert_int_equal(n, 12);
+    assert_string_equal(bytes, "twelve bytes");
+    free(bytes);
+    assert_int_equal(file_read("a", 11, &bytes, &n, &err), DSV4_E_FORMAT);
+    assert_string_equal(err.text, "a: got 12 bytes, expected at most 11");
+    assert_int_equal(file_read("b", 11, &bytes, &n, &err), DSV4_E_NOT_FOUND);
+    assert_int_equal(mkfifo("p", 0600), 0);
+    assert_int_equal(file_read("p", 11, &bytes, &n, &err), DSV4_E_IO); /* and does not wait for a writer */
+}
+
 #define FILE_TEST(test) cmocka_unit_test_setup_teardown(test, enter_directory, remove_directory)
 
 int main(void)
@@ -295,6 +313,7 @@ int main(void)
         FILE_TEST(test_full_device),
         FILE_TEST(test_pipe_is_written_directly),
         FILE_TEST(test_standard_output),
+        FILE_TEST(test_read_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
