@@ -14,6 +14,7 @@ packages=(
     pkgconf       # finds the libraries below, and dsv4 once installed
     libhwloc-dev  # cores, caches and NUMA nodes of the machine
     libjansson-dev # JSON: file headers, configurations, traces
+    libpcre2-dev  # the patterns of a tokenizer
     libcairo2-dev # pictures of traces: SVG and PNG
     libcmocka-dev # unit tests
 )

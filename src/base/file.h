@@ -1,4 +1,4 @@
-/* base/file.h - files written whole or not at all.
+/* base/file.h - files written whole or not at all, and read whole.
  *
  * file_writer writes beside the target under a temporary name; commit syncs and renames it over the target; abort (or a failed
  * commit) removes it and leaves the target as it was. A target that exists and is no regular file (a pipe, a device) is written
@@ -25,8 +25,8 @@ DSV4_MUST_CHECK dsv4_status file_writer_open(file_writer *w, const char *path, d
 DSV4_MUST_CHECK dsv4_status file_writer_commit(file_writer *w, dsv4_error *err);
 void file_writer_abort(file_writer *w);
 
-/* The bytes of a regular file of at most max_bytes, and a 0 behind them; the caller frees *bytes. DSV4_E_IO: cannot be read or is no
- * regular file; DSV4_E_FORMAT: larger than max_bytes. */
+/* The bytes of a regular file of at most max_bytes, and a 0 behind them; the caller frees *bytes. DSV4_E_NOT_FOUND; DSV4_E_IO: cannot be
+ * read or is no regular file; DSV4_E_FORMAT: larger than max_bytes. */
 DSV4_MUST_CHECK dsv4_status file_read(const char *path, size_t max_bytes, char **bytes, size_t *n_bytes, dsv4_error *err);
 
 #endif
