@@ -1,0 +1,85 @@
+/* model/packed.h - all weights of a model in the order in which the products stream them, ready for a graph.
+ *
+ *   published folder ──pack──> memory ─┐
+ *            └──convert──> packed file ─┴─mmap──> model_weights
+ *
+ * A weight's FORM is how it is stored here. FP4, BF16 and F32 weights keep their published form; FP8 weights keep it too, or become
+ * INT8 with one scale per output for numerics that take INT8 rows. Packed layouts are those of kernels/kernels.h, the same for every
+ * instruction set. */
+#ifndef MODEL_PACKED_H
+#define MODEL_PACKED_H
+
+#include "kernels/pack_fp.h"
+#include "model/config.h"
+#include "model/numerics.h"
+
+typedef enum model_form { MODEL_FORM_NONE, MODEL_FORM_BF16, MODEL_FORM_F32, MODEL_FORM_FP8, MODEL_FORM_FP4, MODEL_FORM_I8 } model_form;
+
+/* y[n] = sum over k of x[k] * w[k][n]; borrowed from its model_weights. */
+typedef struct model_weight {
+    model_form form; /* NONE: this block has no such weight */
+    uk_packed packed;
+    const float *scales; /* FP8 [n_panels][ceil(k/128)] (uk_scales_fp8); I8 [n_panels * 32], of the outputs; else NULL */
+} model_weight;
+
+/* n_experts weights of one form and shape, behind each other. */
+typedef struct model_expert_bank {
+    model_weight first;
+    size_t stride; /* bytes from a weight's panels to those of the next expert; scales lie in it too */
+    int64_t n_experts;
+} model_expert_bank;
+
+typedef struct model_streams_weights { /* hyper-connections: M residual streams */
+    model_weight fn;                   /* F32 [M*D, (2+M)*M]; of a head [M*D, M] */
+    const float *base, *scale;
+} model_streams_weights;
+
+typedef struct model_compressor_weights {
+    model_weight wkv, wgate; /* BF16 [D, OUT], OUT = 2*width for ratio 4, width for 128 */
+    const float *ape;        /* [ratio][OUT] */
+    const uint16_t *norm;    /* [width] */
+} model_compressor_weights;
+
+typedef struct model_expert_weights {
+    model_weight w1, w3, w2; /* gate, up [D, F], down [F, D] */
+} model_expert_weights;
+
+typedef struct model_block_weights {
+    int ratio; /* 0, 4, 128 */
+    model_streams_weights attn_streams, ffn_streams;
+    const uint16_t *attn_norm, *ffn_norm; /* [D] */
+    /* attention */
+    model_weight wq_a, wq_b, wkv;      /* [D, QL], [QL, H*hd], [D, hd] */
+    model_weight wo_a, wo_b;           /* [GI, G*OL]: columns [g*OL, (g+1)*OL) belong to group g; [G*OL, D] */
+    const uint16_t *q_norm, *kv_norm;  /* [QL], [hd] */
+    const float *sink;                 /* [H] */
+    model_compressor_weights compress; /* ratio > 0 */
+    model_weight index_wq_b;           /* ratio 4: [QL, IH*ID] */
+    model_weight index_weights;        /* ratio 4: BF16 [D, IH] */
+    model_compressor_weights index_compress; /* ratio 4 */
+    /* mixture of experts */
+    model_weight gate;      /* BF16 [D, E] */
+    const float *gate_bias; /* [E]; NULL: routes by token id */
+    const int32_t *routes;  /* [V][K]; NULL: routes by score */
+    model_expert_weights shared;
+    model_expert_bank w1, w3, w2;
+    /* what a draft block has besides; NONE and NULL in the trunk */
+    model_weight e_proj, h_proj; /* [D, D] */
+    const uint16_t *enorm, *hnorm, *norm;
+    model_streams_weights head_streams;
+} model_block_weights;
+
+typedef struct model_weights {
+    model_config config;
+    bool int8; /* FP8 weights became INT8 */
+    const uint16_t *embedding; /* BF16 [V][D] */
+    model_weight head;         /* BF16 [D, V] */
+    const uint16_t *norm;      /* [D] */
+    model_streams_weights head_streams;
+    int n_blocks;                /* trunk, then draft blocks */
+    model_block_weights *blocks;
+    size_t bytes;                /* of all of it */
+    struct model_weights_memory *memory; /* what owns the bytes */
+} model_weights;
+
+#endif
