@@ -85,7 +85,8 @@ DSV4_MUST_CHECK dsv4_status model_sequence_fork(model_kv *kv, const model_sequen
 DSV4_MUST_CHECK dsv4_status model_sequence_truncate(model_kv *kv, model_sequence *s, int64_t length, dsv4_error *err);
 
 /* A sequence in a file (versioned, checksummed; written whole or not at all), with the ids of its tokens. Restoring checks that the
- * file belongs to this architecture and numerics: `model` is a name that must be equal. tokens: [s->length]. */
+ * file belongs to this architecture and numerics: `model` is a name that must be equal. tokens: [s->length]; those of
+ * restore are the caller's to free. A failed restore takes no slot. */
 DSV4_MUST_CHECK dsv4_status model_sequence_save(const model_kv *kv, const model_sequence *s, const char *model,
                                                 const int32_t *tokens, const char *path, dsv4_error *err);
 DSV4_MUST_CHECK dsv4_status model_sequence_restore(model_kv *kv, const char *model, const char *path, model_sequence **out,
