@@ -17,6 +17,7 @@ packages=(
     libpcre2-dev  # the patterns of a tokenizer
     libcairo2-dev # pictures of traces: SVG and PNG
     libcmocka-dev # unit tests
+    zlib1g-dev    # test data that is packed
 )
 check_packages=(
     clang           # a second compiler's warnings; libFuzzer
