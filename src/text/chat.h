@@ -27,10 +27,12 @@ typedef struct chat_options {
 } chat_options;
 
 /* Reads a file of messages: an array, or {"messages": [...], "tools": [...]}, whose tools go to the system message in front, an empty
- * one if there is none. chat_messages_parse takes its text, and `source` as its name in messages of error. End with json_decref. */
+ * one if there is none. chat_messages_parse takes its text, chat_messages_find its JSON, which stays as it is; `source` is its name in
+ * errors. End with json_decref. */
 DSV4_MUST_CHECK dsv4_status chat_messages_read(const char *path, json_t **messages, dsv4_error *err);
 DSV4_MUST_CHECK dsv4_status chat_messages_parse(const char *source, const char *json, size_t n_bytes, json_t **messages,
                                                 dsv4_error *err);
+DSV4_MUST_CHECK dsv4_status chat_messages_find(const char *source, json_t *root, json_t **messages, dsv4_error *err);
 
 /* The prompt, with all its special tokens, and a 0 behind it; the caller frees it. Fails on messages that break a rule, naming
  * message and member behind `source`. */

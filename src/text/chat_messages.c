@@ -7,22 +7,45 @@
 
 /* ---- from a file ---------------------------------------------------------------------------------------------------------- */
 
-/* Gives the system message in front the tools. */
+static dsv4_status no_memory(const char *source, dsv4_error *err)
+{
+    return dsv4_fail(err, DSV4_E_NO_MEMORY, "%.200s: no memory for messages", source);
+}
+
+/* Puts a system message with tools in front, in the place of the one that is there. */
 static dsv4_status add_tools(const char *source, json_t *messages, json_t *tools, dsv4_error *err)
 {
     json_t *first = json_array_get(messages, 0);
     const char *role = json_string_value(json_object_get(first, "role"));
-    if (role == NULL || strcmp(role, "system") != 0) {
-        first = json_pack("{s:s, s:s}", "role", "system", "content", "");
-        if (first == NULL || json_array_insert_new(messages, 0, first) != 0) {
-            return dsv4_fail(err, DSV4_E_NO_MEMORY, "%.200s: no memory for messages", source);
-        }
-    } else if (json_object_get(first, "tools") != NULL) {
+    const bool is_system = role != NULL && strcmp(role, "system") == 0;
+    if (is_system && json_object_get(first, "tools") != NULL) {
         return dsv4_fail(err, DSV4_E_FORMAT, "%.200s: tools: messages[0] has its own, expected one place for them", source);
     }
+    first = is_system ? json_copy(first) : json_pack("{s:s, s:s}", "role", "system", "content", "");
     if (json_object_set(first, "tools", tools) != 0) {
-        return dsv4_fail(err, DSV4_E_NO_MEMORY, "%.200s: no memory for messages", source);
+        json_decref(first);
+        return no_memory(source, err);
     }
+    const int failed = is_system ? json_array_set_new(messages, 0, first) : json_array_insert_new(messages, 0, first);
+    return failed == 0 ? DSV4_OK : no_memory(source, err);
+}
+
+dsv4_status chat_messages_find(const char *source, json_t *root, json_t **messages, dsv4_error *err)
+{
+    json_t *found = json_is_array(root) ? root : json_object_get(root, "messages"), *tools = json_object_get(root, "tools");
+    if (!json_is_array(found)) {
+        return dsv4_fail(err, DSV4_E_FORMAT, "%.200s: expected an array of messages, or an object with a member messages", source);
+    }
+    json_t *copy = json_copy(found);
+    dsv4_status status = copy != NULL ? DSV4_OK : no_memory(source, err);
+    if (status == DSV4_OK && tools != NULL && !json_is_null(tools)) {
+        status = add_tools(source, copy, tools, err);
+    }
+    if (status != DSV4_OK) {
+        json_decref(copy);
+        return status;
+    }
+    *messages = copy;
     return DSV4_OK;
 }
 
@@ -33,17 +56,7 @@ dsv4_status chat_messages_parse(const char *source, const char *json, size_t n_b
     if (root == NULL) {
         return dsv4_fail(err, DSV4_E_FORMAT, "%.200s: line %d, column %d: no valid JSON: %s", source, at.line, at.column, at.text);
     }
-    json_t *found = json_is_array(root) ? root : json_object_get(root, "messages"), *tools = json_object_get(root, "tools");
-    dsv4_status status = DSV4_OK;
-    if (!json_is_array(found)) {
-        status =
-            dsv4_fail(err, DSV4_E_FORMAT, "%.200s: expected an array of messages, or an object with a member messages", source);
-    } else if (tools != NULL && !json_is_null(tools)) {
-        status = add_tools(source, found, tools, err);
-    }
-    if (status == DSV4_OK) {
-        *messages = json_incref(found);
-    }
+    const dsv4_status status = chat_messages_find(source, root, messages, err);
     json_decref(root);
     return status;
 }
