@@ -18,6 +18,7 @@ packages=(
     zlib1g-dev    # checksums of saved sequences
     libcairo2-dev # pictures of traces: SVG and PNG
     libcmocka-dev # unit tests
+    zlib1g-dev    # test data that is packed
 )
 check_packages=(
     clang           # a second compiler's warnings; libFuzzer
