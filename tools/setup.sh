@@ -15,6 +15,7 @@ packages=(
     libhwloc-dev  # cores, caches and NUMA nodes of the machine
     libjansson-dev # JSON: file headers, configurations, traces
     libpcre2-dev  # the patterns of a tokenizer
+    zlib1g-dev    # checksums of files
     libcairo2-dev # pictures of traces: SVG and PNG
     libcmocka-dev # unit tests
 )
