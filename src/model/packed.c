@@ -15,28 +15,16 @@ typedef struct packing {
     progress *bar;
 } packing;
 
-static dsv4_status pack_vector(const packing *p, const packed_team *t, int worker, const packed_piece *piece, dsv4_error *err)
-{
-    const int64_t begin = packed_team_share(t, worker, piece->k), end = packed_team_share(t, worker + 1, piece->k);
-    const size_t row_bytes = piece->bytes / (size_t)piece->k;
-    return begin == end ? DSV4_OK
-                        : packed_source_rows(p->checkpoint, piece, begin, end,
-                                             p->data + piece->offset + (size_t)begin * row_bytes, err);
-}
-
 static dsv4_status pack_share(void *context, const packed_team *t, int worker, packed_packer *packer, dsv4_error *err)
 {
     const packing *p = context;
     dsv4_status status = DSV4_OK;
     for (size_t i = 0; status == DSV4_OK && i < p->plan->n; i++) {
         const packed_piece *piece = &p->plan->pieces[i];
-        if (piece->kind != PACKED_WEIGHT && piece->kind != PACKED_BANK) {
-            status = pack_vector(p, t, worker, piece, err);
-            continue;
-        }
         for (int64_t e = 0; status == DSV4_OK && e < piece->count; e++) {
-            const size_t offset = piece->offset + (size_t)e * piece->stride;
-            status = packed_team_weight(t, worker, packer, p->checkpoint, piece, e, p->data + offset, err);
+            const packed_part part = {piece, e, 0, packed_part_count(piece)};
+            const size_t offset = packed_part_offset(&part);
+            status = packed_team_part(t, worker, packer, p->checkpoint, &part, p->data + offset, err);
             progress_report(worker == 0 ? p->bar : NULL, (double)offset / (double)p->plan->bytes);
         }
     }

@@ -1,6 +1,7 @@
 /* packed_team.c - workers that pack. */
 #include "model/packed_team.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "base/memory.h"
@@ -82,21 +83,73 @@ dsv4_status packed_team_run(packed_team *t, packed_team_work *work, void *contex
     return DSV4_OK;
 }
 
-dsv4_status packed_team_weight(const packed_team *t, int worker, packed_packer *packer, const model_checkpoint *c,
-                               const packed_piece *piece, int64_t e, void *memory, dsv4_error *err)
+/* ---- parts -------------------------------------------------------------------------------------------------------------------- */
+
+static bool is_weight(const packed_piece *piece)
 {
-    const model_weight w = packed_form_in(piece->form, piece->k, piece->n, memory);
+    return piece->kind == PACKED_WEIGHT || piece->kind == PACKED_BANK;
+}
+
+int64_t packed_part_count(const packed_piece *piece)
+{
+    return is_weight(piece) ? (piece->n + UK_PANEL - 1) / UK_PANEL : piece->k;
+}
+
+/* Of a panel or a row. */
+static size_t unit_bytes(const packed_piece *piece)
+{
+    return is_weight(piece) ? (size_t)packed_form_in(piece->form, piece->k, piece->n, NULL).packed.panel_bytes
+                            : piece->bytes / (size_t)piece->k;
+}
+
+size_t packed_part_offset(const packed_part *part)
+{
+    return part->piece->offset + (size_t)part->e * part->piece->stride + (size_t)part->begin * unit_bytes(part->piece);
+}
+
+size_t packed_part_bytes(const packed_part *part)
+{
+    const size_t begin = (size_t)part->begin * unit_bytes(part->piece), end = (size_t)part->end * unit_bytes(part->piece);
+    return (part->end == packed_part_count(part->piece) ? part->piece->stride : end) - begin;
+}
+
+/* Rows [begin, end) of a BF16 or F32 matrix. */
+static model_matrix part_of_matrix(const model_matrix *m, int64_t begin, int64_t end)
+{
+    model_matrix out = *m;
+    assert(m->kind == MODEL_BF16 || m->kind == MODEL_F32 || (begin == 0 && end == m->rows));
+    out.data += begin * m->columns * (m->kind == MODEL_BF16 ? 2 : 4) * (begin > 0);
+    out.rows = end - begin;
+    return out;
+}
+
+static dsv4_status pack_weight_share(const packed_team *t, int worker, packed_packer *packer, const model_checkpoint *c,
+                                     const packed_part *part, char *memory, dsv4_error *err)
+{
+    const packed_piece *piece = part->piece;
+    const int64_t row = part->begin * UK_PANEL, row_end = part->end * UK_PANEL < piece->n ? part->end * UK_PANEL : piece->n;
+    const model_weight w = packed_form_in(piece->form, piece->k, row_end - row, memory);
     const int64_t begin = packed_team_share(t, worker, w.packed.n_panels), end = packed_team_share(t, worker + 1, w.packed.n_panels);
     char name[MODEL_NAME_BYTES];
-    model_matrix m;
-    dsv4_status status = DSV4_OK;
-    if (begin == end) {
-        return DSV4_OK;
-    }
-    if ((status = packed_source_find(c, piece, e, name, &m, err)) != DSV4_OK ||
-        (status = packed_panels(packer, name, &m, &w, begin, end, err)) != DSV4_OK) {
+    model_matrix whole;
+    dsv4_status status = begin == end ? DSV4_OK : packed_source_find(c, piece, part->e, name, &whole, err);
+    if (begin == end || status != DSV4_OK) {
         return status;
     }
+    const model_matrix m = part_of_matrix(&whole, row, row_end);
+    status = packed_panels(packer, name, &m, &w, begin, end, err);
     packed_source_drop(&m, begin * UK_PANEL, end * UK_PANEL < m.rows ? end * UK_PANEL : m.rows);
-    return DSV4_OK;
+    return status;
+}
+
+dsv4_status packed_team_part(const packed_team *t, int worker, packed_packer *packer, const model_checkpoint *c,
+                             const packed_part *part, char *memory, dsv4_error *err)
+{
+    if (is_weight(part->piece)) {
+        return pack_weight_share(t, worker, packer, c, part, memory, err);
+    }
+    const int64_t n = part->end - part->begin, begin = packed_team_share(t, worker, n), end = packed_team_share(t, worker + 1, n);
+    return begin == end ? DSV4_OK
+                        : packed_source_rows(c, part->piece, part->begin + begin, part->begin + end,
+                                             memory + (size_t)begin * unit_bytes(part->piece), err);
 }

@@ -18,9 +18,22 @@ typedef dsv4_status packed_team_work(void *context, const packed_team *t, int wo
 /* Calls work once on each worker. The failure of the first worker that failed. */
 DSV4_MUST_CHECK dsv4_status packed_team_run(packed_team *t, packed_team_work *work, void *context, dsv4_error *err);
 
-/* A worker's share of the panels of one weight, expert e of the piece (0 where it is no bank), into its memory. The pages of the
- * checkpoint that it has read are given back. */
-DSV4_MUST_CHECK dsv4_status packed_team_weight(const packed_team *t, int worker, packed_packer *packer, const model_checkpoint *c,
-                                               const packed_piece *piece, int64_t e, void *memory, dsv4_error *err);
+/* A part of a piece: of one weight (of expert e of a bank) the panels [begin, end), which are all but for BF16 and F32; of a vector the
+ * rows [begin, end). */
+typedef struct packed_part {
+    const packed_piece *piece;
+    int64_t e, begin, end;
+} packed_part;
+
+/* Panels of a weight, or rows of a vector, that there are. */
+int64_t packed_part_count(const packed_piece *piece);
+
+/* Bytes that the part takes in the piece, and from where on; the last part of a weight has its scales, and fills up to the stride. */
+size_t packed_part_bytes(const packed_part *part);
+size_t packed_part_offset(const packed_part *part);
+
+/* A worker's share of a part, into memory for the part. The pages of the checkpoint that were read are given back. */
+DSV4_MUST_CHECK dsv4_status packed_team_part(const packed_team *t, int worker, packed_packer *packer, const model_checkpoint *c,
+                                             const packed_part *part, char *memory, dsv4_error *err);
 
 #endif
