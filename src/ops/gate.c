@@ -16,13 +16,11 @@
  *           rounded to f32 each. */
 #include "ops/gate.h"
 
-#include <math.h>
-
 #include "ops/chunk.h"
 #include "ops/rms.h"
 #include "ops/rmsnorm.h"
+#include "ops/route.h"
 #include "ops/table.h"
-#include "ops/topk.h"
 #include "ops/verdict.h"
 
 static const op_tensor tensors[] = {
@@ -163,38 +161,6 @@ static void describe_choose(const void *arg, int64_t block, dsv4_describe *d)
     dsv4_costs(d, (dsv4_work){.vector_ops = 100 * scores});
 }
 
-/* sqrt(softplus(z)). */
-static float score_of(float z)
-{
-    float decay = (float)exp(-fabs((double)z));
-    return sqrtf((z > 0 ? z : 0) + (float)log1p((double)decay));
-}
-
-/* The K best of the scores with their bias, the best first. biased: [E], keys: [2*K]. */
-static void choose_best(const router *o, const float *score, float *biased, uint64_t *keys, int32_t *indices)
-{
-    topk_list best = {keys, 0, o->K, UINT64_MAX};
-    for (int64_t e = 0; e < o->E; e++) {
-        biased[e] = o->a.bias.data != NULL ? score[e] + *op_matrix_f32(&o->a.bias, 0, e) : score[e];
-    }
-    topk_add_scores(&best, biased, o->E, 0);
-    topk_sort(&best);
-    for (int64_t k = 0; k < o->K; k++) {
-        indices[k] = topk_row(keys[k]);
-    }
-}
-
-static void weigh(const router *o, const float *score, const int32_t *indices, float *weights)
-{
-    double sum = 0;
-    for (int64_t k = 0; k < o->K; k++) {
-        sum += (double)score[indices[k]];
-    }
-    for (int64_t k = 0; k < o->K; k++) {
-        weights[k] = (score[indices[k]] / (float)sum) * o->factor;
-    }
-}
-
 static void run_choose(const void *arg, int64_t block, void *scratch)
 {
     const router *o = arg;
@@ -211,15 +177,13 @@ static void run_choose(const void *arg, int64_t block, void *scratch)
             continue;
         }
         op_product_row(o->uk, &o->z, t, 0, o->E, score);
-        for (int64_t e = 0; e < o->E; e++) {
-            score[e] = score_of(score[e]);
-        }
+        op_route_score(o->E, score);
         if (o->a.by_hash) {
             memcpy(indices, (const int32_t *)o->hashed.data + t * o->K, (size_t)o->K * sizeof *indices);
         } else {
-            choose_best(o, score, biased, keys, indices);
+            op_route_choose(o->E, score, o->a.bias.data, o->K, biased, keys, indices);
         }
-        weigh(o, score, indices, weights);
+        op_route_weigh(o->K, score, indices, o->factor, weights);
     }
 }
 
