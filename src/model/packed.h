@@ -101,9 +101,9 @@ DSV4_MUST_CHECK dsv4_status model_weights_pack(const model_checkpoint *c, bool i
 void model_weights_free(model_weights *w);
 
 /* The weights of a packed file, mapped: started at once, read as they are used. Checks its header and all that could lead out of the
- * file or its tables; model_packed_verify reads every byte. */
+ * file or its tables; model_packed_verify reads every byte of that of a folder. */
 DSV4_MUST_CHECK dsv4_status model_weights_map(const char *path, model_weights **out, dsv4_error *err);
-DSV4_MUST_CHECK dsv4_status model_packed_verify(const char *path, struct progress *bar, dsv4_error *err);
+DSV4_MUST_CHECK dsv4_status model_packed_verify(const char *folder, struct progress *bar, dsv4_error *err);
 
 /* The weights of a folder, a published or a packed one. DSV4_E_UNSUPPORTED: packed for other numerics. */
 DSV4_MUST_CHECK dsv4_status model_weights_open(const char *folder, bool int8, dsv4_pool *pool, struct progress *bar,

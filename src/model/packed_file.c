@@ -106,8 +106,16 @@ static uint32_t header_checksum(const char *bytes, size_t n_bytes)
 
 static void write_entry(const packed_piece *p, const packed_state *s, char *at)
 {
-    file_entry e = {.kind = p->kind, .form = p->form, .k = p->k, .n = p->n, .count = p->count, .bytes = p->bytes,
-                    .offset = p->offset, .stride = p->stride, .is_done = s->is_done ? ENTRY_IS_DONE : 0, .checksum = s->checksum};
+    file_entry e = {.kind = p->kind,
+                    .form = p->form,
+                    .k = p->k,
+                    .n = p->n,
+                    .count = p->count,
+                    .bytes = p->bytes,
+                    .offset = p->offset,
+                    .stride = p->stride,
+                    .is_done = s->is_done ? ENTRY_IS_DONE : 0,
+                    .checksum = s->checksum};
     memcpy(e.name, p->name, sizeof e.name);
     memcpy(at, &e, sizeof e);
 }
@@ -118,8 +126,12 @@ char *packed_file_header(const packed_file *f)
     if (bytes == NULL) {
         return NULL;
     }
-    file_head head = {.version = PACKED_VERSION, .header_bytes = f->header_bytes, .data_offset = f->data_offset,
-                      .file_bytes = f->file_bytes, .n_pieces = (uint32_t)f->plan.n, .config_bytes = (uint32_t)f->config_bytes,
+    file_head head = {.version = PACKED_VERSION,
+                      .header_bytes = f->header_bytes,
+                      .data_offset = f->data_offset,
+                      .file_bytes = f->file_bytes,
+                      .n_pieces = (uint32_t)f->plan.n,
+                      .config_bytes = (uint32_t)f->config_bytes,
                       .source = f->source};
     memcpy(head.magic, PACKED_MAGIC, sizeof head.magic);
     head.flags = (f->int8 ? FLAG_INT8 : 0) | (f->weights->config.expert_dtype == MODEL_EXPERT_FP8 ? FLAG_EXPERTS_FP8 : 0);
@@ -136,7 +148,8 @@ char *packed_file_header(const packed_file *f)
 
 /* ---- from bytes -------------------------------------------------------------------------------------------------------------------- */
 
-static dsv4_status check_head(const char *name, const char *bytes, size_t n_bytes, size_t file_bytes, file_head *head, dsv4_error *err)
+static dsv4_status check_head(const char *name, const char *bytes, size_t n_bytes, size_t file_bytes, file_head *head,
+                              dsv4_error *err)
 {
     if (n_bytes < sizeof *head) {
         return dsv4_fail(err, DSV4_E_FORMAT, "%s: got %zu bytes, expected a header of packed weights", name, n_bytes);
@@ -157,7 +170,8 @@ static dsv4_status check_head(const char *name, const char *bytes, size_t n_byte
         return dsv4_fail(err, DSV4_E_FORMAT, "%s: its header is damaged: the checksum differs", name);
     }
     if (head->file_bytes != file_bytes) {
-        return dsv4_fail(err, DSV4_E_FORMAT, "%s: got %zu bytes, expected %" PRIu64 " by its header", name, file_bytes, head->file_bytes);
+        return dsv4_fail(err, DSV4_E_FORMAT, "%s: got %zu bytes, expected %" PRIu64 " by its header", name, file_bytes,
+                         head->file_bytes);
     }
     return DSV4_OK;
 }
@@ -179,8 +193,8 @@ dsv4_status packed_file_parse(const char *source_name, const char *bytes, size_t
     dsv4_status status = check_head(source_name, bytes, n_bytes, file_bytes, &head, err);
     if (status == DSV4_OK) {
         const model_expert_dtype experts = head.flags & FLAG_EXPERTS_FP8 ? MODEL_EXPERT_FP8 : MODEL_EXPERT_FP4;
-        status = packed_file_create(source_name, bytes + sizeof head, head.config_bytes, experts, head.flags & FLAG_INT8, head.source,
-                                    &f, err);
+        status = packed_file_create(source_name, bytes + sizeof head, head.config_bytes, experts, head.flags & FLAG_INT8,
+                                    head.source, &f, err);
     }
     if (status != DSV4_OK) {
         return status;
@@ -190,9 +204,9 @@ dsv4_status packed_file_parse(const char *source_name, const char *bytes, size_t
     }
     char *expected = packed_file_header(f);
     if (expected == NULL || f->header_bytes != head.header_bytes || memcmp(expected, bytes, f->header_bytes) != 0) {
-        status = expected == NULL ? dsv4_fail(err, DSV4_E_NO_MEMORY, "%s: no memory for its header", source_name)
-                                  : dsv4_fail(err, DSV4_E_FORMAT, "%s: its table of weights is not that of its configuration",
-                                              source_name);
+        status = expected == NULL
+                     ? dsv4_fail(err, DSV4_E_NO_MEMORY, "%s: no memory for its header", source_name)
+                     : dsv4_fail(err, DSV4_E_FORMAT, "%s: its table of weights is not that of its configuration", source_name);
         free(expected);
         packed_file_destroy(f);
         return status;

@@ -28,7 +28,7 @@ typedef struct packed_file {
     char *config; /* text of config.json */
     size_t config_bytes;
     bool int8;
-    uint32_t source; /* tells one published folder from another */
+    uint32_t source;        /* tells one published folder from another */
     model_weights *weights; /* not bound */
     packed_plan plan;
     packed_state *states; /* [plan.n] */

@@ -119,13 +119,14 @@ static dsv4_status check_entries(const packed_folder *f, DIR *directory, dsv4_er
         } else if (is_small_file(entry->d_name)) {
             has_small = true;
         } else {
-            return dsv4_fail(err, DSV4_E_VALUE, "%.200s: holds '%.80s', expected a new folder or one that a conversion made", f->path,
-                             entry->d_name);
+            return dsv4_fail(err, DSV4_E_VALUE, "%.200s: holds '%.80s', expected a new folder or one that a conversion made",
+                             f->path, entry->d_name);
         }
     }
-    return has_weights || !has_small ? DSV4_OK
-                                     : dsv4_fail(err, DSV4_E_VALUE,
-                                                 "%.200s: holds files of a model but no packed weights, expected a new folder", f->path);
+    return has_weights || !has_small
+               ? DSV4_OK
+               : dsv4_fail(err, DSV4_E_VALUE, "%.200s: holds files of a model but no packed weights, expected a new folder",
+                           f->path);
 }
 
 /* weights.dsv4 is there: is it the same? */
@@ -149,8 +150,8 @@ static dsv4_status compare_whole(const packed_folder *f, const packed_file *file
         close(fd);
     }
     return *is_same ? DSV4_OK
-                    : dsv4_fail(err, DSV4_E_VALUE, "%.300s: is packed from other files or for other numerics: --restart replaces it",
-                                f->whole);
+                    : dsv4_fail(err, DSV4_E_VALUE,
+                                "%.300s: is packed from other files or for other numerics: --restart replaces it", f->whole);
 }
 
 dsv4_status packed_folder_prepare(const packed_folder *f, const packed_file *file, bool restart, bool *is_complete, dsv4_error *err)

@@ -14,6 +14,12 @@
 #include "model/packed_file.h"
 #include "model/packed_memory.h"
 
+static dsv4_status join(const char *folder, const char *name, char path[FILE_PATH_BYTES], dsv4_error *err)
+{
+    const int n = snprintf(path, FILE_PATH_BYTES, "%s/%s", folder, name);
+    return n > 0 && n < FILE_PATH_BYTES ? DSV4_OK : dsv4_fail(err, DSV4_E_VALUE, "%.400s: the path is too long", folder);
+}
+
 /* A regular file, mapped; *bytes is its size, at least 1. */
 static dsv4_status map_file(const char *path, void **start, size_t *bytes, dsv4_error *err)
 {
@@ -49,7 +55,8 @@ static dsv4_status open_packed(const char *path, void **start, size_t *bytes, pa
     status = packed_file_parse(path, *start, *bytes, *bytes, &f, err);
     for (size_t i = 0; status == DSV4_OK && i < f->plan.n; i++) {
         if (!f->states[i].is_done) {
-            status = dsv4_fail(err, DSV4_E_FORMAT, "%.300s: has no '%s': its conversion was not finished", path, f->plan.pieces[i].name);
+            status =
+                dsv4_fail(err, DSV4_E_FORMAT, "%.300s: has no '%s': its conversion was not finished", path, f->plan.pieces[i].name);
         }
     }
     if (status != DSV4_OK) {
@@ -123,13 +130,14 @@ static uint32_t piece_checksum(const packed_piece *p, char *data, struct progres
     return sum;
 }
 
-dsv4_status model_packed_verify(const char *path, struct progress *bar, dsv4_error *err)
+dsv4_status model_packed_verify(const char *folder, struct progress *bar, dsv4_error *err)
 {
+    char path[FILE_PATH_BYTES];
     void *start = NULL;
     size_t bytes = 0;
     packed_file *f = NULL;
-    dsv4_status status = open_packed(path, &start, &bytes, &f, err);
-    if (status != DSV4_OK) {
+    dsv4_status status = join(folder, PACKED_FILE_NAME, path, err);
+    if (status != DSV4_OK || (status = open_packed(path, &start, &bytes, &f, err)) != DSV4_OK) {
         return status;
     }
     char *data = (char *)start + f->data_offset;
@@ -148,50 +156,45 @@ dsv4_status model_packed_verify(const char *path, struct progress *bar, dsv4_err
 
 /* ---- a folder ------------------------------------------------------------------------------------------------------------------------ */
 
-/* "<folder>/<name>"; false: too long. */
-static bool join(const char *folder, const char *name, char path[FILE_PATH_BYTES])
+static bool holds(const char *folder, const char *name)
 {
-    const int n = snprintf(path, FILE_PATH_BYTES, "%s/%s", folder, name);
-    return n > 0 && n < FILE_PATH_BYTES;
+    char path[FILE_PATH_BYTES];
+    return join(folder, name, path, NULL) == DSV4_OK && access(path, F_OK) == 0;
 }
 
 bool model_folder_is_packed(const char *folder)
 {
-    char path[FILE_PATH_BYTES];
-    return join(folder, PACKED_FILE_NAME, path) && access(path, F_OK) == 0;
+    return holds(folder, PACKED_FILE_NAME);
 }
 
 static dsv4_status open_packed_folder(const char *folder, bool int8, model_weights **out, dsv4_error *err)
 {
     char path[FILE_PATH_BYTES];
     model_weights *w = NULL;
-    if (!join(folder, PACKED_FILE_NAME, path)) {
-        return dsv4_fail(err, DSV4_E_VALUE, "%.400s: the path is too long", folder);
+    dsv4_status status = join(folder, PACKED_FILE_NAME, path, err);
+    if (status != DSV4_OK || (status = model_weights_map(path, &w, err)) != DSV4_OK) {
+        return status;
     }
-    const dsv4_status status = model_weights_map(path, &w, err);
-    if (status == DSV4_OK && w->int8 != int8) {
-        const bool has = w->int8;
+    if (w->int8 != int8) {
         model_weights_free(w);
         return dsv4_fail(err, DSV4_E_UNSUPPORTED,
-                         "%.300s: its weights are packed for %s, not for the other numerics: choose these, or convert the published "
-                         "files with --numerics", folder, has ? "w8a8 (INT8)" : "numerics with FP8 weights (all but w8a8)");
+                         "%.300s: is packed for %s: run it with these, or convert the published files for %s", folder,
+                         int8 ? "all numerics but w8a8 (FP8 weights)" : "the numerics w8a8 (INT8 weights)",
+                         int8 ? "w8a8" : "others (--numerics official)");
     }
-    if (status == DSV4_OK) {
-        *out = w;
-    }
-    return status;
+    *out = w;
+    return DSV4_OK;
 }
 
-dsv4_status model_weights_open(const char *folder, bool int8, dsv4_pool *pool, struct progress *bar, model_weights **out, dsv4_error *err)
+dsv4_status model_weights_open(const char *folder, bool int8, dsv4_pool *pool, struct progress *bar, model_weights **out,
+                               dsv4_error *err)
 {
-    char part[FILE_PATH_BYTES], index[FILE_PATH_BYTES];
     model_checkpoint *c = NULL;
     if (model_folder_is_packed(folder)) {
         return open_packed_folder(folder, int8, out, err);
     }
-    if (join(folder, PACKED_PART_NAME, part) && access(part, F_OK) == 0 && join(folder, "model.safetensors.index.json", index) &&
-        access(index, F_OK) != 0) {
-        return dsv4_fail(err, DSV4_E_FORMAT, "%.400s: its conversion was not finished: dsv4 convert goes on with it", part);
+    if (holds(folder, PACKED_PART_NAME) && !holds(folder, "model.safetensors.index.json")) {
+        return dsv4_fail(err, DSV4_E_FORMAT, "%.300s: its conversion was not finished: dsv4 convert goes on with it", folder);
     }
     dsv4_status status = model_checkpoint_open(folder, &c, err);
     if (status == DSV4_OK) {

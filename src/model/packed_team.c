@@ -129,7 +129,8 @@ static dsv4_status pack_weight_share(const packed_team *t, int worker, packed_pa
     const packed_piece *piece = part->piece;
     const int64_t row = part->begin * UK_PANEL, row_end = part->end * UK_PANEL < piece->n ? part->end * UK_PANEL : piece->n;
     const model_weight w = packed_form_in(piece->form, piece->k, row_end - row, memory);
-    const int64_t begin = packed_team_share(t, worker, w.packed.n_panels), end = packed_team_share(t, worker + 1, w.packed.n_panels);
+    const int64_t begin = packed_team_share(t, worker, w.packed.n_panels),
+                  end = packed_team_share(t, worker + 1, w.packed.n_panels);
     char name[MODEL_NAME_BYTES];
     model_matrix whole;
     dsv4_status status = begin == end ? DSV4_OK : packed_source_find(c, piece, part->e, name, &whole, err);
