@@ -197,7 +197,7 @@ static dsv4_status open_part(conversion *c, const model_convert_options *options
             return fail_errno(c, "empty", err);
         }
     }
-    const dsv4_status status = packed_folder_check_space(c->path, to_write, err);
+    const dsv4_status status = file_check_space(c->path, to_write, err);
     if (status != DSV4_OK) {
         return status;
     }

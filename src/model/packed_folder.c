@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/checksum.h"
@@ -64,18 +63,6 @@ dsv4_status packed_folder_source(const model_checkpoint *c, char **config, size_
     *source = sum;
     const dsv4_status status = join(c->folder, small_files[0], path, err);
     return status == DSV4_OK ? file_read(path, MODEL_MAX_CONFIG_BYTES, config, config_bytes, err) : status;
-}
-
-dsv4_status packed_folder_check_space(const char *path, size_t n_bytes, dsv4_error *err)
-{
-    struct statvfs disk;
-    if (statvfs(path, &disk) != 0) {
-        return dsv4_fail(err, DSV4_E_IO, "%.300s: cannot stat: %s", path, strerror(errno));
-    }
-    const double available = (double)disk.f_bavail * (double)disk.f_frsize, gib = 1 << 30;
-    return (double)n_bytes <= available ? DSV4_OK
-                                        : dsv4_fail(err, DSV4_E_IO, "%.300s: needs %.2f GiB, the disk has %.2f GiB left", path,
-                                                    (double)n_bytes / gib, available / gib);
 }
 
 /* ---- what is there ------------------------------------------------------------------------------------------------------------------ */

@@ -22,9 +22,6 @@ DSV4_MUST_CHECK dsv4_status packed_folder_source(const model_checkpoint *c, char
 DSV4_MUST_CHECK dsv4_status packed_folder_prepare(const packed_folder *f, const packed_file *file, bool restart, bool *is_complete,
                                                   dsv4_error *err);
 
-/* DSV4_E_IO: the disk of that path has less room than that. */
-DSV4_MUST_CHECK dsv4_status packed_folder_check_space(const char *path, size_t n_bytes, dsv4_error *err);
-
 /* Copies the small files of the published folder and gives the weights their name. */
 DSV4_MUST_CHECK dsv4_status packed_folder_finish(const packed_folder *f, const char *published, dsv4_error *err);
 
