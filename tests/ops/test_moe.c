@@ -236,6 +236,18 @@ static void test_gate_choice(void **state)
     dsv4_tensor_list_deinit(&in);
 }
 
+static void test_lm_head(void **state)
+{
+    (void)state;
+    check_op("lm_head");
+}
+
+static void test_mtp_projection(void **state)
+{
+    (void)state;
+    check_op("mtp_projection");
+}
+
 /* ---- refusals ------------------------------------------------------------------------------------------------------------- */
 
 typedef struct bad_step {
@@ -339,10 +351,14 @@ int main(void)
         cmocka_unit_test(test_gate),
         cmocka_unit_test(test_gate_choice),
         cmocka_unit_test(test_gate_refusals),
+        cmocka_unit_test(test_lm_head),
+        cmocka_unit_test(test_mtp_projection),
         cmocka_unit_test(test_hash_layers_need_their_table),
         VECTOR(gate_hash),
         VECTOR(gate_score),
         VECTOR(gate_score_n5),
+        VECTOR(lm_head_tp2),
+        VECTOR(mtp_projection),
     };
     return cmocka_run_group_tests(tests, create_pool, destroy_pool);
 }
