@@ -62,19 +62,29 @@ static void pack_group_fp4(const uint8_t *w, const uint8_t *e8m0, const uk_packe
     }
 }
 
-uk_packed uk_pack_fp4(const uint8_t *w, const uint8_t *e8m0, int64_t k, int64_t n, void *memory)
+uk_packed uk_packed_fp4_in(int64_t k, int64_t n, void *memory)
 {
-    uk_packed out = {k, n, ceil_div(n, UK_PANEL), ceil_div(k, UK_BLOCK_FP4) * UK_BLOCK_BYTES_FP4, memory, NULL};
-    for (int64_t p = 0; p < out.n_panels; p++) {
-        if (k % UK_BLOCK_FP4 != 0) {
-            char *last = (char *)memory + (p + 1) * out.panel_bytes - UK_BLOCK_BYTES_FP4;
+    return (uk_packed){k, n, ceil_div(n, UK_PANEL), ceil_div(k, UK_BLOCK_FP4) * UK_BLOCK_BYTES_FP4, memory, NULL};
+}
+
+void uk_pack_panels_fp4(const uint8_t *w, const uint8_t *e8m0, int64_t begin, int64_t end, const uk_packed *out)
+{
+    for (int64_t p = begin; p < end; p++) {
+        if (out->k % UK_BLOCK_FP4 != 0) {
+            char *last = (char *)out->panels + (p + 1) * out->panel_bytes - UK_BLOCK_BYTES_FP4;
             memset(last, SCALE_ONE, LINE);
             memset(last + LINE, 0, UK_BLOCK_BYTES_FP4 - LINE);
         }
-        for (int64_t group = 0; group < k / UK_GROUP_FP4; group++) {
-            pack_group_fp4(w, e8m0, &out, p, group);
+        for (int64_t group = 0; group < out->k / UK_GROUP_FP4; group++) {
+            pack_group_fp4(w, e8m0, out, p, group);
         }
     }
+}
+
+uk_packed uk_pack_fp4(const uint8_t *w, const uint8_t *e8m0, int64_t k, int64_t n, void *memory)
+{
+    const uk_packed out = uk_packed_fp4_in(k, n, memory);
+    uk_pack_panels_fp4(w, e8m0, 0, out.n_panels, &out);
     return out;
 }
 
@@ -108,16 +118,26 @@ static void pack_rows_fp8(const uint8_t *w, const uk_packed *out, int64_t p, int
     }
 }
 
-uk_packed_fp8 uk_pack_fp8(const uint8_t *w, const uint8_t *e8m0, int64_t k, int64_t n, void *memory)
+uk_packed_fp8 uk_packed_fp8_in(int64_t k, int64_t n, void *memory)
 {
     uk_packed weights = {k, n, ceil_div(n, UK_PANEL), ceil_div(k, 2) * 2 * UK_PANEL, memory, NULL};
-    uk_packed_fp8 out = {weights, ceil_div(k, UK_CHUNK), (float *)((char *)memory + weights.n_panels * weights.panel_bytes)};
-    for (int64_t p = 0; p < weights.n_panels; p++) {
-        for (int64_t chunk = 0; chunk < out.n_chunks; chunk++) {
-            int64_t first = chunk * UK_CHUNK, end = k - first < UK_CHUNK ? k : first + UK_CHUNK;
-            pack_rows_fp8(w, &weights, p, first, end);
-            out.scales[p * out.n_chunks + chunk] = num_f32_from_e8m0(e8m0[p * UK_PANEL / SCALE_BLOCK * out.n_chunks + chunk]);
+    return (uk_packed_fp8){weights, ceil_div(k, UK_CHUNK), (float *)((char *)memory + weights.n_panels * weights.panel_bytes)};
+}
+
+void uk_pack_panels_fp8(const uint8_t *w, const uint8_t *e8m0, int64_t begin, int64_t end, const uk_packed_fp8 *out)
+{
+    for (int64_t p = begin; p < end; p++) {
+        for (int64_t chunk = 0; chunk < out->n_chunks; chunk++) {
+            int64_t first = chunk * UK_CHUNK, last = out->weights.k - first < UK_CHUNK ? out->weights.k : first + UK_CHUNK;
+            pack_rows_fp8(w, &out->weights, p, first, last);
+            out->scales[p * out->n_chunks + chunk] = num_f32_from_e8m0(e8m0[p * UK_PANEL / SCALE_BLOCK * out->n_chunks + chunk]);
         }
     }
+}
+
+uk_packed_fp8 uk_pack_fp8(const uint8_t *w, const uint8_t *e8m0, int64_t k, int64_t n, void *memory)
+{
+    const uk_packed_fp8 out = uk_packed_fp8_in(k, n, memory);
+    uk_pack_panels_fp8(w, e8m0, 0, out.weights.n_panels, &out);
     return out;
 }

@@ -16,9 +16,17 @@ typedef struct uk_packed_fp8 {
 size_t uk_pack_fp4_bytes(int64_t k, int64_t n);
 size_t uk_pack_fp8_bytes(int64_t k, int64_t n);
 
-/* Packs into memory of that many bytes, 64-byte aligned.
+/* The packed form in memory of that many bytes, 64-byte aligned. Writes nothing. */
+uk_packed uk_packed_fp4_in(int64_t k, int64_t n, void *memory);
+uk_packed_fp8 uk_packed_fp8_in(int64_t k, int64_t n, void *memory);
+
+/* Pack the panels [begin, end) of w, and their scales, into out, which the above made. Threads may pack different panels at once.
  *   FP4  w [n][k/2]: two E2M1 codes a byte, the low nibble is the even input; e8m0 [n][k/32]
  *   FP8  w [n][k] E4M3; e8m0 [ceil(n/128)][ceil(k/128)] */
+void uk_pack_panels_fp4(const uint8_t *w, const uint8_t *e8m0, int64_t begin, int64_t end, const uk_packed *out);
+void uk_pack_panels_fp8(const uint8_t *w, const uint8_t *e8m0, int64_t begin, int64_t end, const uk_packed_fp8 *out);
+
+/* Both at once. */
 uk_packed uk_pack_fp4(const uint8_t *w, const uint8_t *e8m0, int64_t k, int64_t n, void *memory);
 uk_packed_fp8 uk_pack_fp8(const uint8_t *w, const uint8_t *e8m0, int64_t k, int64_t n, void *memory);
 

@@ -36,6 +36,12 @@ enum { UK_EXP_N_TERMS = 6 };
 #define UK_FP4_BIASED 12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0
 enum { UK_FP4_BIAS = 12, UK_FP4_STEPS = UK_GROUP_FP4 / 4 };
 
+/* round_e4m3 and round_e2m1: the least amax, and the factor of it. */
+#define UK_E4M3_FLOOR 1e-4f
+#define UK_E4M3_FACTOR 0x1.24924ap-9f
+#define UK_E2M1_FLOOR 0x1.8p-124f
+#define UK_E2M1_FACTOR 0x1.555556p-3f
+
 /* A microkernel body is inlined once for each constant number of rows. Its loops over rows must be unrolled early enough that the
  * sums stay in registers; gcc has to be told. */
 #define UK_INLINE static inline __attribute__((always_inline))

@@ -13,11 +13,11 @@ typedef struct model_engine model_engine;
 
 typedef struct model_engine_options {
     const model_numerics *numerics;
-    int64_t n_sequences;     /* at once */
-    int64_t context;         /* tokens of a sequence at most */
-    int64_t total_tokens;    /* of all sequences together; 0: n_sequences * context */
-    int64_t step_tokens;     /* of a step at most (prefill chunk) */
-    int trace_level;         /* of the execs, dsv4_exec_create */
+    int64_t n_sequences;  /* at once */
+    int64_t context;      /* tokens of a sequence at most */
+    int64_t total_tokens; /* of all sequences together; 0: n_sequences * context */
+    int64_t step_tokens;  /* of a step at most (prefill chunk) */
+    int trace_level;      /* of the execs, dsv4_exec_create */
 } model_engine_options;
 
 /* Weights and pool are borrowed and must outlive the engine. */

@@ -17,27 +17,27 @@ enum {
     MODEL_ROLLBACK = 16,     /* tokens that can be taken back (truncate); rings are longer by that */
 };
 
-typedef struct model_kv_block { /* of a block of the model: where its rows lie in a slot and in a page */
-    int ratio;                  /* 0, 4, 128 */
-    int64_t state_rows;         /* of its compressors' rings: positions behind each other, row = position % state_rows; 0: none */
-    int64_t out, index_out;     /* columns of a state row, OUT of the compressor and of the indexer's (0: none) */
-    size_t window;              /* byte offsets in a slot: [window_rows][hd] */
-    size_t kv, score;           /* FP32 [state_rows][out] */
+typedef struct model_kv_block {   /* of a block of the model: where its rows lie in a slot and in a page */
+    int ratio;                    /* 0, 4, 128 */
+    int64_t state_rows;           /* of its compressors' rings: positions behind each other, row = position % state_rows; 0: none */
+    int64_t out, index_out;       /* columns of a state row, OUT of the compressor and of the indexer's (0: none) */
+    size_t window;                /* byte offsets in a slot: [window_rows][hd] */
+    size_t kv, score;             /* FP32 [state_rows][out] */
     size_t index_kv, index_score; /* FP32 [state_rows][index_out] */
     size_t entries, index_entries; /* byte offsets in a page: [PAGE_TOKENS/ratio][hd], [PAGE_TOKENS/4][ID] */
 } model_kv_block;
 
 typedef struct model_kv {
     model_config config;
-    dsv4_dtype dtype; /* of rows */
-    size_t elem;      /* its bytes */
-    int64_t window_rows; /* of the ring: sliding_window + MODEL_ROLLBACK at least */
+    dsv4_dtype dtype;                      /* of rows */
+    size_t elem;                           /* its bytes */
+    int64_t window_rows;                   /* of the ring: sliding_window + MODEL_ROLLBACK at least */
     int64_t n_slots, n_pages, table_pages; /* slots and pages there are; pages of a sequence at most */
     size_t slot_bytes, page_bytes;
-    model_kv_block *blocks; /* all of the model, draft blocks included */
-    char *slots, *pages;    /* slots: [n_slots][slot_bytes] */
-    int32_t *tables;        /* [n_slots][table_pages]; -1: none */
-    int32_t *page_users;    /* sequences that a page belongs to; 0: free */
+    model_kv_block *blocks;           /* all of the model, draft blocks included */
+    char *slots, *pages;              /* slots: [n_slots][slot_bytes] */
+    int32_t *tables;                  /* [n_slots][table_pages]; -1: none */
+    int32_t *page_users;              /* sequences that a page belongs to; 0: free */
     struct model_sequence *sequences; /* [n_slots] */
 } model_kv;
 
@@ -65,6 +65,9 @@ void model_sequence_close(model_kv *kv, model_sequence *s);
 /* Pages for n more tokens, each of them this sequence's own where it will be written. Changes nothing if it fails. */
 DSV4_MUST_CHECK dsv4_status model_sequence_reserve(model_kv *kv, model_sequence *s, int64_t n, dsv4_error *err);
 
+/* n tokens have been seen, for which there are pages. */
+void model_sequence_append(model_sequence *s, int64_t n);
+
 /* A new sequence with the same past; later tokens of either do not show in the other. */
 DSV4_MUST_CHECK dsv4_status model_sequence_fork(model_kv *kv, const model_sequence *s, model_sequence **out, dsv4_error *err);
 
@@ -73,8 +76,8 @@ DSV4_MUST_CHECK dsv4_status model_sequence_truncate(model_kv *kv, model_sequence
 
 /* A sequence in a file (versioned, checksummed; written whole or not at all), with the ids of its tokens. Restoring checks that the
  * file belongs to this architecture and numerics: `model` is a name that must be equal. tokens: [s->length]. */
-DSV4_MUST_CHECK dsv4_status model_sequence_save(const model_kv *kv, const model_sequence *s, const char *model, const int32_t *tokens,
-                                                const char *path, dsv4_error *err);
+DSV4_MUST_CHECK dsv4_status model_sequence_save(const model_kv *kv, const model_sequence *s, const char *model,
+                                                const int32_t *tokens, const char *path, dsv4_error *err);
 DSV4_MUST_CHECK dsv4_status model_sequence_restore(model_kv *kv, const char *model, const char *path, model_sequence **out,
                                                    int32_t **tokens, dsv4_error *err);
 

@@ -9,11 +9,19 @@
 #ifndef MODEL_PACKED_H
 #define MODEL_PACKED_H
 
+#include "dsv4/graph.h"
 #include "kernels/pack_fp.h"
-#include "model/config.h"
+#include "model/checkpoint.h"
 #include "model/numerics.h"
 
-typedef enum model_form { MODEL_FORM_NONE, MODEL_FORM_BF16, MODEL_FORM_F32, MODEL_FORM_FP8, MODEL_FORM_FP4, MODEL_FORM_I8 } model_form;
+typedef enum model_form {
+    MODEL_FORM_NONE,
+    MODEL_FORM_BF16,
+    MODEL_FORM_F32,
+    MODEL_FORM_FP8,
+    MODEL_FORM_FP4,
+    MODEL_FORM_I8
+} model_form;
 
 /* y[n] = sum over k of x[k] * w[k][n]; borrowed from its model_weights. */
 typedef struct model_weight {
@@ -25,7 +33,7 @@ typedef struct model_weight {
 /* n_experts weights of one form and shape, behind each other. */
 typedef struct model_expert_bank {
     model_weight first;
-    size_t stride; /* bytes from a weight's panels to those of the next expert; scales lie in it too */
+    size_t stride; /* bytes from a weight's panels to those of the next expert, and from its corrections and scales to the next */
     int64_t n_experts;
 } model_expert_bank;
 
@@ -49,13 +57,13 @@ typedef struct model_block_weights {
     model_streams_weights attn_streams, ffn_streams;
     const uint16_t *attn_norm, *ffn_norm; /* [D] */
     /* attention */
-    model_weight wq_a, wq_b, wkv;      /* [D, QL], [QL, H*hd], [D, hd] */
-    model_weight wo_a, wo_b;           /* [GI, G*OL]: columns [g*OL, (g+1)*OL) belong to group g; [G*OL, D] */
-    const uint16_t *q_norm, *kv_norm;  /* [QL], [hd] */
-    const float *sink;                 /* [H] */
-    model_compressor_weights compress; /* ratio > 0 */
-    model_weight index_wq_b;           /* ratio 4: [QL, IH*ID] */
-    model_weight index_weights;        /* ratio 4: BF16 [D, IH] */
+    model_weight wq_a, wq_b, wkv;            /* [D, QL], [QL, H*hd], [D, hd] */
+    model_weight wo_a, wo_b;                 /* [GI, G*OL]: columns [g*OL, (g+1)*OL) belong to group g; [G*OL, D] */
+    const uint16_t *q_norm, *kv_norm;        /* [QL], [hd] */
+    const float *sink;                       /* [H] */
+    model_compressor_weights compress;       /* ratio > 0 */
+    model_weight index_wq_b;                 /* ratio 4: [QL, IH*ID] */
+    model_weight index_weights;              /* ratio 4: BF16 [D, IH] */
     model_compressor_weights index_compress; /* ratio 4 */
     /* mixture of experts */
     model_weight gate;      /* BF16 [D, E] */
@@ -71,15 +79,36 @@ typedef struct model_block_weights {
 
 typedef struct model_weights {
     model_config config;
-    bool int8; /* FP8 weights became INT8 */
+    bool int8;                 /* FP8 weights became INT8 */
     const uint16_t *embedding; /* BF16 [V][D] */
     model_weight head;         /* BF16 [D, V] */
     const uint16_t *norm;      /* [D] */
     model_streams_weights head_streams;
-    int n_blocks;                /* trunk, then draft blocks */
+    int n_blocks; /* trunk, then draft blocks */
     model_block_weights *blocks;
-    size_t bytes;                /* of all of it */
+    size_t bytes;                        /* of all of it */
     struct model_weights_memory *memory; /* what owns the bytes */
 } model_weights;
+
+struct progress;
+
+/* Packs a checkpoint's weights into memory, on the workers of the pool (NULL: on the caller); each packs the panels that it will
+ * stream. int8: FP8 weights become INT8. Weights of DSPARK draft blocks are left out, and config has none then. bar may be NULL. The
+ * checkpoint may be closed afterwards. Fails where a tensor is missing, wrong, or has a scale, an FP8 weight or an expert's number that
+ * is not allowed. The caller frees. */
+DSV4_MUST_CHECK dsv4_status model_weights_pack(const model_checkpoint *c, bool int8, dsv4_pool *pool, struct progress *bar,
+                                               model_weights **out, dsv4_error *err);
+void model_weights_free(model_weights *w);
+
+/* The weight of expert e. */
+static inline model_weight model_expert_weight(const model_expert_bank *bank, int64_t e)
+{
+    model_weight w = bank->first;
+    const size_t offset = (size_t)e * bank->stride;
+    w.packed.panels = (char *)w.packed.panels + offset;
+    w.packed.correction = w.packed.correction == NULL ? NULL : (int32_t *)(void *)((char *)w.packed.correction + offset);
+    w.scales = w.scales == NULL ? NULL : (const float *)(const void *)((const char *)w.scales + offset);
+    return w;
+}
 
 #endif

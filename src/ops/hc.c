@@ -17,6 +17,7 @@
 #include "ops/hc.h"
 
 #include "ops/chunk.h"
+#include "ops/hc_gates.h"
 #include "ops/rms.h"
 
 /* ---- from streams to gates ------------------------------------------------------------------------------------------------ */
@@ -26,8 +27,9 @@ typedef struct gates {
     op_matrix x, scale, base, squares, pre, post, comb;
     op_product mix;
     op_part_grid grid; /* of x, for the squares */
-    int64_t M, n_mix, n_iterations;
-    float rms_eps, hc_eps;
+    int64_t M, n_mix;
+    float rms_eps;
+    op_hc_rule rule;
 } gates;
 
 static void describe_squares(const void *arg, int64_t block, dsv4_describe *d)
@@ -52,66 +54,6 @@ static void run_squares(const void *arg, int64_t block, void *scratch)
     }
 }
 
-/* z[0..n) becomes 1/(1 + e^-z). */
-static void sigmoid(const uk_table *uk, int64_t n, float *z)
-{
-    for (int64_t i = 0; i < n; i++) {
-        z[i] = -z[i];
-    }
-    uk->exp(n, z, z);
-    for (int64_t i = 0; i < n; i++) {
-        z[i] = 1.0f / (1.0f + z[i]);
-    }
-}
-
-static void softmax_row(const uk_table *uk, int64_t n, float *z)
-{
-    float max = z[0], sum = 0;
-    for (int64_t i = 1; i < n; i++) {
-        max = z[i] > max ? z[i] : max;
-    }
-    for (int64_t i = 0; i < n; i++) {
-        z[i] -= max;
-    }
-    uk->exp(n, z, z);
-    for (int64_t i = 0; i < n; i++) {
-        sum += z[i];
-    }
-    for (int64_t i = 0; i < n; i++) {
-        z[i] /= sum;
-    }
-}
-
-/* Divides every group of M values `step` apart by its sum + eps: rows for step 1, columns for step M. */
-static void normalise(int64_t M, int64_t step, float eps, float *c)
-{
-    int64_t next = step == 1 ? M : 1;
-    for (int64_t group = 0; group < M; group++) {
-        float *first = c + group * next, sum = 0;
-        for (int64_t i = 0; i < M; i++) {
-            sum += first[i * step];
-        }
-        for (int64_t i = 0; i < M; i++) {
-            first[i * step] /= sum + eps;
-        }
-    }
-}
-
-static void sinkhorn(const gates *o, float *c)
-{
-    for (int64_t row = 0; row < o->M; row++) {
-        softmax_row(o->uk, o->M, c + row * o->M);
-    }
-    for (int64_t i = 0; i < o->M * o->M; i++) {
-        c[i] += o->hc_eps;
-    }
-    normalise(o->M, o->M, o->hc_eps, c);
-    for (int64_t i = 1; i < o->n_iterations; i++) {
-        normalise(o->M, 1, o->hc_eps, c);
-        normalise(o->M, o->M, o->hc_eps, c);
-    }
-}
-
 static void describe_gates(const void *arg, int64_t t, dsv4_describe *d)
 {
     const gates *o = arg;
@@ -124,38 +66,20 @@ static void describe_gates(const void *arg, int64_t t, dsv4_describe *d)
         dsv4_writes(d, o->post.view, t, t + 1, 0, o->M);
         dsv4_writes(d, o->comb.view, t, t + 1, 0, o->M * o->M);
     }
-    dsv4_costs(d, (dsv4_work){.vector_ops = (double)(o->n_mix * (o->mix.n_partials + 20) + o->n_iterations * o->M * o->M * 4)});
-}
-
-/* dst[i] = src[i]*scale + base[i] */
-static void affine(int64_t n, const float *src, float scale, const float *base, float *dst)
-{
-    for (int64_t i = 0; i < n; i++) {
-        dst[i] = src[i] * scale + base[i];
-    }
+    dsv4_costs(d,
+               (dsv4_work){.vector_ops = (double)(o->n_mix * (o->mix.n_partials + 20) + o->rule.n_iterations * o->M * o->M * 4)});
 }
 
 static void run_gates(const void *arg, int64_t t, void *scratch)
 {
     const gates *o = arg;
-    const float *scale = o->scale.data, *base = o->base.data;
-    float *mix = scratch, *pre = (float *)o->pre.data + t * o->M;
+    float *mix = scratch;
     op_product_row(o->uk, &o->mix, t, 0, o->n_mix, mix);
     float inv = op_inverse_rms((const float *)o->squares.data + t * o->squares.ld, o->squares.cols, o->x.cols, o->rms_eps);
     o->uk->scale(o->n_mix, mix, inv, mix);
-    affine(o->M, mix, scale[0], base, pre);
-    sigmoid(o->uk, o->M, pre);
-    for (int64_t i = 0; i < o->M; i++) {
-        pre[i] += o->hc_eps;
-    }
-    if (o->post.data != NULL) {
-        float *post = (float *)o->post.data + t * o->M, *comb = (float *)o->comb.data + t * o->M * o->M;
-        affine(o->M, mix + o->M, scale[1], base + o->M, post);
-        sigmoid(o->uk, o->M, post);
-        o->uk->scale(o->M, post, 2.0f, post);
-        affine(o->M * o->M, mix + 2 * o->M, scale[2], base + 2 * o->M, comb);
-        sinkhorn(o, comb);
-    }
+    bool is_head = o->post.data == NULL;
+    op_hc_gates(o->uk, &o->rule, (const float *)o->scale.data, (const float *)o->base.data, mix, (float *)o->pre.data + t * o->M,
+                is_head ? NULL : (float *)o->post.data + t * o->M, is_head ? NULL : (float *)o->comb.data + t * o->M * o->M);
 }
 
 /* ---- streams mixed into a row, and a row spread over them ---------------------------------------------------------------- */
@@ -288,9 +212,8 @@ static gates *add_gates(const op_context *c, const op_hc_pre_args *a)
                  .comb = a->comb,
                  .M = c->dims.of[OP_M],
                  .n_mix = a->fn.shape[0],
-                 .n_iterations = c->config->hc_sinkhorn_iters,
-                 .rms_eps = (float)c->config->rms_norm_eps,
-                 .hc_eps = (float)c->config->hc_eps};
+                 .rms_eps = (float)c->config->rms_norm_eps};
+    o->rule = (op_hc_rule){o->M, c->config->hc_sinkhorn_iters, (float)c->config->hc_eps};
     o->squares = op_matrix_new(c, "hc.squares", T, n_chunks, DSV4_F32);
     o->pre = op_matrix_new(c, "hc.pre", T, o->M, DSV4_F32);
     o->grid = (op_part_grid){T, a->x.cols, a->t_tile, a->tiles.k_split};

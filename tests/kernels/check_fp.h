@@ -98,6 +98,32 @@ static inline uk_acts tile_rows_bf16(const uk_table *row, int which, int64_t row
     return (uk_acts){data, rows, group_rows, bytes};
 }
 
+static inline void check_gemm_fp4_bf16_shape(const uk_table *row, int64_t rows, int64_t k, test_case *t)
+{
+    t->n = k;
+    int64_t ldx = k + 3;
+    const uint16_t *x = input_bf16(0, fp_extent(rows, ldx, k), t);
+    const uint8_t *panel = input_blocks_fp4(1, (k + UK_BLOCK_FP4 - 1) / UK_BLOCK_FP4, t);
+    outputs c = place_outputs(fp_extent(rows, LDC, UK_PANEL), sizeof(float), t);
+    ref->gemm_fp4_bf16(tile_rows_bf16(ref, 2, rows, k, x, ldx), k, panel, c.want, LDC);
+    row->gemm_fp4_bf16(tile_rows_bf16(row, 3, rows, k, x, ldx), k, panel, c.got, LDC);
+    expect_same_f32(c, t);
+}
+
+static inline void check_gemm_fp4_bf16(const uk_table *row, test_case *t)
+{
+    static const int64_t depths_fp4_bf16[] = {0, 32, 64, 96, 288, 512};
+    for (int r = 0; r < N_FP_ROWS; r++) {
+        for (size_t d = 0; d < sizeof depths_fp4_bf16 / sizeof *depths_fp4_bf16; d++) {
+            for (int f = 0; f < N_FLAVOURS; f++) {
+                t->f = (flavour)f;
+                t->gap = d % 2 ? 0 : 64;
+                check_gemm_fp4_bf16_shape(row, fp_rows[r], depths_fp4_bf16[d], t);
+            }
+        }
+    }
+}
+
 static inline void check_gemm_fp8_shape(const uk_table *row, int64_t rows, int64_t k, test_case *t)
 {
     t->n = k;

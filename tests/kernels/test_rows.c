@@ -12,6 +12,7 @@
 #include "kernels/check_fp.h"
 #include "kernels/check_gemm.h"
 #include "kernels/check_keys.h"
+#include "kernels/check_round.h"
 #include "kernels/check_tile.h"
 
 /* ---- one check per kernel ------------------------------------------------------------------------------------------------- */

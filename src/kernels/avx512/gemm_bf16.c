@@ -46,7 +46,7 @@ UK_INLINE void widen_e4m3(const e4m3_table *t, __m512i bytes, __m512i *left, __m
     *right = e4m3_widen_doubled(t->special, _mm512_unpackhi_epi8(bytes, bytes));
 }
 
-#include "kernels/avx512/gemm_fp8.h"
+#include "kernels/avx512/gemm_fp4_bf16.h"
 
 void uk_avx512_gemm_bf16(uk_acts a, int64_t k, const uint16_t *panel, float *c, int64_t ldc)
 {
@@ -62,4 +62,9 @@ void uk_avx512_gemm_keys(int64_t n, int64_t k, const uint16_t *const *keys, int6
                          int64_t ldc)
 {
     gemm_keys(n, k, keys, n_panels, panels, c, ldc);
+}
+
+void uk_avx512_gemm_fp4_bf16(uk_acts a, int64_t k, const uint8_t *panel, float *c, int64_t ldc)
+{
+    gemm_fp4_bf16(a, k, panel, c, ldc);
 }

@@ -26,7 +26,7 @@ UK_INLINE void take_values(int64_t n, const uint16_t *x, char *values)
     }
 }
 
-#include "kernels/avx512/gemm_fp8.h"
+#include "kernels/avx512/gemm_fp4_bf16.h"
 
 void uk_avx512bf16_gemm_bf16(uk_acts a, int64_t k, const uint16_t *panel, float *c, int64_t ldc)
 {
@@ -42,4 +42,9 @@ void uk_avx512bf16_gemm_keys(int64_t n, int64_t k, const uint16_t *const *keys, 
                              int64_t ldc)
 {
     gemm_keys(n, k, keys, n_panels, panels, c, ldc);
+}
+
+void uk_avx512bf16_gemm_fp4_bf16(uk_acts a, int64_t k, const uint8_t *panel, float *c, int64_t ldc)
+{
+    gemm_fp4_bf16(a, k, panel, c, ldc);
 }

@@ -13,12 +13,13 @@
 
 /* Constant while a graph runs, valid and in range (the engine sees to it): stages read it without declaring it. */
 typedef struct step_rows {
-    int64_t capacity;                   /* T: rows of every matrix of the step */
-    int64_t n;                          /* valid rows: the first n */
-    int32_t *token, *position, *slot;   /* [T]; slot: of the row's sequence in model_kv */
-    int32_t *first;                     /* [T]: the row at which the row's sequence begins in this step */
-    int64_t n_logits, logits_capacity;  /* rows of which logits are wanted */
-    int32_t *logit_row;                 /* [logits_capacity] */
+    int64_t capacity;                  /* T: rows of every matrix of the step */
+    int64_t n;                         /* valid rows: the first n */
+    int32_t *token, *position, *slot;  /* [T]; slot: of the row's sequence in model_kv */
+    int32_t *end;                      /* [T]: position behind the last token that the row's sequence has in this step */
+    int32_t *first;                    /* [T]: the row at which the row's sequence begins in this step */
+    int64_t n_logits, logits_capacity; /* rows of which logits are wanted */
+    int32_t *logit_row;                /* [logits_capacity] */
 } step_rows;
 
 /* Position at which the sequence of a row begins in this step: earlier ones lie in model_kv, later ones in rows. */
@@ -34,7 +35,9 @@ typedef struct step {
     const model_kv *kv;
     const step_rows *rows; /* lives with the graph */
     int64_t T;             /* rows->capacity */
-    int n_threads;         /* that will run the graph: a hint for tiles, no result depends on it */
+    int64_t context;       /* tokens of a sequence at most */
+    const struct step_rope *rope;
+    int n_threads; /* that will run the graph: a hint for tiles, no result depends on it */
 } step;
 
 /* A matrix that passes between operators, of the numerics' dtype or of FP32. */
@@ -51,7 +54,8 @@ step_matrix step_matrix_new_f32(const step *s, const char *name, int64_t rows, i
 void step_load(const uk_table *uk, const step_matrix *m, int64_t row, int64_t col, int64_t n, float *dst);
 void step_store(const uk_table *uk, const step_matrix *m, int64_t row, int64_t col, int64_t n, const float *src);
 
-/* Rounds x[0..n) in place where the numerics have BF16 between operators. */
+/* Rounds x[0..n) to BF16 in place, ties to even; step_round does so where the numerics have BF16 between operators. */
+void step_round_bf16(const uk_table *uk, int64_t n, float *x);
 void step_round(const step *s, int64_t n, float *x);
 
 #endif
