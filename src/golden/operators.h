@@ -29,6 +29,8 @@ golden_fn golden_prefill_attention_swa;
 golden_fn golden_prefill_attention_hca;
 golden_fn golden_prefill_attention_csa;
 golden_fn golden_gate;
+golden_fn golden_expert_shared;
+golden_fn golden_expert_routed;
 golden_fn golden_lm_head;
 golden_fn golden_mtp_projection;
 

@@ -79,6 +79,8 @@ static const expectation expectations[] = {
     {"gate", "x_norm_scale", EXPECT_ALL_CLOSE, 0, 0.0},
     {"gate", "indices", EXPECT_EXACT, 0, 0.0},
     {"gate", "weights", EXPECT_ALL_CLOSE, EXPECT_ANY, 2.4e-7},
+    {"expert_shared", "sh", {.kind = CMP_RELDIFF, .atol = 2e-3, .budget = 0.01}, 0, 0.0},
+    {"expert_routed", "recv_y", {.kind = CMP_RELDIFF, .atol = 2e-3, .budget = 0.01}, 0, 0.0},
     {"lm_head", "logits", EXPECT_ALL_CLOSE, EXPECT_ANY, 4e-7},
     {"mtp_projection", "hidden_states_out", EXPECT_RATIO(1e-2, 1e-2, 0.02), 0, 0.0},
 };

@@ -87,6 +87,8 @@ int main(void)
         VECTOR(gate_hash),
         VECTOR(gate_score),
         VECTOR(gate_score_n5),
+        VECTOR(expert_shared),
+        VECTOR(expert_routed),
         VECTOR(lm_head_tp2),
         VECTOR(mtp_projection),
     };

@@ -236,6 +236,13 @@ static void test_gate_choice(void **state)
     dsv4_tensor_list_deinit(&in);
 }
 
+static void test_experts(void **state)
+{
+    (void)state;
+    check_op("expert_shared");
+    check_op("expert_routed");
+}
+
 static void test_lm_head(void **state)
 {
     (void)state;
@@ -313,6 +320,23 @@ static void test_gate_refusals(void **state)
     check_route_refusals("gate");
 }
 
+static void test_expert_refusals(void **state)
+{
+    const dsv4_op *op = find_op("expert_routed");
+    const dsv4_config config = preset("tiny");
+    dsv4_tensor_list in = draw_inputs(op, &config, 3, 0);
+    const bad_step steps[] = {
+        {"recv_expert_count", 2, -1, "recv_expert_count of expert 2 is -1, expected 0 to 3"},
+        {"recv_expert_count", 7, 4, "recv_expert_count of expert 7 is 4, expected 0 to 3"},
+        {"recv_expert_count", 0, INT32_MAX, "recv_expert_count of expert 0 is 2147483647"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+        refuse(op, &in, &steps[i]);
+    }
+    dsv4_tensor_list_deinit(&in);
+}
+
 static void test_hash_layers_need_their_table(void **state)
 {
     const dsv4_op *op = find_op("gate");
@@ -351,12 +375,16 @@ int main(void)
         cmocka_unit_test(test_gate),
         cmocka_unit_test(test_gate_choice),
         cmocka_unit_test(test_gate_refusals),
+        cmocka_unit_test(test_experts),
+        cmocka_unit_test(test_expert_refusals),
         cmocka_unit_test(test_lm_head),
         cmocka_unit_test(test_mtp_projection),
         cmocka_unit_test(test_hash_layers_need_their_table),
         VECTOR(gate_hash),
         VECTOR(gate_score),
         VECTOR(gate_score_n5),
+        VECTOR(expert_shared),
+        VECTOR(expert_routed),
         VECTOR(lm_head_tp2),
         VECTOR(mtp_projection),
     };
