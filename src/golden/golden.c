@@ -36,6 +36,9 @@ static const golden goldens[] = {
     {"gate", golden_gate},
     {"expert_shared", golden_expert_shared},
     {"expert_routed", golden_expert_routed},
+    {"dispatch", golden_dispatch},
+    {"combine", golden_combine},
+    {"moe", golden_moe},
     {"lm_head", golden_lm_head},
     {"mtp_projection", golden_mtp_projection},
 };

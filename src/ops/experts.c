@@ -107,6 +107,7 @@ static void pack_describe(const void *arg, int64_t index, dsv4_describe *d)
     double values = o->rows_per_slot * (double)o->h8.k;
     op_slots_reads(d, &o->a.slots);
     dsv4_reads(d, o->up_ready.view, index, index + 1, 0, o->f_tiles);
+    op_matrix_reads(d, &o->a.weights);
     dsv4_touch(d, DSV4_READ | DSV4_UNTRACKED, o->h.view, all_of(&o->h));
     packed_touches(d, DSV4_WRITE, &o->h8, index);
     dsv4_costs(d, (dsv4_work){.vector_ops = OP_Q8_OPS * values, .gathered_bytes = (double)sizeof(float) * values});

@@ -89,6 +89,9 @@ int main(void)
         VECTOR(gate_score_n5),
         VECTOR(expert_shared),
         VECTOR(expert_routed),
+        VECTOR(dispatch_ep1),
+        VECTOR(combine_ep1),
+        VECTOR(moe_ep1_score),
         VECTOR(lm_head_tp2),
         VECTOR(mtp_projection),
     };
