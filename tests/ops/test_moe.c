@@ -445,7 +445,7 @@ static dsv4_tensor of_rank(const dsv4_tensor *t, bool is_shared, int64_t r)
 /* Two ranks with tokens of their own and half of the experts each: as one rank that has all experts, for the tokens of each. */
 static void test_two_ranks(void **state)
 {
-    vector_file v = vector_file_open("moe_ep2_hash_n5");
+    vector_file v = vector_file_open("ranks/moe_ep2_hash_n5");
     const dsv4_op *op = find_op("moe");
     (void)state;
     for (int64_t r = 0; r < 2; r++) {
