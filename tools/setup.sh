@@ -15,8 +15,10 @@ packages=(
     libhwloc-dev  # cores, caches and NUMA nodes of the machine
     libjansson-dev # JSON: file headers, configurations, traces
     libpcre2-dev  # the patterns of a tokenizer
+    zlib1g-dev    # checksums of saved sequences
     libcairo2-dev # pictures of traces: SVG and PNG
     libcmocka-dev # unit tests
+    zlib1g-dev    # test data that is packed
 )
 check_packages=(
     clang           # a second compiler's warnings; libFuzzer

@@ -45,13 +45,13 @@ static size_t whole_pages(size_t n_bytes)
     return (n_bytes + page - 1) / page * page;
 }
 
-void *memory_map(size_t n_bytes)
+static void *map(size_t n_bytes, int flags)
 {
     if (n_bytes > SIZE_MAX / 2) {
         return NULL;
     }
     size_t slack = n_bytes < LARGE ? 0 : HUGE_PAGE, size = whole_pages(n_bytes);
-    char *start = mmap(NULL, size + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *start = mmap(NULL, size + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
     if (start == MAP_FAILED) {
         return NULL;
     }
@@ -65,6 +65,16 @@ void *memory_map(size_t n_bytes)
         memory_prefer_huge(start, size);
     }
     return start;
+}
+
+void *memory_map(size_t n_bytes)
+{
+    return map(n_bytes, 0);
+}
+
+void *memory_reserve(size_t n_bytes)
+{
+    return map(n_bytes, MAP_NORESERVE);
 }
 
 void memory_unmap(void *start, size_t n_bytes)

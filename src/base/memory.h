@@ -15,6 +15,9 @@ void *memory_zeroed_array(size_t n, size_t item_bytes);
 /* n_bytes >= 1 of zeros that no page of memory backs yet: the thread that first touches a page has it near its core. Page-aligned;
  * release with memory_unmap and the same n_bytes. NULL without memory. */
 void *memory_map(size_t n_bytes);
+
+/* The same for what may never be used whole: it may be larger than the memory that there is. Released likewise. */
+void *memory_reserve(size_t n_bytes);
 void memory_unmap(void *start, size_t n_bytes);
 
 /* Asks for huge pages under [start, start + n_bytes) if that is large. For memory that is not yet touched. */

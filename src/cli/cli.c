@@ -11,7 +11,7 @@
 
 #include "base/file.h"
 
-enum { MAX_OPTIONS = 32, FIRST_CODE = 256 }; /* getopt's codes of the long options begin beyond the characters */
+enum { MAX_OPTIONS = 48, FIRST_CODE = 256 }; /* getopt's codes of the long options begin beyond the characters */
 enum { JSON, HELP };
 
 static const cli_option common_options[] = {
@@ -29,6 +29,16 @@ static bool json_is_on_stdout(void)
 
 /* ---- options ----------------------------------------------------------------------------------------------------------- */
 
+const char *cli_option_name(const cli_option *o)
+{
+    return cli_option_letter(o) != 0 ? o->name + 2 : o->name;
+}
+
+int cli_option_letter(const cli_option *o)
+{
+    return o->name[0] != '\0' && o->name[1] == ',' ? o->name[0] : 0;
+}
+
 dsv4_status cli_store_text(const cli_option *self, void *field, const char *text, dsv4_error *err)
 {
     (void)self, (void)err;
@@ -39,7 +49,7 @@ dsv4_status cli_store_text(const cli_option *self, void *field, const char *text
 dsv4_status cli_store_file(const cli_option *self, void *field, const char *text, dsv4_error *err)
 {
     if (strcmp(text, "-") == 0) {
-        return dsv4_fail(err, DSV4_E_USAGE, "--%s: got \"-\", expected a file (only --json has stdout)", self->name);
+        return dsv4_fail(err, DSV4_E_USAGE, "--%s: got \"-\", expected a file (only --json has stdout)", cli_option_name(self));
     }
     return cli_store_text(self, field, text, err);
 }
@@ -50,10 +60,22 @@ dsv4_status cli_store_number(const cli_option *self, void *field, const char *te
     errno = 0;
     long long value = strtoll(text, &end, 10);
     if (end == text || *end != '\0' || errno != 0 || value < self->low || value > self->high) {
-        return dsv4_fail(err, DSV4_E_USAGE, "--%s: got \"%s\", expected a whole number from %lld to %lld", self->name, text,
-                         self->low, self->high);
+        return dsv4_fail(err, DSV4_E_USAGE, "--%s: got \"%s\", expected a whole number from %lld to %lld", cli_option_name(self),
+                         text, self->low, self->high);
     }
     *(long long *)field = value;
+    return DSV4_OK;
+}
+
+dsv4_status cli_store_real(const cli_option *self, void *field, const char *text, dsv4_error *err)
+{
+    char *end;
+    double value = strtod(text, &end);
+    if (end == text || *end != '\0' || !(value >= (double)self->low && value <= (double)self->high)) {
+        return dsv4_fail(err, DSV4_E_USAGE, "--%s: got \"%s\", expected a number from %lld to %lld", cli_option_name(self), text,
+                         self->low, self->high);
+    }
+    *(double *)field = value;
     return DSV4_OK;
 }
 
@@ -68,6 +90,7 @@ dsv4_status cli_store_flag(const cli_option *self, void *field, const char *text
 typedef struct option_list {
     const cli_option *row[MAX_OPTIONS];
     struct option getopt[MAX_OPTIONS + 1];
+    char letters[2 * MAX_OPTIONS + 2]; /* as getopt takes them */
     int n;
 } option_list;
 
@@ -78,14 +101,18 @@ static void append_options(option_list *list, const cli_option *o)
         int argument = o->value == NULL ? no_argument : o->value[0] == '[' ? optional_argument : required_argument;
         assert(list->n < MAX_OPTIONS);
         list->row[list->n] = o;
-        list->getopt[list->n] = (struct option){o->name, argument, NULL, FIRST_CODE + list->n};
+        list->getopt[list->n] = (struct option){cli_option_name(o), argument, NULL, FIRST_CODE + list->n};
         list->n++;
+        if (cli_option_letter(o) != 0) {
+            const char letter[] = {(char)cli_option_letter(o), argument == no_argument ? '\0' : ':', '\0'};
+            strcat(list->letters, letter);
+        }
     }
 }
 
 static option_list list_options(const cli_command *command)
 {
-    option_list list = {.n = 0};
+    option_list list = {.letters = ":"};
     append_options(&list, command->options);
     append_options(&list, command->shared);
     append_options(&list, common_options);
@@ -98,7 +125,9 @@ static void print_help(const cli_command *command, const option_list *list)
     for (int i = 0; i < list->n; i++) {
         const cli_option *o = list->row[i];
         char left[64];
-        snprintf(left, sizeof left, "--%s%s%s", o->name, o->value != NULL ? " " : "", o->value != NULL ? o->value : "");
+        const char letter[] = {'-', (char)cli_option_letter(o), ',', ' ', '\0'};
+        snprintf(left, sizeof left, "%s--%s%s%s", letter[1] != '\0' ? letter : "", cli_option_name(o), o->value != NULL ? " " : "",
+                 o->value != NULL ? o->value : "");
         cli_print("  %-28s %s\n", left, o->help);
     }
     cli_print("\nexit codes: 0 pass, 1 mismatch, 2 bad input or usage\n");
@@ -111,6 +140,17 @@ static const char *optional_value(int argc, char **argv)
         return argv[optind++];
     }
     return optarg;
+}
+
+/* The option of a code or letter that getopt returned; NULL: none, it was refused. */
+static const cli_option *find_option(const option_list *list, int code)
+{
+    for (int i = 0; i < list->n; i++) {
+        if (code == FIRST_CODE + i || (code == cli_option_letter(list->row[i]) && code != 0)) {
+            return list->row[i];
+        }
+    }
+    return NULL;
 }
 
 /* One line about the option that getopt refused with `code`. */
@@ -133,16 +173,16 @@ int cli_parse(const cli_command *command, int argc, char **argv, void *options, 
     int code;
     opterr = 0;
     optind = 0;
-    while ((code = getopt_long(argc, argv, ":", list.getopt, NULL)) != -1) {
-        if (code < FIRST_CODE) {
+    while ((code = getopt_long(argc, argv, list.letters, list.getopt, NULL)) != -1) {
+        const cli_option *o = find_option(&list, code);
+        if (o == NULL) {
             return refuse_option(command, code, argv);
         }
-        const cli_option *o = list.row[code - FIRST_CODE];
         if (o == &common_options[HELP]) {
             print_help(command, &list);
             return CLI_PASS;
         }
-        const char *text = list.getopt[code - FIRST_CODE].has_arg == optional_argument ? optional_value(argc, argv) : optarg;
+        const char *text = o->value != NULL && o->value[0] == '[' ? optional_value(argc, argv) : optarg;
         void *field = o == &common_options[JSON] ? (void *)&json : (char *)options + o->offset;
         if (o->store(o, field, text, &err) != DSV4_OK) {
             return cli_fail(&err);
@@ -176,6 +216,15 @@ void cli_print(const char *format, ...)
     }
     fputs(text, stdout);
     free(text);
+}
+
+bool cli_print_bytes(const char *bytes, size_t n)
+{
+    if (!json_is_on_stdout()) {
+        fwrite(bytes, 1, n, stdout);
+        fflush(stdout);
+    }
+    return !ferror(stdout);
 }
 
 int cli_fail(const dsv4_error *err)

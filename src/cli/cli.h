@@ -19,17 +19,21 @@ typedef struct cli_option cli_option;
 typedef dsv4_status cli_store_fn(const cli_option *self, void *field, const char *text, dsv4_error *err);
 
 struct cli_option {
-    const char *name;  /* without the dashes */
+    const char *name;  /* without the dashes; "m,model": -m too */
     const char *value; /* what the help calls its value; in brackets: may be left out; NULL: a flag */
     const char *help;
     cli_store_fn *store;
     size_t offset;       /* of the field in the command's structure */
-    long long low, high; /* limits of cli_store_number */
+    long long low, high; /* limits of cli_store_number and cli_store_real */
 };
+
+const char *cli_option_name(const cli_option *o); /* without a letter */
+int cli_option_letter(const cli_option *o);       /* 0: none */
 
 cli_store_fn cli_store_text;   /* const char *; the text of argv */
 cli_store_fn cli_store_file;   /* the same, but not "-": stdout holds the text for people */
 cli_store_fn cli_store_number; /* long long */
+cli_store_fn cli_store_real;   /* double */
 cli_store_fn cli_store_flag;   /* bool */
 
 typedef struct cli_command {
@@ -38,7 +42,8 @@ typedef struct cli_command {
     int (*run)(const struct cli_command *self, int argc, char **argv);
 } cli_command;
 
-extern const cli_command cli_list, cli_run, cli_check, cli_bench, cli_trace, cli_sim, cli_ablate, cli_tune, cli_inspect;
+extern const cli_command cli_list, cli_run, cli_check, cli_bench, cli_trace, cli_sim, cli_ablate, cli_tune, cli_inspect,
+    cli_tokenize;
 
 /* Parses argv[1..] into the structure that the command's options are stored in. Positional arguments are moved to the end,
  * argv[*first] on. Returns -1 to go on, else the exit code: after printing the help, or one line about what was wrong. */
@@ -47,6 +52,9 @@ int cli_parse(const cli_command *command, int argc, char **argv, void *options, 
 /* Text for people, on stdout; '?' for control characters, which names from files may hold. A failed write is noticed when the program
  * ends. */
 void cli_print(const char *format, ...) DSV4_PRINTF(1, 2);
+
+/* Bytes as they are, on stdout, at once. False: stdout takes no more. */
+bool cli_print_bytes(const char *bytes, size_t n);
 
 /* Prints err as the program's one line of error; returns CLI_BAD. */
 int cli_fail(const dsv4_error *err);

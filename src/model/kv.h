@@ -29,6 +29,7 @@ typedef struct model_kv_block {   /* of a block of the model: where its rows lie
 
 typedef struct model_kv {
     model_config config;
+    model_numerics numerics;
     dsv4_dtype dtype;                      /* of rows */
     size_t elem;                           /* its bytes */
     int64_t window_rows;                   /* of the ring: sliding_window + MODEL_ROLLBACK at least */
@@ -37,7 +38,7 @@ typedef struct model_kv {
     model_kv_block *blocks;           /* all of the model, draft blocks included */
     char *slots, *pages;              /* slots: [n_slots][slot_bytes] */
     int32_t *tables;                  /* [n_slots][table_pages]; -1: none */
-    int32_t *page_users;              /* sequences that a page belongs to; 0: free */
+    int32_t *page_users;              /* [n_pages]: sequences that a page belongs to; 0: free */
     struct model_sequence *sequences; /* [n_slots] */
 } model_kv;
 
@@ -49,8 +50,8 @@ typedef struct model_sequence {
     int64_t oldest;  /* length can be cut down to this */
 } model_sequence;
 
-/* Memory for n_slots sequences of up to max_tokens tokens each, n_tokens together. Address space is taken at once, memory as it is
- * used. The caller destroys. */
+/* Memory for n_slots sequences of up to max_tokens tokens each (rounded up to whole pages), n_tokens together. Address space is
+ * taken at once, memory as it is used; what a closed sequence leaves is used by the next. The caller destroys. */
 DSV4_MUST_CHECK dsv4_status model_kv_create(const model_config *config, const model_numerics *numerics, int64_t n_slots,
                                             int64_t max_tokens, int64_t n_tokens, model_kv **out, dsv4_error *err);
 void model_kv_destroy(model_kv *kv);
@@ -62,20 +63,30 @@ size_t model_kv_bytes(const model_config *config, const model_numerics *numerics
 DSV4_MUST_CHECK dsv4_status model_sequence_open(model_kv *kv, model_sequence **out, dsv4_error *err);
 void model_sequence_close(model_kv *kv, model_sequence *s);
 
-/* Pages for n more tokens, each of them this sequence's own where it will be written. Changes nothing if it fails. */
+/* Pages for n more tokens, each of them this sequence's own where it will be written: to be called before each step that appends,
+ * also if an earlier call had reserved more, as a fork may lie between. Changes nothing if it fails. */
 DSV4_MUST_CHECK dsv4_status model_sequence_reserve(model_kv *kv, model_sequence *s, int64_t n, dsv4_error *err);
 
-/* n tokens have been seen, for which there are pages. */
-void model_sequence_append(model_sequence *s, int64_t n);
+/* n tokens were appended: their rows and states are written. */
+static inline void model_sequence_append(model_sequence *s, int64_t n)
+{
+    s->length += n;
+    if (s->oldest < s->length - MODEL_ROLLBACK) {
+        s->oldest = s->length - MODEL_ROLLBACK;
+    }
+}
 
 /* A new sequence with the same past; later tokens of either do not show in the other. */
 DSV4_MUST_CHECK dsv4_status model_sequence_fork(model_kv *kv, const model_sequence *s, model_sequence **out, dsv4_error *err);
 
-/* Takes the tokens from `length` on back: at most MODEL_ROLLBACK of them, or all (length 0). */
+/* Takes the tokens from `length` on back: down to s->oldest, at most MODEL_ROLLBACK behind the longest it was, or all (length 0).
+ * Nothing is cleared: rows and states hold values of other tokens, or of another sequence, at every position that this sequence has
+ * not written since, and no reader may look there. */
 DSV4_MUST_CHECK dsv4_status model_sequence_truncate(model_kv *kv, model_sequence *s, int64_t length, dsv4_error *err);
 
 /* A sequence in a file (versioned, checksummed; written whole or not at all), with the ids of its tokens. Restoring checks that the
- * file belongs to this architecture and numerics: `model` is a name that must be equal. tokens: [s->length]. */
+ * file belongs to this architecture and numerics: `model` is a name that must be equal. tokens: [s->length]; those of
+ * restore are the caller's to free. A failed restore takes no slot. */
 DSV4_MUST_CHECK dsv4_status model_sequence_save(const model_kv *kv, const model_sequence *s, const char *model,
                                                 const int32_t *tokens, const char *path, dsv4_error *err);
 DSV4_MUST_CHECK dsv4_status model_sequence_restore(model_kv *kv, const char *model, const char *path, model_sequence **out,

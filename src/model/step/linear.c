@@ -127,6 +127,26 @@ static step_operand add_operand(const step *s, const char *stage, operand_stage 
     return o->y;
 }
 
+step_operand step_operand_add(const step *s, const char *stage, step_matrix x, model_form form, int64_t n_pieces)
+{
+    operand_stage *o = dsv4_graph_memory(s->op.g, sizeof *o);
+    if (o == NULL) {
+        return (step_operand){0};
+    }
+    o->x = x;
+    return add_operand(s, stage, o, x.m.rows, x.m.cols / n_pieces, form, n_pieces);
+}
+
+step_operand step_operand_add_product(const step *s, const char *stage, const step_product *x, model_form form)
+{
+    operand_stage *o = dsv4_graph_memory(s->op.g, sizeof *o);
+    if (o == NULL) {
+        return (step_operand){0};
+    }
+    o->product = *x;
+    return add_operand(s, stage, o, x->rows, x->cols, form, 1);
+}
+
 /* ---- multiplying ------------------------------------------------------------------------------------------------------- */
 
 typedef struct linear_stage {

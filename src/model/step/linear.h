@@ -63,10 +63,6 @@ typedef struct step_operand {
  * themselves. */
 step_operand step_operand_add(const step *s, const char *stage, step_matrix x, model_form form, int64_t n_pieces);
 
-/* The same of a product's result; declared below. */
-struct step_product;
-step_operand step_operand_add_product(const step *s, const char *stage, const struct step_product *x, model_form form);
-
 /* A result: sums, and what is left to do with them, which their readers do (step_product_row). */
 typedef struct step_product {
     op_matrix sums; /* FP32 [n_partials * rows, columns padded to panels] */
@@ -76,6 +72,9 @@ typedef struct step_product {
     const float *col_scale; /* [cols]; NULL: none */
     bool rounds;            /* to BF16 */
 } step_product;
+
+/* Packs the rows of a product. */
+step_operand step_operand_add_product(const step *s, const char *stage, const step_product *x, model_form form);
 
 /* Adds the product with w. Of an operand in G pieces, columns [g*n/G, (g+1)*n/G) come from piece g; n/G is then a multiple of
  * UK_PANEL. rounds: where the numerics have BF16 between operators, this result is one. */

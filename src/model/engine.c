@@ -1,0 +1,319 @@
+#include "model/engine.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "model/graph.h"
+
+enum { MAX_GRAPHS = 64 };
+
+/* Where a sequence's tokens of the latest step lie among the kept streams. */
+typedef struct kept_range {
+    int64_t row, n, start; /* n 0: none; start: position of the first */
+} kept_range;
+
+struct model_engine {
+    const model_weights *weights;
+    dsv4_pool *pool;
+    model_engine_options options;
+    model_kv *kv;
+    void *streams; /* [step_tokens, M*D]: of the latest step, for the draft block; NULL: the model has none */
+    size_t streams_bytes;
+    kept_range *kept; /* [n_sequences] */
+    model_graph graphs[MAX_GRAPHS];
+    int n_graphs;
+};
+
+static bool has_draft(const model_engine *e)
+{
+    return e->weights->config.draft == MODEL_DRAFT_MTP && e->weights->n_blocks > e->weights->config.num_hidden_layers;
+}
+
+/* ---- creation ------------------------------------------------------------------------------------------------------------ */
+
+static dsv4_status check_options(const model_weights *w, const model_engine_options *o, dsv4_error *err)
+{
+    bool wants_int8 = o->numerics->rows == MODEL_ROWS_I8;
+    if (wants_int8 != w->int8) {
+        return dsv4_fail(err, DSV4_E_VALUE, "numerics %s take weights in %s, these are in %s", o->numerics->name,
+                         wants_int8 ? "INT8" : "FP8", w->int8 ? "INT8" : "FP8");
+    }
+    if (o->n_sequences < 1 || o->context < 1 || o->step_tokens < 1 || o->total_tokens < 0) {
+        return dsv4_fail(err, DSV4_E_VALUE, "engine: got %lld sequences, context %lld, %lld tokens a step, expected at least 1",
+                         (long long)o->n_sequences, (long long)o->context, (long long)o->step_tokens);
+    }
+    return DSV4_OK;
+}
+
+dsv4_status model_engine_create(const model_weights *weights, dsv4_pool *pool, const model_engine_options *options,
+                                model_engine **out, dsv4_error *err)
+{
+    dsv4_status status = check_options(weights, options, err);
+    model_engine *e = status == DSV4_OK ? calloc(1, sizeof *e) : NULL;
+    if (e == NULL) {
+        return status != DSV4_OK ? status : dsv4_fail(err, DSV4_E_NO_MEMORY, "engine: no memory");
+    }
+    *e = (model_engine){.weights = weights, .pool = pool, .options = *options};
+    int64_t total = options->total_tokens > 0 ? options->total_tokens : options->n_sequences * options->context;
+    status = model_kv_create(&weights->config, options->numerics, options->n_sequences, options->context, total, &e->kv, err);
+    if (status == DSV4_OK) {
+        const dsv4_config *d = &weights->config.dims;
+        e->streams_bytes =
+            (size_t)(options->step_tokens * d->hc_mult * d->hidden_size) * dsv4_dtype_bytes(options->numerics->dtype);
+        e->streams = has_draft(e) ? memory_map(e->streams_bytes) : NULL;
+        e->kept = calloc((size_t)options->n_sequences, sizeof *e->kept);
+        if (e->kept == NULL || (has_draft(e) && e->streams == NULL)) {
+            status = dsv4_fail(err, DSV4_E_NO_MEMORY, "engine: no memory for %lld tokens a step", (long long)options->step_tokens);
+        }
+    }
+    if (status != DSV4_OK) {
+        model_engine_destroy(e);
+        return status;
+    }
+    *out = e;
+    return DSV4_OK;
+}
+
+void model_engine_destroy(model_engine *e)
+{
+    if (e == NULL) {
+        return;
+    }
+    for (int i = 0; i < e->n_graphs; i++) {
+        model_graph_deinit(&e->graphs[i]);
+    }
+    if (e->streams != NULL) {
+        memory_unmap(e->streams, e->streams_bytes);
+    }
+    free(e->kept);
+    model_kv_destroy(e->kv);
+    free(e);
+}
+
+model_kv *model_engine_kv(model_engine *e)
+{
+    return e->kv;
+}
+
+const model_weights *model_engine_weights(const model_engine *e)
+{
+    return e->weights;
+}
+
+/* ---- graphs, made when they are first needed ----------------------------------------------------------------------------- */
+
+/* Rows of the graph that serves n of at most max: powers of two up to 16, then fours of them. */
+static int64_t bucket_of(int64_t n, int64_t max)
+{
+    int64_t size = 1;
+    while (size < n) {
+        size *= size < 16 ? 2 : 4;
+    }
+    return size < max ? size : max;
+}
+
+static dsv4_status find_graph(model_engine *e, model_graph_kind kind, int64_t n_rows, int64_t n_logits, model_graph **out,
+                              dsv4_error *err)
+{
+    int64_t T = bucket_of(n_rows, e->options.step_tokens), L = n_logits == 0 ? 0 : bucket_of(n_logits, T);
+    for (int i = 0; i < e->n_graphs; i++) {
+        model_graph *g = &e->graphs[i];
+        if (g->kind == kind && g->T == T && g->n_logits == L) {
+            *out = g;
+            return DSV4_OK;
+        }
+    }
+    if (e->n_graphs == MAX_GRAPHS) {
+        return dsv4_fail(err, DSV4_E_VALUE, "engine: more than %d sizes of steps", MAX_GRAPHS);
+    }
+    model_graph_options options = {.weights = e->weights, .numerics = e->options.numerics, .kv = e->kv, .pool = e->pool};
+    options.T = T;
+    options.n_logits = L;
+    options.context = e->options.context;
+    options.kind = kind;
+    options.streams = e->streams;
+    options.trace_level = e->options.trace_level;
+    dsv4_status status = model_graph_init(&options, &e->graphs[e->n_graphs], err);
+    if (status == DSV4_OK) {
+        *out = &e->graphs[e->n_graphs++];
+    }
+    return status;
+}
+
+/* ---- a run --------------------------------------------------------------------------------------------------------------- */
+
+/* Tokens of a feed that go into one run. */
+typedef struct feed_part {
+    const model_feed *feed;
+    int64_t first, n;    /* of the feed's tokens */
+    int64_t start;       /* position of the first */
+    int64_t n_logits;    /* wanted of the last ones of the part */
+    int64_t first_logit; /* row of feed->logits */
+} feed_part;
+
+static void fill_rows(step_rows *r, const feed_part *parts, int64_t n_parts)
+{
+    r->n = 0;
+    r->n_logits = 0;
+    for (int64_t i = 0; i < n_parts; i++) {
+        const feed_part *p = &parts[i];
+        int64_t first = r->n;
+        for (int64_t j = 0; j < p->n; j++, r->n++) {
+            r->token[r->n] = p->feed->tokens[p->first + j];
+            r->position[r->n] = (int32_t)(p->start + j);
+            r->slot[r->n] = p->feed->sequence->slot;
+            r->first[r->n] = (int32_t)first;
+            r->end[r->n] = (int32_t)(p->start + p->n);
+            if (j >= p->n - p->n_logits) {
+                r->logit_row[r->n_logits++] = (int32_t)r->n;
+            }
+        }
+    }
+}
+
+static dsv4_status run(model_engine *e, model_graph_kind kind, const feed_part *parts, int64_t n_parts, dsv4_error *err)
+{
+    int64_t n_rows = 0, n_logits = 0;
+    for (int64_t i = 0; i < n_parts; i++) {
+        n_rows += parts[i].n;
+        n_logits += parts[i].n_logits;
+    }
+    model_graph *g = NULL;
+    dsv4_status status = find_graph(e, kind, n_rows, n_logits, &g, err);
+    if (status != DSV4_OK) {
+        return status;
+    }
+    fill_rows(g->rows, parts, n_parts);
+    status = dsv4_exec_run(g->exec, 0, err);
+    for (int64_t i = 0, row = 0; i < n_parts && status == DSV4_OK; i++) {
+        for (int64_t j = 0; j < parts[i].n_logits; j++) {
+            model_graph_logits(g, row++, parts[i].feed->logits + (parts[i].first_logit + j) * e->weights->config.vocab_size);
+        }
+    }
+    return status;
+}
+
+/* ---- steps --------------------------------------------------------------------------------------------------------------- */
+
+static dsv4_status check_feeds(const model_engine *e, const model_feed *feeds, int64_t n_feeds, dsv4_error *err)
+{
+    int64_t vocabulary = e->weights->config.vocab_size;
+    for (int64_t i = 0; i < n_feeds; i++) {
+        const model_feed *f = &feeds[i];
+        if (f->n_tokens < 1 || f->n_logits < 0 || f->n_logits > f->n_tokens) {
+            return dsv4_fail(err, DSV4_E_VALUE, "step: sequence %lld: got %lld tokens and %lld rows of logits", (long long)i,
+                             (long long)f->n_tokens, (long long)f->n_logits);
+        }
+        for (int64_t j = 0; j < f->n_tokens; j++) {
+            if (f->tokens[j] < 0 || f->tokens[j] >= vocabulary) {
+                return dsv4_fail(err, DSV4_E_VALUE, "step: sequence %lld: got token %d, expected 0 to %lld", (long long)i,
+                                 (int)f->tokens[j], (long long)vocabulary - 1);
+            }
+        }
+        for (int64_t j = 0; j < i; j++) {
+            if (feeds[j].sequence == f->sequence) {
+                return dsv4_fail(err, DSV4_E_VALUE, "step: sequences %lld and %lld are the same", (long long)j, (long long)i);
+            }
+        }
+    }
+    return DSV4_OK;
+}
+
+/* The next run of a step: as many tokens as it takes, feed after feed. Returns the number of parts; 0: all is done. */
+static int64_t next_parts(const model_engine *e, const model_feed *feeds, int64_t n_feeds, int64_t *done, feed_part *parts)
+{
+    int64_t room = e->options.step_tokens, n_parts = 0;
+    for (int64_t i = 0; i < n_feeds && room > 0; i++) {
+        const model_feed *f = &feeds[i];
+        int64_t n = f->n_tokens - done[i] < room ? f->n_tokens - done[i] : room, logits_from = f->n_tokens - f->n_logits;
+        if (n == 0) {
+            continue;
+        }
+        int64_t from = done[i] > logits_from ? done[i] : logits_from, end = done[i] + n;
+        parts[n_parts++] = (feed_part){f, done[i], n, f->sequence->length, end > from ? end - from : 0, from - logits_from};
+        done[i] += n;
+        room -= n;
+    }
+    return n_parts;
+}
+
+static void remember(model_engine *e, const feed_part *parts, int64_t n_parts)
+{
+    memset(e->kept, 0, (size_t)e->options.n_sequences * sizeof *e->kept);
+    for (int64_t i = 0, row = 0; i < n_parts; i++) {
+        e->kept[parts[i].feed->sequence->slot] = (kept_range){row, parts[i].n, parts[i].start};
+        row += parts[i].n;
+        model_sequence_append(parts[i].feed->sequence, parts[i].n);
+    }
+}
+
+static dsv4_status run_steps(model_engine *e, const model_feed *feeds, int64_t n_feeds, int64_t *done, feed_part *parts,
+                             dsv4_error *err)
+{
+    dsv4_status status = DSV4_OK;
+    for (int64_t i = 0; i < n_feeds && status == DSV4_OK; i++) {
+        status = model_sequence_reserve(e->kv, feeds[i].sequence, feeds[i].n_tokens, err);
+    }
+    for (;;) {
+        int64_t n_parts = status == DSV4_OK ? next_parts(e, feeds, n_feeds, done, parts) : 0;
+        if (n_parts == 0) {
+            return status;
+        }
+        status = run(e, MODEL_GRAPH_TRUNK, parts, n_parts, err);
+        if (status == DSV4_OK) {
+            remember(e, parts, n_parts);
+        }
+    }
+}
+
+dsv4_status model_engine_step(model_engine *e, const model_feed *feeds, int64_t n_feeds, dsv4_error *err)
+{
+    dsv4_status status = check_feeds(e, feeds, n_feeds, err);
+    if (status != DSV4_OK || n_feeds == 0) {
+        return status;
+    }
+    int64_t *done = calloc((size_t)n_feeds, sizeof *done);
+    feed_part *parts = calloc((size_t)n_feeds, sizeof *parts);
+    status = done == NULL || parts == NULL ? dsv4_fail(err, DSV4_E_NO_MEMORY, "step: no memory")
+                                           : run_steps(e, feeds, n_feeds, done, parts, err);
+    free(done);
+    free(parts);
+    return status;
+}
+
+/* ---- drafts -------------------------------------------------------------------------------------------------------------- */
+
+/* The parts of a draft run must lie among the kept streams as they lay in the step. */
+static dsv4_status draft_parts(const model_engine *e, const model_feed *feeds, int64_t n_feeds, feed_part *parts, dsv4_error *err)
+{
+    for (int64_t i = 0, row = 0; i < n_feeds; i++) {
+        const kept_range *kept = &e->kept[feeds[i].sequence->slot];
+        if (feeds[i].n_tokens > kept->n || kept->row != row) {
+            return dsv4_fail(err, DSV4_E_VALUE, "draft: sequence %lld: got %lld tokens, the latest step left %lld", (long long)i,
+                             (long long)feeds[i].n_tokens, (long long)kept->n);
+        }
+        parts[i] = (feed_part){&feeds[i], 0, feeds[i].n_tokens, kept->start, feeds[i].n_logits, 0};
+        row += feeds[i].n_tokens;
+    }
+    return DSV4_OK;
+}
+
+dsv4_status model_engine_draft(model_engine *e, const model_feed *feeds, int64_t n_feeds, dsv4_error *err)
+{
+    if (!has_draft(e)) {
+        return dsv4_fail(err, DSV4_E_UNSUPPORTED, "draft: this model has no block that predicts a second token");
+    }
+    dsv4_status status = check_feeds(e, feeds, n_feeds, err);
+    feed_part *parts = status == DSV4_OK ? calloc((size_t)(n_feeds + 1), sizeof *parts) : NULL;
+    if (parts == NULL) {
+        return status != DSV4_OK ? status : dsv4_fail(err, DSV4_E_NO_MEMORY, "draft: no memory");
+    }
+    status = draft_parts(e, feeds, n_feeds, parts, err);
+    status = status == DSV4_OK ? run(e, MODEL_GRAPH_DRAFT, parts, n_feeds, err) : status;
+    for (int64_t i = 0; i < n_feeds && status == DSV4_OK; i++) {
+        feeds[i].sequence->drafted = parts[i].start + parts[i].n;
+    }
+    free(parts);
+    return status;
+}
