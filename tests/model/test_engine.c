@@ -147,7 +147,7 @@ typedef struct agreement {
     int64_t same;
 } agreement;
 
-static const agreement agreements[] = {{"exact", 1e-5, 200}, {"official", 0.1, 189}, {"bf16", 0.05, 193}, {"quant_f32", 0.1, 193}};
+static const agreement agreements[] = {{"exact", 1e-5, 200}, {"official", 0.1, 189}, {"bf16", 0.03, 193}, {"quant_f32", 0.1, 193}};
 
 static void check_agreement(const agreement *a, const char *what, const float *logits, const float *expected, int64_t n)
 {
@@ -217,7 +217,8 @@ static void check_numerics(const agreement *a)
     assert_memory_equal(other, first, bytes);
     check_agreement(a, "token by token", other, rows_of(&list, "step_logits", &n), PROMPT);
     draft_all(&r, tokens, whole, 1, drafts);
-    check_agreement(a, "draft", drafts, rows_of(&list, "mtp_logits", &n), PROMPT - 1);
+    agreement of_drafts = {a->numerics, a->rms, a == &agreements[0] ? PROMPT : 0}; /* nothing is known of other sums there */
+    check_agreement(&of_drafts, "draft", drafts, rows_of(&list, "mtp_logits", &n), PROMPT - 1);
     draft_all(&r, tokens, odd, 6, other);
     assert_memory_equal(other, drafts, bytes - V * sizeof *first);
     if (a == &agreements[0]) {
