@@ -7,16 +7,18 @@
 
 #include "cli/cli.h"
 
-static const cli_command *const commands[] = {&cli_list,   &cli_run,  &cli_check,   &cli_bench,    &cli_trace, &cli_sim,
-                                              &cli_ablate, &cli_tune, &cli_inspect, &cli_tokenize, NULL};
+static const cli_command *const commands[] = {&cli_list,  &cli_run,      &cli_check,    &cli_bench,   &cli_trace,
+                                              &cli_sim,   &cli_ablate,   &cli_tune,     &cli_inspect, &cli_convert,
+                                              &cli_synth, &cli_tokenize, &cli_generate, NULL};
 
 static void print_help(void)
 {
-    cli_print("dsv4: DeepSeek-V4 operators on CPUs, every kernel a graph of tile tasks\n\nusage: dsv4 COMMAND ...\n\n");
+    cli_print("dsv4: DeepSeek-V4 on CPUs, every kernel a graph of tile tasks\n\nusage: dsv4 COMMAND ...\n\n");
     for (int i = 0; commands[i] != NULL; i++) {
         cli_print("  %-8s %s\n", commands[i]->name, commands[i]->summary);
     }
     cli_print("\ndsv4 COMMAND --help tells a command's options\n\nto begin with:\n"
+              "  dsv4 generate -p \"In the beginning\"                    text from the small model that comes along\n"
               "  dsv4 list qkv_proj_rope                                 its tensors, dimensions and tiles\n"
               "  dsv4 run qkv_proj_rope --preset tiny --trace t.json     run it, compare it, draw it\n");
 }
