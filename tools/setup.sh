@@ -15,10 +15,9 @@ packages=(
     libhwloc-dev  # cores, caches and NUMA nodes of the machine
     libjansson-dev # JSON: file headers, configurations, traces
     libpcre2-dev  # the patterns of a tokenizer
-    zlib1g-dev    # checksums of saved sequences
+    zlib1g-dev    # checksums of files
     libcairo2-dev # pictures of traces: SVG and PNG
     libcmocka-dev # unit tests
-    zlib1g-dev    # test data that is packed
 )
 check_packages=(
     clang           # a second compiler's warnings; libFuzzer

@@ -29,4 +29,7 @@ void file_writer_abort(file_writer *w);
  * read or is no regular file; DSV4_E_FORMAT: larger than max_bytes. */
 DSV4_MUST_CHECK dsv4_status file_read(const char *path, size_t max_bytes, char **bytes, size_t *n_bytes, dsv4_error *err);
 
+/* DSV4_E_IO: the disk of that file or folder has less room than that. */
+DSV4_MUST_CHECK dsv4_status file_check_space(const char *path, size_t n_bytes, dsv4_error *err);
+
 #endif

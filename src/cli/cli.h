@@ -43,7 +43,7 @@ typedef struct cli_command {
 } cli_command;
 
 extern const cli_command cli_list, cli_run, cli_check, cli_bench, cli_trace, cli_sim, cli_ablate, cli_tune, cli_inspect,
-    cli_tokenize, cli_generate;
+    cli_convert, cli_synth, cli_tokenize, cli_generate;
 
 /* Parses argv[1..] into the structure that the command's options are stored in. Positional arguments are moved to the end,
  * argv[*first] on. Returns -1 to go on, else the exit code: after printing the help, or one line about what was wrong. */

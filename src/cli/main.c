@@ -7,8 +7,9 @@
 
 #include "cli/cli.h"
 
-static const cli_command *const commands[] = {&cli_list,   &cli_run,  &cli_check,   &cli_bench,    &cli_trace, &cli_sim,
-                                              &cli_ablate, &cli_tune, &cli_inspect, &cli_tokenize, &cli_generate, NULL};
+static const cli_command *const commands[] = {&cli_list,  &cli_run,      &cli_check,    &cli_bench,   &cli_trace,
+                                              &cli_sim,   &cli_ablate,   &cli_tune,     &cli_inspect, &cli_convert,
+                                              &cli_synth, &cli_tokenize, &cli_generate, NULL};
 
 static void print_help(void)
 {

@@ -16,9 +16,9 @@ typedef struct tokenize_options {
 } tokenize_options;
 
 static const cli_option options_table[] = {
-    {"model", "DIR", "the tokenizer.json of a model", cli_store_text, offsetof(tokenize_options, model), 0, 0},
+    {"m,model", "DIR", "the tokenizer.json of a model", cli_store_text, offsetof(tokenize_options, model), 0, 0},
     {"tokenizer", "FILE", "this tokenizer.json", cli_store_file, offsetof(tokenize_options, tokenizer), 0, 0},
-    {"prompt", "TEXT", "the ids of a text", cli_store_text, offsetof(tokenize_options, prompt), 0, 0},
+    {"p,prompt", "TEXT", "the ids of a text", cli_store_text, offsetof(tokenize_options, prompt), 0, 0},
     {"file", "FILE", "the ids of the text of a file", cli_store_file, offsetof(tokenize_options, file), 0, 0},
     {"decode", "IDS", "the text of ids: \"5 7 11\" or \"5,7,11\"", cli_store_text, offsetof(tokenize_options, decode), 0, 0},
     {.name = NULL},
@@ -185,4 +185,4 @@ static int run(const cli_command *self, int argc, char **argv)
 }
 
 const cli_command cli_tokenize = {
-    "tokenize", "--model DIR --prompt TEXT [options]", "the ids of a text, or the text of ids", options_table, NULL, run};
+    "tokenize", "-m DIR -p TEXT [options]", "the ids of a text, or the text of ids", options_table, NULL, run};

@@ -34,6 +34,13 @@ static const golden goldens[] = {
     {"prefill_attention_hca", golden_prefill_attention_hca},
     {"prefill_attention_csa", golden_prefill_attention_csa},
     {"gate", golden_gate},
+    {"expert_shared", golden_expert_shared},
+    {"expert_routed", golden_expert_routed},
+    {"dispatch", golden_dispatch},
+    {"combine", golden_combine},
+    {"moe", golden_moe},
+    {"lm_head", golden_lm_head},
+    {"mtp_projection", golden_mtp_projection},
 };
 
 const golden *golden_find(const char *op)

@@ -29,6 +29,13 @@ golden_fn golden_prefill_attention_swa;
 golden_fn golden_prefill_attention_hca;
 golden_fn golden_prefill_attention_csa;
 golden_fn golden_gate;
+golden_fn golden_expert_shared;
+golden_fn golden_expert_routed;
+golden_fn golden_dispatch;
+golden_fn golden_combine;
+golden_fn golden_moe;
+golden_fn golden_lm_head;
+golden_fn golden_mtp_projection;
 
 /* Extents that the tensors of a call decide: any number >= 1, the same wherever it stands. Code in a shape, field, name. */
 #define GOLDEN_EXTENT_LIST(X)                           \
@@ -46,7 +53,11 @@ golden_fn golden_gate;
     X(GOLDEN_RING_PAGE, ring_page, "ring page")         \
     X(GOLDEN_RING_TABLE, ring_table, "ring entries")    \
     X(GOLDEN_SLOTS, slots, "slots")                     \
-    X(GOLDEN_BLOCKS, blocks, "blocks")
+    X(GOLDEN_BLOCKS, blocks, "blocks")                  \
+    X(GOLDEN_RANKS, ranks, "ranks")                     \
+    X(GOLDEN_SHARD, shard, "rows of a shard")           \
+    X(GOLDEN_EXPERTS, experts, "experts")               \
+    X(GOLDEN_ROOM, room, "rows of an expert")
 
 enum golden_extent_number {
 #define GOLDEN_EXTENT_NUMBER(code, field, name) code##_NUMBER,

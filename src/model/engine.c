@@ -113,12 +113,13 @@ static int64_t bucket_of(int64_t n, int64_t max)
     return size < max ? size : max;
 }
 
-static dsv4_status find_graph(model_engine *e, bool is_draft, int64_t n_rows, int64_t n_logits, model_graph **out, dsv4_error *err)
+static dsv4_status find_graph(model_engine *e, model_graph_kind kind, int64_t n_rows, int64_t n_logits, model_graph **out,
+                              dsv4_error *err)
 {
     int64_t T = bucket_of(n_rows, e->options.step_tokens), L = n_logits == 0 ? 0 : bucket_of(n_logits, T);
     for (int i = 0; i < e->n_graphs; i++) {
         model_graph *g = &e->graphs[i];
-        if (g->is_draft == is_draft && g->T == T && g->n_logits == L) {
+        if (g->kind == kind && g->T == T && g->n_logits == L) {
             *out = g;
             return DSV4_OK;
         }
@@ -130,7 +131,7 @@ static dsv4_status find_graph(model_engine *e, bool is_draft, int64_t n_rows, in
     options.T = T;
     options.n_logits = L;
     options.context = e->options.context;
-    options.is_draft = is_draft;
+    options.kind = kind;
     options.streams = e->streams;
     options.trace_level = e->options.trace_level;
     dsv4_status status = model_graph_init(&options, &e->graphs[e->n_graphs], err);
@@ -171,7 +172,7 @@ static void fill_rows(step_rows *r, const feed_part *parts, int64_t n_parts)
     }
 }
 
-static dsv4_status run(model_engine *e, bool is_draft, const feed_part *parts, int64_t n_parts, dsv4_error *err)
+static dsv4_status run(model_engine *e, model_graph_kind kind, const feed_part *parts, int64_t n_parts, dsv4_error *err)
 {
     int64_t n_rows = 0, n_logits = 0;
     for (int64_t i = 0; i < n_parts; i++) {
@@ -179,7 +180,7 @@ static dsv4_status run(model_engine *e, bool is_draft, const feed_part *parts, i
         n_logits += parts[i].n_logits;
     }
     model_graph *g = NULL;
-    dsv4_status status = find_graph(e, is_draft, n_rows, n_logits, &g, err);
+    dsv4_status status = find_graph(e, kind, n_rows, n_logits, &g, err);
     if (status != DSV4_OK) {
         return status;
     }
@@ -259,7 +260,7 @@ static dsv4_status run_steps(model_engine *e, const model_feed *feeds, int64_t n
         if (n_parts == 0) {
             return status;
         }
-        status = run(e, false, parts, n_parts, err);
+        status = run(e, MODEL_GRAPH_TRUNK, parts, n_parts, err);
         if (status == DSV4_OK) {
             remember(e, parts, n_parts);
         }
@@ -309,7 +310,7 @@ dsv4_status model_engine_draft(model_engine *e, const model_feed *feeds, int64_t
         return status != DSV4_OK ? status : dsv4_fail(err, DSV4_E_NO_MEMORY, "draft: no memory");
     }
     status = draft_parts(e, feeds, n_feeds, parts, err);
-    status = status == DSV4_OK ? run(e, true, parts, n_feeds, err) : status;
+    status = status == DSV4_OK ? run(e, MODEL_GRAPH_DRAFT, parts, n_feeds, err) : status;
     for (int64_t i = 0; i < n_feeds && status == DSV4_OK; i++) {
         feeds[i].sequence->drafted = parts[i].start + parts[i].n;
     }

@@ -241,6 +241,16 @@ static step_product build_draft(const step *s, const model_graph_options *o)
     return o->n_logits > 0 ? add_head(s, w, o->n_logits, h, &b->head_streams, b->norm) : (step_product){0};
 }
 
+static step_product build_block(const step *s, const model_graph_options *o)
+{
+    const model_weights *w = o->weights;
+    step_moe_room room = step_moe_room_new(s, w);
+    step_matrix streams = kept_streams(s, o->streams);
+    step_matrix h = add_block(s, &room, o->block, &w->blocks[o->block], streams);
+    add_row_stage(s, "keep", s->T, keep_run, keep_describe, new_rows(s, w, h, streams), 0);
+    return (step_product){0};
+}
+
 static step_rows *new_step_rows(dsv4_graph *g, int64_t T, int64_t n_logits)
 {
     step_rows *r = dsv4_graph_memory(g, sizeof *r);
@@ -274,7 +284,9 @@ static void build(const model_graph_options *o, const uk_table *uk, model_graph 
     if (s->rope == NULL) {
         return;
     }
-    *logits = o->is_draft ? build_draft(s, o) : build_trunk(s, o);
+    *logits = o->kind == MODEL_GRAPH_DRAFT   ? build_draft(s, o)
+              : o->kind == MODEL_GRAPH_BLOCK ? build_block(s, o)
+                                             : build_trunk(s, o);
     out->logits = o->n_logits > 0 ? logits : NULL;
 }
 
@@ -285,8 +297,9 @@ dsv4_status model_graph_init(const model_graph_options *o, model_graph *out, dsv
     if (status != DSV4_OK) {
         return status;
     }
-    *out = (model_graph){.g = dsv4_graph_create(o->is_draft ? "draft" : "step"), .T = o->T, .n_logits = o->n_logits};
-    out->is_draft = o->is_draft;
+    *out =
+        (model_graph){.g = dsv4_graph_create(o->kind == MODEL_GRAPH_DRAFT ? "draft" : "step"), .T = o->T, .n_logits = o->n_logits};
+    out->kind = o->kind;
     if (out->g == NULL) {
         return dsv4_fail(err, DSV4_E_NO_MEMORY, "no memory for the graph of a step");
     }

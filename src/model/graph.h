@@ -9,12 +9,18 @@
 
 #include "model/step/step.h"
 
+typedef enum model_graph_kind {
+    MODEL_GRAPH_TRUNK,
+    MODEL_GRAPH_DRAFT,
+    MODEL_GRAPH_BLOCK /* one block of the trunk, from streams to streams: to look at a layer by itself */
+} model_graph_kind;
+
 typedef struct model_graph {
     dsv4_graph *g;
     dsv4_exec *exec;
     step_rows *rows;     /* to be filled before a run; memory of g */
     int64_t T, n_logits; /* rows; rows of which it makes logits at most */
-    bool is_draft;
+    model_graph_kind kind;
     const struct step_product *logits; /* [n_logits, V]; NULL where n_logits is 0 */
 } model_graph;
 
@@ -24,8 +30,9 @@ typedef struct model_graph_options {
     const model_kv *kv;
     dsv4_pool *pool;
     int64_t T, n_logits, context;
-    bool is_draft;
-    void *streams; /* [rows, M*D] of the numerics' dtype: kept by a trunk (NULL: not), read by a draft */
+    model_graph_kind kind;
+    int block;     /* of MODEL_GRAPH_BLOCK */
+    void *streams; /* [T, M*D] of the numerics' dtype: written by a trunk (NULL: not), read by a draft; a block's are replaced */
     int trace_level;
 } model_graph_options;
 

@@ -50,8 +50,8 @@ typedef struct model_sequence {
     int64_t oldest;  /* length can be cut down to this */
 } model_sequence;
 
-/* Memory for n_slots sequences of up to max_tokens tokens each (rounded up to whole pages), n_tokens together. Address space is taken
- * at once, memory as it is used; what a closed sequence leaves is used by the next. The caller destroys. */
+/* Memory for n_slots sequences of up to max_tokens tokens each (rounded up to whole pages), n_tokens together. Address space is
+ * taken at once, memory as it is used; what a closed sequence leaves is used by the next. The caller destroys. */
 DSV4_MUST_CHECK dsv4_status model_kv_create(const model_config *config, const model_numerics *numerics, int64_t n_slots,
                                             int64_t max_tokens, int64_t n_tokens, model_kv **out, dsv4_error *err);
 void model_kv_destroy(model_kv *kv);

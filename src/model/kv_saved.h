@@ -2,8 +2,8 @@
  *
  *   header    below, little-endian
  *   tokens    I32 [length]
- *   blocks    of each block of the model: its live window rows, its live state rows (kv, score, index_kv, index_score), its compressed
- *             rows and its indexer rows, each by ascending position
+ *   blocks    of each block of the model: its live window rows, its live state rows (kv, score, index_kv, index_score), its
+ *             compressed rows and its indexer rows, each by ascending position
  *   checksum  CRC-32 of all that lies before
  *
  * Rows are live from the position on that a sequence cut down to `oldest` can read. The size follows from the header alone. */
@@ -62,8 +62,8 @@ dsv4_status saved_header_make(const model_kv *kv, const model_sequence *s, const
 dsv4_status saved_header_check(const model_kv *kv, const saved_header *found, const char *model, const char *source,
                                dsv4_error *err);
 
-/* Calls visit with each run of bytes of the blocks, in the order of the file, until it returns false; so does this then. is_row: of the
- * kv's dtype, else FP32. */
+/* Calls visit with each run of bytes of the blocks, in the order of the file, until it returns false; so does this then. is_row: of
+ * the kv's dtype, else FP32. */
 typedef bool saved_visit(void *context, void *bytes, size_t n_bytes, bool is_row);
 bool saved_walk(const model_kv *kv, const model_sequence *s, saved_visit *visit, void *context);
 

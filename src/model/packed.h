@@ -100,6 +100,34 @@ DSV4_MUST_CHECK dsv4_status model_weights_pack(const model_checkpoint *c, bool i
                                                model_weights **out, dsv4_error *err);
 void model_weights_free(model_weights *w);
 
+/* The weights of a packed file, mapped: started at once, read as they are used. Checks its header and all that could lead out of the
+ * file or its tables; model_packed_verify reads every byte of that of a folder. */
+DSV4_MUST_CHECK dsv4_status model_weights_map(const char *path, model_weights **out, dsv4_error *err);
+DSV4_MUST_CHECK dsv4_status model_packed_verify(const char *folder, struct progress *bar, dsv4_error *err);
+
+/* The weights of a folder, a published or a packed one. DSV4_E_UNSUPPORTED: packed for other numerics. */
+DSV4_MUST_CHECK dsv4_status model_weights_open(const char *folder, bool int8, dsv4_pool *pool, struct progress *bar,
+                                               model_weights **out, dsv4_error *err);
+bool model_folder_is_packed(const char *folder);
+
+typedef struct model_convert_options {
+    bool int8;    /* FP8 weights become INT8 */
+    bool restart; /* what an earlier conversion left is not used */
+} model_convert_options;
+
+typedef struct model_convert_result {
+    size_t file_bytes;
+    size_t n_pieces, n_kept; /* of an earlier conversion */
+    bool was_complete;       /* nothing was to be done */
+} model_convert_result;
+
+/* Writes the packed form of a published folder into another folder, which is made if it is not there: weights.dsv4, and copies of
+ * config.json, tokenizer.json, tokenizer_config.json and generation_config.json. Goes on where an earlier conversion of the same files
+ * was stopped. weights.dsv4 appears when all is there. Nothing is overwritten in a folder that is no output of this function. Takes the
+ * memory of one weight. */
+DSV4_MUST_CHECK dsv4_status model_convert(const char *folder, const char *out_folder, const model_convert_options *options,
+                                          dsv4_pool *pool, struct progress *bar, model_convert_result *result, dsv4_error *err);
+
 /* The weight of expert e. */
 static inline model_weight model_expert_weight(const model_expert_bank *bank, int64_t e)
 {

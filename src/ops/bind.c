@@ -197,6 +197,19 @@ static dsv4_status bind_input(const dsv4_op *op, const op_tensor *row, const dsv
     return status == DSV4_OK && row->symbol != NULL ? bind_scalar(row, t, dims, err) : status;
 }
 
+/* What no input of a call tells (SPEC 1.3): one rank has all experts, and each expert room for RECV_SAFETY times its share of the
+ * routes. */
+static void derive_receivers(op_dims *d)
+{
+    enum { RECV_SAFETY = 4, RECV_LEAST = 16 };
+    int64_t T = d->of[OP_T], K = d->of[OP_K], E = d->of[OP_E];
+    d->of[OP_EL] = d->of[OP_EL] == OP_UNKNOWN ? E : d->of[OP_EL];
+    if (d->of[OP_RM] == OP_UNKNOWN && T > 0 && K > 0 && E > 0 && T <= INT64_MAX / RECV_SAFETY / K) {
+        int64_t rows = T * K * RECV_SAFETY / E;
+        d->of[OP_RM] = rows < RECV_LEAST ? RECV_LEAST : rows;
+    }
+}
+
 dsv4_status op_bind(const dsv4_op *op, const dsv4_tensor_list *io, op_dims *dims, dsv4_error *err)
 {
     dsv4_status status = check_dims(op, dims, err);
@@ -206,5 +219,6 @@ dsv4_status op_bind(const dsv4_op *op, const dsv4_tensor_list *io, op_dims *dims
             status = bind_input(op, row, dsv4_tensor_list_find(io, row->name), dims, err);
         }
     }
+    derive_receivers(dims);
     return status == DSV4_OK ? check_dims(op, dims, err) : status;
 }

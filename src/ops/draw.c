@@ -55,6 +55,7 @@ static const recipe recipes[] = {
     {"router", DSV4_F32, false, op_draw_normal_fan_in},
     {"token_ids", DSV4_I64, false, op_draw_token_ids},
     {"hash_experts", DSV4_I32, false, op_draw_hash_experts},
+    {"expert_tokens", DSV4_I32, false, op_draw_expert_tokens},
     {"expert_counts", DSV4_I32, false, op_draw_expert_counts},
     {"hc", DSV4_F32, false, op_draw_hc},
     {"hc_post", DSV4_F32, false, op_draw_hc_post},

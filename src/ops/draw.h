@@ -77,6 +77,6 @@ op_recipe op_draw_hadamard, op_draw_random_matrix, op_draw_uniform_fan_in, op_dr
     op_draw_rq, op_draw_unit_rows, op_draw_hc, op_draw_hc_post, op_draw_hc_comb;
 
 /* draw_experts.c: token ids, and the experts of tokens */
-op_recipe op_draw_token_ids, op_draw_hash_experts, op_draw_expert_counts;
+op_recipe op_draw_token_ids, op_draw_hash_experts, op_draw_expert_counts, op_draw_expert_tokens;
 
 #endif

@@ -33,6 +33,13 @@ static const dsv4_op *const operators[] = {
     &op_prefill_attention_csa,
     &op_prefill_attention_hca,
     &op_moe_gate,
+    &op_expert_shared,
+    &op_expert_routed,
+    &op_dispatch,
+    &op_combine,
+    &op_moe,
+    &op_lm_head,
+    &op_mtp_projection,
     NULL,
 };
 

@@ -174,7 +174,8 @@ int op_ratio_of(const dsv4_op *op, int wanted);
 /* Evaluates a shape such as "T,H*hd" into extents; DSV4_E_SHAPE if a symbol is unknown or a product overflows. */
 DSV4_MUST_CHECK dsv4_status op_eval_shape(const char *shape, const op_dims *dims, int *n_dims, int64_t *extents, dsv4_error *err);
 
-/* Checks the inputs in io against the tensor table and binds the dimensions of the call: T from shapes, others from scalars. */
+/* Checks the inputs in io against the tensor table and binds the dimensions of the call: T from shapes, others from
+ * scalars; EL and RM where no input has them: all experts, and room as SPEC 1.3 has it. */
 DSV4_MUST_CHECK dsv4_status op_bind(const dsv4_op *op, const dsv4_tensor_list *io, op_dims *dims, dsv4_error *err);
 
 /* What dsv4_op_build would build: binds the call, chooses its tiles and checks all rules. out has no graph; it borrows what it is
@@ -216,7 +217,8 @@ extern const dsv4_op op_prefill_attention_swa, op_prefill_attention_csa, op_pref
 extern const dsv4_op op_decode_compressor_ratio4, op_decode_compressor_ratio128, op_decode_indexer_compressor;
 extern const dsv4_op op_prefill_compressor_ratio4, op_prefill_compressor_ratio128, op_prefill_indexer_compressor;
 extern const dsv4_op op_decode_indexer, op_prefill_indexer;
-extern const dsv4_op op_moe_gate;
+extern const dsv4_op op_moe_gate, op_expert_shared, op_expert_routed, op_dispatch, op_combine, op_moe, op_lm_head,
+    op_mtp_projection;
 extern const dsv4_op op_decode_sparse_attn, op_decode_sparse_attn_hca, op_decode_sparse_attn_swa, op_prefill_sparse_attn;
 
 #endif

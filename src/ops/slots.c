@@ -18,6 +18,17 @@ size_t op_slots_scratch(const op_slots *s)
     return (size_t)s->n_experts * sizeof(int32_t);
 }
 
+/* Slots from `slot` on are idle. */
+static void finish(const op_slots *s, int64_t slot, int32_t place)
+{
+    int32_t *expert = s->expert.data, *begin = s->begin.data;
+    for (; slot < s->n_slots; slot++) {
+        expert[slot] = -1;
+        begin[slot] = place;
+    }
+    begin[s->n_slots] = place;
+}
+
 void op_slots_fill(const op_slots *s, const int32_t *experts, int64_t n_routes, void *scratch)
 {
     int32_t *next = scratch, *expert = s->expert.data, *begin = s->begin.data, *route = s->route.data, place = 0;
@@ -35,14 +46,26 @@ void op_slots_fill(const op_slots *s, const int32_t *experts, int64_t n_routes, 
             place += n;
         }
     }
-    for (; slot < s->n_slots; slot++) {
-        expert[slot] = -1;
-        begin[slot] = place;
-    }
-    begin[s->n_slots] = place;
+    finish(s, slot, place);
     for (int64_t i = 0; i < n_routes; i++) {
         route[next[experts[i]]++] = (int32_t)i;
     }
+}
+
+void op_slots_fill_counts(const op_slots *s, const int32_t *counts, int64_t room)
+{
+    int32_t *expert = s->expert.data, *begin = s->begin.data, *route = s->route.data, place = 0;
+    int64_t slot = 0;
+    for (int64_t e = 0; e < s->n_experts; e++) {
+        if (counts[e] > 0) {
+            expert[slot] = (int32_t)e;
+            begin[slot++] = place;
+        }
+        for (int32_t r = 0; r < counts[e]; r++) {
+            route[place++] = (int32_t)(e * room) + r;
+        }
+    }
+    finish(s, slot, place);
 }
 
 void op_slots_writes(dsv4_describe *d, const op_slots *s)

@@ -29,6 +29,9 @@ void op_slots_fill(const op_slots *s, const int32_t *experts, int64_t n_routes, 
 size_t op_slots_scratch(const op_slots *s);
 void op_slots_writes(dsv4_describe *d, const op_slots *s);
 
+/* The same where expert e has counts[e] routes, e*room + r for r < counts[e] <= room. */
+void op_slots_fill_counts(const op_slots *s, const int32_t *counts, int64_t room);
+
 /* Declares that a block reads all about the slots; and slot i, 0 <= i < n_slots. */
 void op_slots_reads(dsv4_describe *d, const op_slots *s);
 op_slot op_slot_at(const op_slots *s, int64_t i);

@@ -26,4 +26,18 @@ op_weight_source op_weight_of_transposed(const dsv4_tensor *w);
  * near its core. */
 op_weight op_weight_pack(const op_context *c, const char *name, op_weight_source w);
 
+/* n packed weights of one shape, behind each other. Row e of the view is weight e, columns are bytes: those of panel p begin at
+ * p * first.panel_bytes. */
+typedef struct op_weight_bank {
+    uk_packed first;
+    size_t stride; /* bytes from a weight to the next */
+    int64_t n;
+    dsv4_view view;
+} op_weight_bank;
+
+/* Packs the INT8 tensor w [N, K] or [n, N, K], K inputs and N outputs of each, in the same way. */
+op_weight_bank op_weight_bank_pack(const op_context *c, const char *name, const dsv4_tensor *w);
+
+uk_packed op_weight_bank_at(const op_weight_bank *bank, int64_t e);
+
 #endif

@@ -6,7 +6,7 @@ source "$(dirname "$0")/expect.sh"
 english=$vectors/../../models/tiny-english
 
 # ---- a text
-accepts tokenize --model "$english" --prompt 'Hello, world!' --json h.json
+accepts tokenize -m "$english" -p 'Hello, world!' --json h.json
 prints '^      42  "H"$'
 prints '^      14  ","$'
 prints '^text "Hello, world!"$'

@@ -6,10 +6,10 @@ source "$(dirname "$0")/expect.sh"
 
 # ---- help
 accepts --help
-for name in list run check bench trace sim tune inspect tokenize generate; do
+for name in list run check bench trace sim tune inspect convert synth tokenize generate; do
     prints "^  $name "
 done
-for name in list run check bench trace sim tune inspect tokenize generate; do
+for name in list run check bench trace sim tune inspect convert synth tokenize generate; do
     accepts "$name" --help
     prints "^usage: dsv4 $name "
     prints '^  --json FILE\|- '
@@ -31,7 +31,7 @@ refuses 'command "--nonsense" is unknown' --nonsense
 refuses 'command "" is unknown' ''
 
 # ---- options
-for name in list run check bench trace sim tune inspect tokenize generate; do
+for name in list run check bench trace sim tune inspect convert synth tokenize generate; do
     refuses "$name: option --nonsense is unknown.*; see dsv4 $name --help" "$name" --nonsense
     refuses "$name: option -x is unknown" "$name" -xy
     refuses "$name: option --json needs a value" "$name" --json

@@ -79,6 +79,17 @@ static const expectation expectations[] = {
     {"gate", "x_norm_scale", EXPECT_ALL_CLOSE, 0, 0.0},
     {"gate", "indices", EXPECT_EXACT, 0, 0.0},
     {"gate", "weights", EXPECT_ALL_CLOSE, EXPECT_ANY, 2.4e-7},
+    {"expert_shared", "sh", {.kind = CMP_RELDIFF, .atol = 2e-3, .budget = 0.01}, 0, 0.0},
+    {"expert_routed", "recv_y", {.kind = CMP_RELDIFF, .atol = 2e-3, .budget = 0.01}, 0, 0.0},
+    {"dispatch", "recv_x", EXPECT_EXACT, 0, 0.0},
+    {"dispatch", "recv_scale_dq", EXPECT_EXACT, 0, 0.0},
+    {"dispatch", "recv_weights", EXPECT_EXACT, 0, 0.0},
+    {"dispatch", "recv_token", EXPECT_EXACT, 0, 0.0},
+    {"dispatch", "recv_expert_count", EXPECT_EXACT, 0, 0.0},
+    {"combine", "ffn_out", EXPECT_ALL_CLOSE, 0, 0.0},
+    {"moe", "x_next", {.kind = CMP_RELDIFF, .atol = 3e-3, .budget = 0.05}, 0, 0.0},
+    {"lm_head", "logits", EXPECT_ALL_CLOSE, EXPECT_ANY, 4e-7},
+    {"mtp_projection", "hidden_states_out", EXPECT_RATIO(1e-2, 1e-2, 0.02), 0, 0.0},
 };
 
 /* NULL for an output that has none. */

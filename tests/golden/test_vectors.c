@@ -87,6 +87,13 @@ int main(void)
         VECTOR(gate_hash),
         VECTOR(gate_score),
         VECTOR(gate_score_n5),
+        VECTOR(expert_shared),
+        VECTOR(expert_routed),
+        VECTOR(dispatch_ep1),
+        VECTOR(combine_ep1),
+        VECTOR(moe_ep1_score),
+        VECTOR(lm_head_tp2),
+        VECTOR(mtp_projection),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

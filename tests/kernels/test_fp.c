@@ -247,6 +247,28 @@ static void expect_fp4_products(const uk_table *uk, const checkpoint *m, int64_t
     }
 }
 
+static void expect_fp4_bf16_products(const uk_table *uk, const checkpoint *m, int64_t rows, const uint16_t *x)
+{
+    static float c[MAX_ROWS * UK_PANEL];
+    void *memory = guarded_place(&packed_memory, uk_pack_fp4_bytes(m->k, m->n), 0);
+    uk_packed p = uk_pack_fp4(m->w, m->scales, m->k, m->n, memory);
+    uk_acts a = tile_bf16(uk, rows, m->k, x);
+    for (int64_t n = 0; n < m->n; n++) {
+        if (n % UK_PANEL == 0) {
+            uk->gemm_fp4_bf16(a, m->k, uk_panel_fp4(&p, n / UK_PANEL, 0), c, UK_PANEL);
+        }
+        for (int64_t i = 0; i < rows; i++) {
+            double want = 0, sizes = 0;
+            for (int64_t k = 0; k < m->k; k++) {
+                double term = (double)num_f32_from_bf16(x[i * m->k + k]) * weight_fp4(m, k, n) * e8m0(scale_fp4(m, k, n));
+                want += term;
+                sizes += fabs(term);
+            }
+            expect_near(c[i * UK_PANEL + n % UK_PANEL], want, sizes, 32 + m->k / 32);
+        }
+    }
+}
+
 static void expect_fp8_products(const uk_table *uk, const checkpoint *m, int64_t rows, const uint16_t *x)
 {
     static float c[MAX_ROWS * UK_PANEL];
@@ -353,6 +375,60 @@ static void fp4_sums_of_extremes_are_exact(void **state)
     for_each_row(check_fp4_extremes);
 }
 
+static void check_fp4_bf16_products(const uk_table *uk)
+{
+    static const int64_t depths[] = {32, 96, 320}, rows[] = {1, 2, 3, 4, 5, 8, 19};
+    static uint16_t x[MAX_ROWS * 320];
+    uint64_t random = 5;
+    for (size_t i = 0; i < sizeof x / sizeof *x; i++) {
+        x[i] = draw_bf16(&random, ORDINARY);
+    }
+    for (int d = 0; d < 3; d++) {
+        for (int r = 0; r < 7; r++) {
+            checkpoint m = draw_fp4(depths[d], 37, 110, 30);
+            expect_fp4_bf16_products(uk, &m, rows[r], x);
+        }
+    }
+}
+
+static void fp4_bf16_products_are_those_of_doubles(void **state)
+{
+    (void)state;
+    for_each_row(check_fp4_bf16_products);
+}
+
+/* One code at one input, every scale. Scales of 2^-127 and products below 2^-126 are zeros. */
+static void check_fp4_bf16_codes(const uk_table *uk)
+{
+    uint16_t x[32];
+    for (int i = 0; i < 32; i++) {
+        x[i] = 0xbf80; /* -1 */
+    }
+    for (int scale = 0; scale < 256; scale++) {
+        checkpoint m = draw_fp4(32, 32, scale, 1);
+        memset(m.w, 0, 32 * 16);
+        for (int n = 0; n < 32; n++) {
+            int input = (n + scale) % 32, code = n % 16;
+            m.w[n * 16 + input / 2] = (uint8_t)(input % 2 ? code << 4 : code);
+        }
+        float c[UK_PANEL];
+        void *memory = guarded_place(&packed_memory, uk_pack_fp4_bytes(m.k, m.n), 0);
+        uk_packed p = uk_pack_fp4(m.w, m.scales, m.k, m.n, memory);
+        uk->gemm_fp4_bf16(tile_bf16(uk, 1, 32, x), 32, uk_panel_fp4(&p, 0, 0), c, UK_PANEL);
+        for (int n = 0; n < 32; n++) {
+            double exact = scale == 0 ? 0.0 : -e2m1(n % 16) * e8m0(scale);
+            float want = fabs(exact) < 0x1p-126 ? 0.0f : (float)exact;
+            assert_true(c[n] == want || (isnan(c[n]) && isnan(want)));
+        }
+    }
+}
+
+static void every_fp4_bf16_code_and_scale_is_exact(void **state)
+{
+    (void)state;
+    for_each_row(check_fp4_bf16_codes);
+}
+
 static void check_fp8_products(const uk_table *uk)
 {
     static const int64_t depths[] = {1, 127, 128, 300}, rows[] = {1, 5, 8, 19};
@@ -424,6 +500,8 @@ int main(void)
         cmocka_unit_test(fp4_products_are_those_of_doubles),
         cmocka_unit_test(every_fp4_code_and_scale_is_exact),
         cmocka_unit_test(fp4_sums_of_extremes_are_exact),
+        cmocka_unit_test(fp4_bf16_products_are_those_of_doubles),
+        cmocka_unit_test(every_fp4_bf16_code_and_scale_is_exact),
         cmocka_unit_test(fp8_products_are_those_of_doubles),
         cmocka_unit_test(every_fp8_code_and_scale_is_exact),
     };

@@ -141,7 +141,11 @@ static void check_company(const dsv4_op *op, const dsv4_config *config, const ds
 
 static bool is_by_token(const dsv4_op *op)
 {
-    return has_token_rows(&op->tensors[0]);
+    bool by_token = has_token_rows(&op->tensors[0]);
+    for (size_t i = 0; i < op->n_tensors; i++) {
+        by_token = by_token && (!op_is_output(&op->tensors[i]) || has_token_rows(&op->tensors[i]));
+    }
+    return by_token;
 }
 
 /* Everything for one call. */
@@ -236,6 +240,38 @@ static void test_gate_choice(void **state)
     dsv4_tensor_list_deinit(&in);
 }
 
+static void test_experts(void **state)
+{
+    (void)state;
+    check_op("expert_shared");
+    check_op("expert_routed");
+}
+
+static void test_dispatch_and_combine(void **state)
+{
+    (void)state;
+    check_op("dispatch");
+    check_op("combine");
+}
+
+static void test_moe(void **state)
+{
+    (void)state;
+    check_routing("moe");
+}
+
+static void test_lm_head(void **state)
+{
+    (void)state;
+    check_op("lm_head");
+}
+
+static void test_mtp_projection(void **state)
+{
+    (void)state;
+    check_op("mtp_projection");
+}
+
 /* ---- refusals ------------------------------------------------------------------------------------------------------------- */
 
 typedef struct bad_step {
@@ -301,6 +337,69 @@ static void test_gate_refusals(void **state)
     check_route_refusals("gate");
 }
 
+static void test_expert_refusals(void **state)
+{
+    const dsv4_op *op = find_op("expert_routed");
+    const dsv4_config config = preset("tiny");
+    dsv4_tensor_list in = draw_inputs(op, &config, 3, 0);
+    const bad_step steps[] = {
+        {"recv_expert_count", 2, -1, "recv_expert_count of expert 2 is -1, expected 0 to 3"},
+        {"recv_expert_count", 7, 4, "recv_expert_count of expert 7 is 4, expected 0 to 3"},
+        {"recv_expert_count", 0, INT32_MAX, "recv_expert_count of expert 0 is 2147483647"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+        refuse(op, &in, &steps[i]);
+    }
+    dsv4_tensor_list_deinit(&in);
+}
+
+static void test_dispatch_refusals(void **state)
+{
+    const dsv4_config config = preset("tiny");
+    const bad_step dispatch = {"indices", 3, 8, "indices[1, 1] is 8, expected an expert in [0, 8)"};
+    const bad_step combine[] = {
+        {"recv_expert_count", 7, 4, "recv_expert_count of expert 7 is 4, expected 0 to 3"},
+        {"recv_token", 0, 3, "recv_token[0, 0] is 3, expected a token in [0, 3)"},
+        {"recv_token", 0, -1, "recv_token[0, 0] is -1"},
+    };
+    (void)state;
+    dsv4_tensor_list in = draw_inputs(find_op("dispatch"), &config, 3, 0);
+    refuse(find_op("dispatch"), &in, &dispatch);
+    dsv4_tensor_list_deinit(&in);
+    in = draw_inputs(find_op("combine"), &config, 3, 0);
+    *scalar_of(&in, "recv_expert_count") = 1;
+    for (size_t i = 0; i < sizeof combine / sizeof *combine; i++) {
+        refuse(find_op("combine"), &in, &combine[i]);
+    }
+    dsv4_tensor_list_deinit(&in);
+}
+
+/* Seventeen tokens that want one expert twice, whose room is four times its share of the routes. */
+static void test_dispatch_overflow(void **state)
+{
+    const dsv4_op *op = find_op("dispatch");
+    const dsv4_config config = preset("tiny");
+    dsv4_tensor_list in = draw_inputs(op, &config, 17, 0);
+    const dsv4_tensor indices = get_tensor(&in, "indices");
+    dsv4_error err = {0};
+    (void)state;
+    for (int64_t i = 0; i < dsv4_tensor_count(&indices); i++) {
+        ((int32_t *)indices.data)[i] = 5;
+    }
+    sealed s = seal_rows(op, &config, &in, 0, 0, (dsv4_op_options){0}, DSV4_DEPS_BLOCK);
+    assert_int_equal(replay(&s, pool, 0, &err), DSV4_E_VALUE);
+    assert_string_equal(err.text, "dispatch: expert 5 has more than the 17 rows that there is room for");
+    sealed_deinit(&s);
+    dsv4_tensor_list_deinit(&in);
+}
+
+static void test_moe_refusals(void **state)
+{
+    (void)state;
+    check_route_refusals("moe");
+}
+
 static void test_hash_layers_need_their_table(void **state)
 {
     const dsv4_op *op = find_op("gate");
@@ -333,16 +432,66 @@ static void test_vector_file(void **state)
     vector_file_close(&v);
 }
 
+/* Tensor t of several ranks as rank r has it: its own part, or of what the ranks share the whole, their parts behind each other. */
+static dsv4_tensor of_rank(const dsv4_tensor *t, bool is_shared, int64_t r)
+{
+    const size_t part = dsv4_tensor_bytes(t) / (size_t)t->shape[0];
+    int64_t shape[DSV4_MAX_DIMS];
+    memcpy(shape, t->shape + 1, sizeof shape - sizeof *shape);
+    shape[0] *= is_shared ? t->shape[0] : 1;
+    return dsv4_tensor_make(t->dtype, t->n_dims - 1, shape, (char *)t->data + (is_shared ? 0 : (size_t)r * part));
+}
+
+/* Two ranks with tokens of their own and half of the experts each: as one rank that has all experts, for the tokens of each. */
+static void test_two_ranks(void **state)
+{
+    vector_file v = vector_file_open("ranks/moe_ep2_hash_n5");
+    const dsv4_op *op = find_op("moe");
+    (void)state;
+    for (int64_t r = 0; r < 2; r++) {
+        dsv4_tensor_list in = {0}, expected = {0};
+        for (size_t i = 0; i < v.in.n; i++) {
+            const char *name = v.in.items[i].name;
+            const dsv4_tensor *t = &v.in.items[i].tensor;
+            put_copy(&in, name, t->n_dims == 0 ? *t : of_rank(t, strncmp(name, "routed", 6) == 0, r));
+        }
+        put_copy(&expected, "x_next", of_rank(dsv4_tensor_list_find(&v.expected, "x_next"), false, r));
+        sealed s = run_rows(op, &v.config, &in, 0, 0, (dsv4_op_options){.numerics.compat = DSV4_REFERENCE}, pool);
+        compare(&s, &expected, "a rank of two");
+        sealed_deinit(&s);
+        dsv4_tensor_list_deinit(&in);
+        dsv4_tensor_list_deinit(&expected);
+    }
+    vector_file_close(&v);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_gate),
         cmocka_unit_test(test_gate_choice),
         cmocka_unit_test(test_gate_refusals),
+        cmocka_unit_test(test_experts),
+        cmocka_unit_test(test_expert_refusals),
+        cmocka_unit_test(test_dispatch_and_combine),
+        cmocka_unit_test(test_dispatch_refusals),
+        cmocka_unit_test(test_dispatch_overflow),
+        cmocka_unit_test(test_moe),
+        cmocka_unit_test(test_moe_refusals),
+        cmocka_unit_test(test_two_ranks),
+        cmocka_unit_test(test_lm_head),
+        cmocka_unit_test(test_mtp_projection),
         cmocka_unit_test(test_hash_layers_need_their_table),
         VECTOR(gate_hash),
         VECTOR(gate_score),
         VECTOR(gate_score_n5),
+        VECTOR(expert_shared),
+        VECTOR(expert_routed),
+        VECTOR(dispatch_ep1),
+        VECTOR(combine_ep1),
+        VECTOR(moe_ep1_score),
+        VECTOR(lm_head_tp2),
+        VECTOR(mtp_projection),
     };
     return cmocka_run_group_tests(tests, create_pool, destroy_pool);
 }

@@ -68,7 +68,7 @@ static void run_i8(const family_product *p)
     p->uk->gemm_i8(p->x, tile_count(p->k, 4), p->panel, no_correction, p->y, p->ld);
 }
 
-/* ---- INT8 x FP4 ---------------------------------------------------------------------------------------------------------- */
+/* ---- INT8 and BF16 x FP4 ------------------------------------------------------------------------------------------------- */
 
 static int64_t panel_bytes_fp4(int64_t k)
 {
@@ -89,6 +89,11 @@ static void tile_fp4(const uk_table *uk, int64_t rows, int64_t group_rows, int64
 static void run_fp4(const family_product *p)
 {
     p->uk->gemm_fp4(p->x, tile_count(p->k, UK_BLOCK_FP4), p->panel, p->y, p->ld);
+}
+
+static void run_fp4_bf16(const family_product *p)
+{
+    p->uk->gemm_fp4_bf16(p->x, p->k, p->panel, p->y, p->ld);
 }
 
 /* ---- BF16 x FP8 ---------------------------------------------------------------------------------------------------------- */
@@ -144,6 +149,17 @@ const family families[] = {
      .scratch_bytes = no_scratch,
      .tile = tile_fp4,
      .run = run_fp4,
+     .flash = {{1, 4096, 2048}, {8, 4096, 2048}, {8, 2048, 4096}, {1, 4096, FAMILY_CACHED}},
+     .tiny = {{1, 128, 40}, {2, 640, 64}, {1, 64, FAMILY_CACHED}}},
+    {.name = "fp4bf16",
+     .peak = offsetof(bench_ceilings, flops_bf16_s),
+     .keep = 0x833f, /* scales up to 2^64, no NaN; BF16 sizes from 2^-7 to 2 */
+     .set = 0x3c40,
+     .panel_bytes = panel_bytes_fp4,
+     .acts_bytes = uk_acts_bytes_bf16,
+     .scratch_bytes = no_scratch,
+     .tile = tile_bf16,
+     .run = run_fp4_bf16,
      .flash = {{1, 4096, 2048}, {8, 4096, 2048}, {8, 2048, 4096}, {1, 4096, FAMILY_CACHED}},
      .tiny = {{1, 128, 40}, {2, 640, 64}, {1, 64, FAMILY_CACHED}}},
     {.name = "fp8",

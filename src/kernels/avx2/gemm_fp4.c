@@ -6,6 +6,7 @@
 #include "kernels/avx2/tile_fp4.h"
 
 #include "kernels/avx2/avx2.h"
+#include "kernels/avx2/stream.h"
 
 enum { LINE = 64, STEPS_IN_INT16 = 4 };
 
@@ -76,13 +77,27 @@ UK_INLINE void add_group(const int m, const char *a, int64_t a_step, const uint8
     }
 }
 
-UK_INLINE void gemm_pass(const int m, int64_t k64, const char *a, int64_t a_step, const uint8_t *panel, float *c, int64_t ldc)
+/* Requests what comes `ahead` bytes behind a block. */
+UK_INLINE void request_block(const uint8_t *block, int64_t ahead)
+{
+    UK_UNROLL_ALL
+    for (int64_t line = 0; line < UK_BLOCK_BYTES_FP4; line += LINE) {
+        request(block + line, ahead);
+    }
+}
+
+/* Two rows, or one. The first pass over a panel pulls it from memory. */
+UK_INLINE void gemm_pass(const int m, const bool is_first, int64_t k64, const char *a, int64_t a_step, const uint8_t *panel,
+                         float *c, int64_t ldc)
 {
     UK_UNROLL
     for (int i = 0; i < m; i++) {
         memset(c + i * ldc, 0, UK_PANEL * sizeof *c);
     }
     for (int64_t block = 0; block < k64; block++, panel += UK_BLOCK_BYTES_FP4) {
+        if (is_first) {
+            request_block(panel, AHEAD_OF_ONE_GROUP);
+        }
         for (int g = 0; g < UK_BLOCK_FP4 / UK_GROUP_FP4; g++, a += FP4_GROUP_LANES * a_step) {
             const uint8_t *e = panel + g * UK_PANEL, *lines = panel + (1 + g * UK_FP4_STEPS) * LINE;
             add_group(m, a, a_step, e, lines, c, ldc);
@@ -100,10 +115,14 @@ void uk_avx2_gemm_fp4(uk_acts a, int64_t k64, const uint8_t *panel, float *c, in
 {
     for (int64_t i = 0; i < a.rows; i += 2) {
         const char *x = (const char *)a.data + i / UK_ROWS * a.group_bytes + 4 * (i % UK_ROWS);
-        if (i + 1 < a.rows) {
-            gemm_pass(2, k64, x, 4 * a.group_rows, panel, c + i * ldc, ldc);
+        if (a.rows == 1) {
+            gemm_pass(1, true, k64, x, 4 * a.group_rows, panel, c + i * ldc, ldc);
+        } else if (i == 0) {
+            gemm_pass(2, true, k64, x, 4 * a.group_rows, panel, c + i * ldc, ldc);
+        } else if (i + 1 < a.rows) {
+            gemm_pass(2, false, k64, x, 4 * a.group_rows, panel, c + i * ldc, ldc);
         } else {
-            gemm_pass(1, k64, x, 4 * a.group_rows, panel, c + i * ldc, ldc);
+            gemm_pass(1, false, k64, x, 4 * a.group_rows, panel, c + i * ldc, ldc);
         }
     }
 }

@@ -1,0 +1,201 @@
+/* packed_folder.c - the folder that a conversion writes. */
+#include "model/packed_folder.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/checksum.h"
+
+enum { SMALL_FILE_BYTES = 64 << 20 };
+
+/* The first must be there. */
+static const char *const small_files[] = {"config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json"};
+enum { N_SMALL_FILES = sizeof small_files / sizeof *small_files };
+
+static dsv4_status join(const char *folder, const char *name, char path[FILE_PATH_BYTES], dsv4_error *err)
+{
+    const int n = snprintf(path, FILE_PATH_BYTES, "%s/%s", folder, name);
+    return n > 0 && n < FILE_PATH_BYTES ? DSV4_OK : dsv4_fail(err, DSV4_E_VALUE, "%.400s: the path is too long", folder);
+}
+
+dsv4_status packed_folder_create(const char *path, packed_folder **out, dsv4_error *err)
+{
+    packed_folder *f = calloc(1, sizeof *f);
+    if (f == NULL) {
+        return dsv4_fail(err, DSV4_E_NO_MEMORY, "%.400s: no memory for a folder", path);
+    }
+    const int n = snprintf(f->path, sizeof f->path, "%s", path);
+    dsv4_status status = DSV4_OK;
+    if (n <= 0 || n >= FILE_PATH_BYTES) {
+        status = dsv4_fail(err, DSV4_E_VALUE, "'%.400s' is no path of a folder", path);
+    } else if ((status = join(path, PACKED_PART_NAME, f->part, err)) == DSV4_OK) {
+        status = join(path, PACKED_FILE_NAME, f->whole, err);
+    }
+    if (status != DSV4_OK) {
+        free(f);
+        return status;
+    }
+    *out = f;
+    return DSV4_OK;
+}
+
+dsv4_status packed_folder_source(const model_checkpoint *c, char **config, size_t *config_bytes, uint32_t *source, dsv4_error *err)
+{
+    char path[FILE_PATH_BYTES];
+    uint32_t sum = 0;
+    for (size_t i = 0; i < c->n_shards; i++) {
+        struct stat info;
+        const dsv4_status status = join(c->folder, c->shards[i].name, path, err);
+        if (status != DSV4_OK) {
+            return status;
+        }
+        if (stat(path, &info) != 0) {
+            return dsv4_fail(err, DSV4_E_IO, "%.300s: cannot stat: %s", path, strerror(errno));
+        }
+        const int64_t numbers[] = {info.st_size, info.st_mtim.tv_sec, info.st_mtim.tv_nsec};
+        sum = checksum_add(checksum_add(sum, c->shards[i].name, strlen(c->shards[i].name) + 1), numbers, sizeof numbers);
+    }
+    *source = sum;
+    const dsv4_status status = join(c->folder, small_files[0], path, err);
+    return status == DSV4_OK ? file_read(path, MODEL_MAX_CONFIG_BYTES, config, config_bytes, err) : status;
+}
+
+/* ---- what is there ------------------------------------------------------------------------------------------------------------------ */
+
+/* A regular file that begins as packed weights do; an empty one is a conversion that has just begun. */
+static bool is_ours(const char *path)
+{
+    char magic[PACKED_MAGIC_BYTES];
+    struct stat info;
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
+    const bool is_file = fd >= 0 && fstat(fd, &info) == 0 && S_ISREG(info.st_mode);
+    const bool ours = is_file && (info.st_size == 0 || (read(fd, magic, sizeof magic) == (ssize_t)sizeof magic &&
+                                                        memcmp(magic, PACKED_MAGIC, sizeof magic) == 0));
+    if (fd >= 0) {
+        close(fd);
+    }
+    return ours;
+}
+
+static bool is_small_file(const char *name)
+{
+    for (int i = 0; i < N_SMALL_FILES; i++) {
+        if (strcmp(name, small_files[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static dsv4_status check_entries(const packed_folder *f, DIR *directory, dsv4_error *err)
+{
+    bool has_weights = false, has_small = false;
+    const struct dirent *entry;
+    while ((entry = readdir(directory)) != NULL) {
+        const bool is_part = strcmp(entry->d_name, PACKED_PART_NAME) == 0, is_whole = strcmp(entry->d_name, PACKED_FILE_NAME) == 0;
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) {
+            continue;
+        }
+        if ((is_part && is_ours(f->part)) || (is_whole && is_ours(f->whole))) {
+            has_weights = true;
+        } else if (is_small_file(entry->d_name)) {
+            has_small = true;
+        } else {
+            return dsv4_fail(err, DSV4_E_VALUE, "%.200s: holds '%.80s', expected a new folder or one that a conversion made",
+                             f->path, entry->d_name);
+        }
+    }
+    return has_weights || !has_small
+               ? DSV4_OK
+               : dsv4_fail(err, DSV4_E_VALUE, "%.200s: holds files of a model but no packed weights, expected a new folder",
+                           f->path);
+}
+
+/* weights.dsv4 is there: is it the same? */
+static dsv4_status compare_whole(const packed_folder *f, const packed_file *file, bool *is_same, dsv4_error *err)
+{
+    char *head = malloc(file->header_bytes);
+    packed_file *there = NULL;
+    struct stat info;
+    const int fd = open(f->whole, O_RDONLY | O_CLOEXEC);
+    *is_same = head != NULL && fd >= 0 && fstat(fd, &info) == 0 && (size_t)info.st_size == file->file_bytes &&
+               read(fd, head, file->header_bytes) == (ssize_t)file->header_bytes &&
+               packed_file_parse(f->whole, head, file->header_bytes, (size_t)info.st_size, &there, NULL) == DSV4_OK &&
+               there->source == file->source && there->int8 == file->int8 && there->config_bytes == file->config_bytes &&
+               memcmp(there->config, file->config, file->config_bytes) == 0;
+    for (size_t i = 0; *is_same && i < there->plan.n; i++) {
+        *is_same = there->states[i].is_done;
+    }
+    packed_file_destroy(there);
+    free(head);
+    if (fd >= 0) {
+        close(fd);
+    }
+    return *is_same ? DSV4_OK
+                    : dsv4_fail(err, DSV4_E_VALUE,
+                                "%.300s: is packed from other files or for other numerics: --restart replaces it", f->whole);
+}
+
+dsv4_status packed_folder_prepare(const packed_folder *f, const packed_file *file, bool restart, bool *is_complete, dsv4_error *err)
+{
+    *is_complete = false;
+    if (mkdir(f->path, 0777) == 0) {
+        return DSV4_OK;
+    }
+    DIR *directory = errno == EEXIST ? opendir(f->path) : NULL;
+    if (directory == NULL) {
+        return dsv4_fail(err, DSV4_E_IO, "%.300s: cannot make the folder: %s", f->path, strerror(errno));
+    }
+    const dsv4_status status = check_entries(f, directory, err);
+    closedir(directory);
+    return status != DSV4_OK || restart || access(f->whole, F_OK) != 0 ? status : compare_whole(f, file, is_complete, err);
+}
+
+/* ---- at the end ---------------------------------------------------------------------------------------------------------------------- */
+
+static dsv4_status copy_file(const char *from, const char *to, bool is_required, dsv4_error *err)
+{
+    char *bytes = NULL;
+    size_t n = 0;
+    file_writer w;
+    dsv4_error cause = {0};
+    dsv4_status status = file_read(from, SMALL_FILE_BYTES, &bytes, &n, &cause);
+    if (status == DSV4_E_NOT_FOUND && !is_required) {
+        return DSV4_OK;
+    }
+    if (status != DSV4_OK) {
+        return dsv4_fail(err, status, "%s", cause.text);
+    }
+    if ((status = file_writer_open(&w, to, err)) == DSV4_OK) {
+        fwrite(bytes, 1, n, w.stream); /* commit finds errors */
+        status = file_writer_commit(&w, err);
+    }
+    free(bytes);
+    return status;
+}
+
+dsv4_status packed_folder_finish(const packed_folder *f, const char *published, dsv4_error *err)
+{
+    dsv4_status status = DSV4_OK;
+    for (int i = 0; status == DSV4_OK && i < N_SMALL_FILES; i++) {
+        char from[FILE_PATH_BYTES], to[FILE_PATH_BYTES];
+        if ((status = join(published, small_files[i], from, err)) == DSV4_OK &&
+            (status = join(f->path, small_files[i], to, err)) == DSV4_OK) {
+            status = copy_file(from, to, i == 0, err);
+        }
+    }
+    if (status == DSV4_OK && rename(f->part, f->whole) != 0) {
+        return dsv4_fail(err, DSV4_E_IO, "%.300s: cannot rename: %s", f->part, strerror(errno));
+    }
+    const int fd = status == DSV4_OK ? open(f->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    if (fd >= 0) { /* the new name reaches the disk; nothing depends on it */
+        fsync(fd);
+        close(fd);
+    }
+    return status;
+}

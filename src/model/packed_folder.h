@@ -1,0 +1,28 @@
+/* model/packed_folder.h - the folder that a conversion writes: what may be there before, and the small files. */
+#ifndef MODEL_PACKED_FOLDER_H
+#define MODEL_PACKED_FOLDER_H
+
+#include "base/file.h"
+#include "model/packed_file.h"
+
+typedef struct packed_folder {
+    char path[FILE_PATH_BYTES], part[FILE_PATH_BYTES], whole[FILE_PATH_BYTES]; /* itself, and the two names of the weights */
+} packed_folder;
+
+/* Its names; touches nothing. The caller frees. */
+DSV4_MUST_CHECK dsv4_status packed_folder_create(const char *path, packed_folder **out, dsv4_error *err);
+
+/* The text of the checkpoint's config.json, which the caller frees, and a number that tells the checkpoint's files from others: of
+ * their names, sizes and times. */
+DSV4_MUST_CHECK dsv4_status packed_folder_source(const model_checkpoint *c, char **config, size_t *config_bytes, uint32_t *source,
+                                                 dsv4_error *err);
+
+/* Makes the folder, or sees that everything in it is of a conversion. *is_complete: it holds just that file already, and not to be
+ * made again. DSV4_E_VALUE: something else is there. */
+DSV4_MUST_CHECK dsv4_status packed_folder_prepare(const packed_folder *f, const packed_file *file, bool restart, bool *is_complete,
+                                                  dsv4_error *err);
+
+/* Copies the small files of the published folder and gives the weights their name. */
+DSV4_MUST_CHECK dsv4_status packed_folder_finish(const packed_folder *f, const char *published, dsv4_error *err);
+
+#endif

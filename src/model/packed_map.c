@@ -1,0 +1,205 @@
+/* packed_map.c - weights from a packed file, and from whatever a folder holds. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/checksum.h"
+#include "base/file.h"
+#include "base/progress.h"
+#include "model/packed_file.h"
+#include "model/packed_memory.h"
+
+static dsv4_status join(const char *folder, const char *name, char path[FILE_PATH_BYTES], dsv4_error *err)
+{
+    const int n = snprintf(path, FILE_PATH_BYTES, "%s/%s", folder, name);
+    return n > 0 && n < FILE_PATH_BYTES ? DSV4_OK : dsv4_fail(err, DSV4_E_VALUE, "%.400s: the path is too long", folder);
+}
+
+/* A regular file, mapped; *bytes is its size, at least 1. */
+static dsv4_status map_file(const char *path, void **start, size_t *bytes, dsv4_error *err)
+{
+    struct stat info;
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) {
+        return dsv4_fail(err, errno == ENOENT ? DSV4_E_NOT_FOUND : DSV4_E_IO, "%.400s: cannot open: %s", path, strerror(errno));
+    }
+    dsv4_status status = DSV4_OK;
+    if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
+        status = dsv4_fail(err, DSV4_E_IO, "%.400s: not a regular file", path);
+    } else if (info.st_size < 1) {
+        status = dsv4_fail(err, DSV4_E_FORMAT, "%.400s: is empty", path);
+    } else {
+        *bytes = (size_t)info.st_size;
+        *start = mmap(NULL, *bytes, PROT_READ, MAP_SHARED, fd, 0);
+        if (*start == MAP_FAILED) {
+            status = dsv4_fail(err, DSV4_E_IO, "%.400s: cannot map: %s", path, strerror(errno));
+        }
+    }
+    close(fd);
+    return status;
+}
+
+/* The file, mapped, all of it done. */
+static dsv4_status open_packed(const char *path, void **start, size_t *bytes, packed_file **file, dsv4_error *err)
+{
+    packed_file *f = NULL;
+    dsv4_status status = map_file(path, start, bytes, err);
+    if (status != DSV4_OK) {
+        return status;
+    }
+    status = packed_file_parse(path, *start, *bytes, *bytes, &f, err);
+    for (size_t i = 0; status == DSV4_OK && i < f->plan.n; i++) {
+        if (!f->states[i].is_done) {
+            status =
+                dsv4_fail(err, DSV4_E_FORMAT, "%.300s: has no '%s': its conversion was not finished", path, f->plan.pieces[i].name);
+        }
+    }
+    if (status != DSV4_OK) {
+        packed_file_destroy(f);
+        munmap(*start, *bytes);
+        return status;
+    }
+    *file = f;
+    return DSV4_OK;
+}
+
+/* Numbers that would lead elsewhere than to an expert. */
+static dsv4_status check_routes(const char *path, const packed_file *f, const char *data, dsv4_error *err)
+{
+    dsv4_status status = DSV4_OK;
+    for (size_t i = 0; status == DSV4_OK && i < f->plan.n; i++) {
+        const packed_piece *p = &f->plan.pieces[i];
+        if (p->kind == PACKED_ROUTES) {
+            dsv4_error cause = {0};
+            status = packed_routes_check(p->name, (const int32_t *)(const void *)(data + p->offset), p->k * p->n,
+                                         f->weights->config.n_routed_experts, &cause);
+            if (status != DSV4_OK) {
+                dsv4_fail(err, status, "%.300s: %s", path, cause.text);
+            }
+        }
+    }
+    return status;
+}
+
+dsv4_status model_weights_map(const char *path, model_weights **out, dsv4_error *err)
+{
+    void *start = NULL;
+    size_t bytes = 0;
+    packed_file *f = NULL;
+    dsv4_status status = open_packed(path, &start, &bytes, &f, err);
+    if (status != DSV4_OK) {
+        return status;
+    }
+    char *data = (char *)start + f->data_offset;
+    struct model_weights_memory *memory = malloc(sizeof *memory);
+    status = memory == NULL ? dsv4_fail(err, DSV4_E_NO_MEMORY, "%.400s: no memory for its weights", path)
+                            : check_routes(path, f, data, err);
+    if (status != DSV4_OK) {
+        free(memory);
+        munmap(start, bytes);
+        packed_file_destroy(f);
+        return status;
+    }
+    *memory = (struct model_weights_memory){start, bytes};
+    packed_plan_bind(&f->plan, data);
+    f->weights->memory = memory;
+    *out = f->weights;
+    f->weights = NULL;
+    packed_file_destroy(f);
+    return DSV4_OK;
+}
+
+/* ---- every byte ---------------------------------------------------------------------------------------------------------------------- */
+
+static uint32_t piece_checksum(const packed_piece *p, char *data, struct progress *bar, size_t all_bytes)
+{
+    enum { STEP = 16 << 20 };
+    const size_t end = p->offset + packed_piece_bytes(p);
+    uint32_t sum = 0;
+    for (size_t at = p->offset; at < end; at += STEP) {
+        const size_t n = end - at < STEP ? end - at : STEP;
+        sum = checksum_add(sum, data + at, n);
+        progress_report(bar, (double)(at + n) / (double)all_bytes);
+        madvise(data + at / PACKED_PAGE * PACKED_PAGE, n, MADV_DONTNEED);
+    }
+    return sum;
+}
+
+dsv4_status model_packed_verify(const char *folder, struct progress *bar, dsv4_error *err)
+{
+    char path[FILE_PATH_BYTES];
+    void *start = NULL;
+    size_t bytes = 0;
+    packed_file *f = NULL;
+    dsv4_status status = join(folder, PACKED_FILE_NAME, path, err);
+    if (status != DSV4_OK || (status = open_packed(path, &start, &bytes, &f, err)) != DSV4_OK) {
+        return status;
+    }
+    char *data = (char *)start + f->data_offset;
+    status = check_routes(path, f, data, err);
+    for (size_t i = 0; status == DSV4_OK && i < f->plan.n; i++) {
+        const uint32_t got = piece_checksum(&f->plan.pieces[i], data, bar, f->plan.bytes);
+        if (got != f->states[i].checksum) {
+            status = dsv4_fail(err, DSV4_E_FORMAT, "%.300s: '%s' is damaged: checksum %08x, expected %08x", path,
+                               f->plan.pieces[i].name, got, f->states[i].checksum);
+        }
+    }
+    munmap(start, bytes);
+    packed_file_destroy(f);
+    return status;
+}
+
+/* ---- a folder ------------------------------------------------------------------------------------------------------------------------ */
+
+static bool holds(const char *folder, const char *name)
+{
+    char path[FILE_PATH_BYTES];
+    return join(folder, name, path, NULL) == DSV4_OK && access(path, F_OK) == 0;
+}
+
+bool model_folder_is_packed(const char *folder)
+{
+    return holds(folder, PACKED_FILE_NAME);
+}
+
+static dsv4_status open_packed_folder(const char *folder, bool int8, model_weights **out, dsv4_error *err)
+{
+    char path[FILE_PATH_BYTES];
+    model_weights *w = NULL;
+    dsv4_status status = join(folder, PACKED_FILE_NAME, path, err);
+    if (status != DSV4_OK || (status = model_weights_map(path, &w, err)) != DSV4_OK) {
+        return status;
+    }
+    if (w->int8 != int8) {
+        model_weights_free(w);
+        return dsv4_fail(err, DSV4_E_UNSUPPORTED,
+                         "%.300s: is packed for %s: run it with these, or convert the published files for %s", folder,
+                         int8 ? "all numerics but w8a8 (FP8 weights)" : "the numerics w8a8 (INT8 weights)",
+                         int8 ? "w8a8" : "others (--numerics official)");
+    }
+    *out = w;
+    return DSV4_OK;
+}
+
+dsv4_status model_weights_open(const char *folder, bool int8, dsv4_pool *pool, struct progress *bar, model_weights **out,
+                               dsv4_error *err)
+{
+    model_checkpoint *c = NULL;
+    if (model_folder_is_packed(folder)) {
+        return open_packed_folder(folder, int8, out, err);
+    }
+    if (holds(folder, PACKED_PART_NAME) && !holds(folder, "model.safetensors.index.json")) {
+        return dsv4_fail(err, DSV4_E_FORMAT, "%.300s: its conversion was not finished: dsv4 convert goes on with it", folder);
+    }
+    dsv4_status status = model_checkpoint_open(folder, &c, err);
+    if (status == DSV4_OK) {
+        status = model_weights_pack(c, int8, pool, bar, out, err);
+    }
+    model_checkpoint_close(c);
+    return status;
+}
