@@ -55,6 +55,12 @@ DSV4_MODEL=$english generates -p 'In the beginning' -n 20
 same 'the model of $DSV4_MODEL' out by_default
 DSV4_MODEL=nothing refuses 'nothing/config\.json: cannot open' generate -p x
 
+# ---- a packed model
+accepts convert "$english" packed
+generates -m packed -p 'In the beginning' -n 20
+same 'packed as published' out by_default
+refuses 'packed' generate --quiet -m packed -p x --numerics w8a8
+
 # ---- the same text, however it is computed
 printf 'In the beginning' >prompt
 generates --file prompt -n 20
