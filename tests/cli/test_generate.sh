@@ -56,7 +56,7 @@ same 'the model of $DSV4_MODEL' out by_default
 DSV4_MODEL=nothing refuses 'nothing/config\.json: cannot open' generate -p x
 
 # ---- a packed model
-accepts convert "$english" packed
+accepts convert "$english" packed --numerics official
 generates -m packed -p 'In the beginning' -n 20
 same 'packed as published' out by_default
 refuses 'packed' generate --quiet -m packed -p x --numerics w8a8
