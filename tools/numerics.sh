@@ -5,7 +5,10 @@
 # model's folder if one is given. Fails where dsv4 generate takes another default than the table says.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-[ $# -ge 1 ] && [ $# -le 2 ] || { sed -n 2p "$0" >&2 && exit 2; }
+if [ $# -lt 1 ] || [ $# -gt 2 ]; then
+    sed -n 2p "$0" >&2
+    exit 2
+fi
 program=$(realpath "$1") folder=${2-}
 tests=$(dirname "$program")/tests
 expected=tests/model/data/tiny-english/expected.json
