@@ -10,6 +10,7 @@
 
 #include "base/checksum.h"
 #include "base/file.h"
+#include "base/memory.h"
 #include "base/progress.h"
 #include "model/packed_file.h"
 #include "model/packed_memory.h"
@@ -39,6 +40,8 @@ static dsv4_status map_file(const char *path, void **start, size_t *bytes, dsv4_
         *start = mmap(NULL, *bytes, PROT_READ, MAP_SHARED, fd, 0);
         if (*start == MAP_FAILED) {
             status = dsv4_fail(err, DSV4_E_IO, "%.400s: cannot map: %s", path, strerror(errno));
+        } else {
+            memory_prefer_huge(*start, *bytes); /* file systems whose cache has such pages read them whole */
         }
     }
     close(fd);
