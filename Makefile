@@ -15,7 +15,7 @@ CHECKS := check-format check-layers check-static check-warnings check-asan check
 
 help:
 	@echo 'make             build build/release/dsv4 and the library'
-	@echo 'make run         build, check the test vectors, run one attention layer and write its trace'
+	@echo 'make run         build, check the test vectors, run one attention layer and write its trace, generate text'
 	@echo 'make test        build and run every test'
 	@echo 'make bench       measure the kernels, write bench/results/ and the tables of README.md; the runtime against its peers'
 	@echo 'make bench-peers  measure against oneDNN and OpenBLAS, which it installs'
@@ -47,6 +47,7 @@ run: build
 	$(DSV4) check tests/vectors/*.safetensors
 	$(DSV4) run attention --preset flash --mode decode --compress-ratio 4 --batch 4 --seq 2 --start-pos 8192 \
 	  --trace build/attention_csa.trace.json
+	$(DSV4) generate -p "In the beginning" -n 60
 
 test: build
 	ctest --preset release

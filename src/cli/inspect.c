@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/progress.h"
+#include "model/packed.h"
 
 enum { MAX_PROBLEMS_SHOWN = 20 };
 
@@ -207,6 +208,9 @@ static int run(const cli_command *self, int argc, char **argv)
     if (first + 1 != argc) {
         dsv4_fail(&err, DSV4_E_USAGE, "inspect: got %d folders, expected one", argc - first);
         return cli_fail(&err);
+    }
+    if (model_folder_is_packed(argv[first])) {
+        return inspect_packed(argv[first], options.values, &err) == DSV4_OK ? CLI_PASS : cli_fail(&err);
     }
     if (model_checkpoint_open(argv[first], &c, &err) != DSV4_OK) {
         return cli_fail(&err);

@@ -18,6 +18,9 @@ const char *inspect_expert_dtype(const model_config *config);
 const char *inspect_draft(const model_config *config);
 const char *inspect_problem_kind(model_problem_kind kind);
 
+/* A folder that holds packed weights: tells of them. with_values: compares all checksums. */
+DSV4_MUST_CHECK dsv4_status inspect_packed(const char *folder, bool with_values, dsv4_error *err);
+
 json_t *inspect_json(const inspect_view *view);
 
 #endif

@@ -16,9 +16,9 @@
  *     r = fma(t, -0x1.63p-1f, x), r = fma(t, 0x1.bd0106p-13f, r); p = 0x1.a0d2cep-13f, then p = fma(p, r, c) for
  *     c = 0x1.6e879cp-10f, 0x1.11121p-7f, 0x1.555382p-5f, 0x1.555554p-3f, 0.5f; y = fma(p, r*r, r) + 1, t added to the exponent of
  *     y. Between the two bounds, both included, within 2 ulp of e^x.
- *   - DENORMALS: in the products of BF16 values (gemm_bf16, gemm_keys, gemm_fp8, gemm_fp4_bf16) an operand below FLT_MIN in size counts as a zero
- *     of its sign, and so does the result of every fma and of every addition of chunk sums (as it would round with any exponent).
- *     Elsewhere denormals are numbers like others.
+ *   - DENORMALS: in the products of BF16 values (gemm_bf16, gemm_keys, gemm_fp8, gemm_fp4_bf16) an operand below FLT_MIN in size
+ *     counts as a zero of its sign, and so does the result of every fma and of every addition of chunk sums (as it would round
+ *     with any exponent). Elsewhere denormals are numbers like others.
  *   - PAIRED SUM over k of x[k]*w[k]: k is cut into chunks of UK_CHUNK. In a chunk, from 0.0f, two k at a time:
  *     s = fma(x[2r+1], w[2r+1], s), then s = fma(x[2r], w[2r], s); an odd count is filled up with a zero. The sums of the chunks
  *     are added in ascending order. A step is what vdpbf16ps computes, so rows with and without that instruction agree; short
@@ -85,10 +85,10 @@ typedef void uk_pack_fn(uk_source w, void *panel);
  * gemm_fp4    c[i][j] = sum over the groups g of 32 rows, ascending, of (float)d[g] * 2^(e[g][j] - 128), one fma each from 0.0f;
  *             d[g] = sum over the group of a[i][k] * 2w[k][j] in INT32, w E2M1. e = 255 is a NaN. i < a.rows, j < 32; there are
  *             2*k64 groups.
- * gemm_fp4_bf16  c[i][j] = sum over the groups g of 32 rows, ascending, of 2^(e[g][j] - 127) * d[g], one fma each from 0.0f; d[g] =
- *             paired sum over the group of a[i][k] * w[k][j], w E2M1, exact in BF16. e = 255 is a NaN. i < a.rows, j < 32; a is that
- *             of gemm_bf16, the panel that of gemm_fp4; k is a multiple of UK_GROUP_FP4. DENORMALS holds for the scales and d[g] too:
- *             e = 0 counts as zero.
+ * gemm_fp4_bf16  c[i][j] = sum over the groups g of 32 rows, ascending, of 2^(e[g][j] - 127) * d[g], one fma each from 0.0f; d[g]
+ *             = paired sum over the group of a[i][k] * w[k][j], w E2M1, exact in BF16. e = 255 is a NaN. i < a.rows, j < 32; a is
+ *             that of gemm_bf16, the panel that of gemm_fp4; k is a multiple of UK_GROUP_FP4. DENORMALS holds for the scales and
+ *             d[g] too: e = 0 counts as zero.
  * gemm_f32    c[i][j] = sum over k of a[i][k] * w[k][j], i < m, j < 32. k is cut into chunks of UK_CHUNK:
  *             in each, one accumulator from 0.0f, one fma a step in ascending order; then their sums are added in ascending order.
  *             1 <= m <= UK_ROWS; lda and ldc count elements.
@@ -122,10 +122,10 @@ typedef void uk_pack_fn(uk_source w, void *panel);
  *             (sq = 127/amax keeps the product below 127.5)
  * q8_bf16     q = Q8 of BF16 values (SPEC 0.3): amax = max |x[i]|, NaNs passed over; sq = 1/max(amax, 1e-4f) * 127, the quotient
  *             rounded first; q[i] as quantize_i8 makes it of x[i] and sq. Returns sq.
- * round_e4m3  y = e4m3(x / s) * s in blocks of `block` values, the last one maybe shorter: amax = max |x[i]| of the block, NaNs passed
- *             over, 1e-4f at least; s = the smallest power of two that is not below amax * 0x1.24924ap-9f (1/448), the product
- *             rounded, 2^127 at most; e4m3 clamps to +-448 and keeps the sign of zeros. y is NaN where x is and infinite where x
- *             is. y may be x. block >= 1
+ * round_e4m3  y = e4m3(x / s) * s in blocks of `block` values, the last one maybe shorter: amax = max |x[i]| of the block, NaNs
+ *             passed over, 1e-4f at least; s = the smallest power of two that is not below amax * 0x1.24924ap-9f (1/448), the
+ *             product rounded, 2^127 at most; e4m3 clamps to +-448 and keeps the sign of zeros. y is NaN where x is and infinite
+ *             where x is. y may be x. block >= 1
  * round_e2m1  the same for e2m1 in blocks of UK_GROUP_FP4 values: amax is 0x1.8p-124f at least, its factor is 0x1.555556p-3f (1/6),
  *             e2m1 clamps to +-6
  * hadamard    x = H x / sqrt(n), H the Hadamard matrix in Sylvester order, n a power of two: for h = 1, 2, 4 .. n/2 every pair a =

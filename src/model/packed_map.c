@@ -14,6 +14,7 @@
 #include "base/progress.h"
 #include "model/packed_file.h"
 #include "model/packed_memory.h"
+#include "model/plan.h"
 
 static dsv4_status join(const char *folder, const char *name, char path[FILE_PATH_BYTES], dsv4_error *err)
 {
@@ -202,6 +203,35 @@ dsv4_status model_weights_open(const char *folder, bool int8, dsv4_pool *pool, s
     dsv4_status status = model_checkpoint_open(folder, &c, err);
     if (status == DSV4_OK) {
         status = model_weights_pack(c, int8, pool, bar, out, err);
+    }
+    model_checkpoint_close(c);
+    return status;
+}
+
+static dsv4_status packed_config(const char *folder, model_config *out, dsv4_error *err)
+{
+    char path[FILE_PATH_BYTES];
+    void *start = NULL;
+    size_t bytes = 0;
+    packed_file *f = NULL;
+    dsv4_status status = join(folder, PACKED_FILE_NAME, path, err);
+    if (status == DSV4_OK && (status = open_packed(path, &start, &bytes, &f, err)) == DSV4_OK) {
+        *out = f->weights->config;
+        packed_file_destroy(f);
+        munmap(start, bytes);
+    }
+    return status;
+}
+
+dsv4_status model_folder_config(const char *folder, model_config *out, dsv4_error *err)
+{
+    model_checkpoint *c = NULL;
+    if (model_folder_is_packed(folder)) {
+        return packed_config(folder, out, err);
+    }
+    const dsv4_status status = model_checkpoint_open(folder, &c, err);
+    if (status == DSV4_OK) {
+        *out = c->config;
     }
     model_checkpoint_close(c);
     return status;

@@ -17,6 +17,10 @@ done
 holds 'nothing else is there' [ "$(find packed -type f | wc -l)" = 5 ]
 accepts convert "$english" packed
 prints '^packed: was converted before, nothing to do'
+accepts inspect packed --values --json i.json
+prints '^packed: packed DeepSeek-V4, dimensions "unnamed", 4 layers, 0 draft blocks \(none\)$'
+prints 'all checksums hold$'
+has_json i.json true int8
 cp packed/weights.dsv4 first
 accepts convert "$english" packed --restart --threads 1
 holds 'the same bytes for any number of threads' cmp packed/weights.dsv4 first

@@ -55,6 +55,12 @@ DSV4_MODEL=$english generates -p 'In the beginning' -n 20
 same 'the model of $DSV4_MODEL' out by_default
 DSV4_MODEL=nothing refuses 'nothing/config\.json: cannot open' generate -p x
 
+# ---- a packed model
+accepts convert "$english" packed --numerics official
+generates -m packed -p 'In the beginning' -n 20
+same 'packed as published' out by_default
+refuses 'packed' generate --quiet -m packed -p x --numerics w8a8
+
 # ---- the same text, however it is computed
 printf 'In the beginning' >prompt
 generates --file prompt -n 20
@@ -95,10 +101,16 @@ has_json s.json '[0]' prompt_tokens
 generates -p 'In the beginning' -n 20 --logprobs 3 --json l.json
 has_json l.json "$("$json_get" by_default.json tokens)" tokens
 holds 'a line for each token' [ "$(wc -l <out)" = 20 ]
-prints '^ +9 +271 +-[0-9.]+ " of the" +271 '
+prints '^ +9 +271 +-[0-9.]+ " of" +271 '
 has_json l.json 271 logprobs 0 id
 has_json l.json 271 logprobs 0 best 0 id
 has_json l.json "$("$json_get" l.json logprobs 0 logprob)" logprobs 0 best 0 logprob
+
+# ---- what stderr has
+run generate -p 'In the beginning' -n 20
+same 'the same text' out by_default
+holds 'the plan stands first' grep -qE '^memory: weights 0\.00[0-9] GiB, 29 tokens of context ' <(head -1 err)
+holds 'numbers at the end' grep -qE '^prompt 9 tokens, [0-9.]+ tokens/s; generated 20 tokens, [0-9.]+ tokens/s; length$' <(tail -1 err)
 
 # ---- a state
 generates -p 'In the beginning' -n 10 --save-state state
@@ -109,10 +121,10 @@ same 'a state goes on' both by_default
 generates -p 'In the beginning' -n 0 --save-state state
 generates --load-state state -n 20
 same 'a state of a prompt' out by_default
-refuses "state: " generate --load-state state -n 4 --numerics bf16
+refuses "state: " generate --quiet --load-state state -n 4 --numerics bf16
 printf 'nothing of the kind' >state
-refuses "state: " generate --load-state state -n 4
-refuses 'none: ' generate --load-state none
+refuses "state: " generate --quiet --load-state state -n 4
+refuses 'none: ' generate --quiet --load-state none
 
 # ---- drafts
 if [ -d "$random" ]; then
@@ -139,15 +151,14 @@ has_json c.json 0 prompt_tokens 0
 printf '{"messages": 3}' >bad.json
 refuses 'bad\.json: ' generate --chat bad.json
 printf '{"messages": [' >bad.json
-refuses 'bad\.json:1: ' generate --chat bad.json
+refuses 'bad\.json: line 1, column 14: no valid JSON' generate --chat bad.json
 printf 'Who made the heaven?\n/help\nAnd the earth?\n/quit\nno more\n' >lines
-"$program" generate --interactive -n 8 --quiet --json i.json <lines >out 2>err
-exits 0
+generates --interactive -n 8 --json i.json <lines
 prints '^/reset '
 has_json i.json user messages 2 role
 has_json i.json 'And the earth?' messages 2 content
 has_json i.json assistant messages 3 role
-holds 'nothing behind /quit' fails "$json_get" i.json messages 4
+holds 'nothing behind /quit' fails "$json_get" i.json messages 4 2>err
 printf '/reset\n/nonsense\n' | "$program" generate --interactive --quiet >out 2>err
 complains 'got "/nonsense", expected /help, /reset, /quit or a text'
 
@@ -179,12 +190,14 @@ refuses -- '--think is not for --prompt' generate -p x --think
 refuses -- '--speculate is not for --perplexity' generate --perplexity heldout --speculate
 refuses -- '--stop: got "", expected a text' generate -p x --stop ''
 refuses 'byte 1 is not UTF-8' generate -p $'x\xff'
-refuses 'numerics: .*"fp2"' generate -p x --numerics fp2
-refuses 'prompt: got 9 tokens, expected at most 5' generate -p 'In the beginning' --context 5
+refuses "numerics: got 'fp2'" generate -p x --numerics fp2
+refuses 'prompt: got 9 tokens, expected at most 5' generate --quiet -p 'In the beginning' --context 5
 refuses 'none: ' generate --file none
 : >empty
 refuses 'empty: is empty' generate --perplexity empty
-refuses 'state: ' generate -p x --save-state nothing/state
+run generate --quiet -p x -n 1 --save-state nothing/state
+exits 2
+complains 'nothing/state: cannot write'
 for bad in '--temperature -1' '--temperature nan' '--top-p 1.5' '--top-k -1' '--min-p 2' '--repetition-penalty x' '-n -1' \
     '--threads 0' '--chunk 1' '--context 0' '--logprobs 101' '--seed -1' '--presence-penalty 101'; do
     # shellcheck disable=SC2086

@@ -11,7 +11,7 @@
 
 #define DATA TEST_VECTORS "/../model/data"
 
-enum { MAX_TOKENS = 200, MAX_SEQUENCES = 2, N_BLOCKS = 5, CONTEXT = 256, MAX_WIDTH = 1024 };
+enum { MAX_TOKENS = 200, MAX_SEQUENCES = 2, N_BLOCKS = 5, CONTEXT = 256, LONG_CONTEXT = 8192, MAX_WIDTH = 1024 };
 
 static model_checkpoint *checkpoint;
 static model_weights *fp8_weights, *int8_weights;
@@ -80,6 +80,7 @@ typedef struct subject {
     const model_weights *weights;
     int block;
     bool is_whole;
+    int64_t context;
     const int32_t *tokens; /* whole blocks: they may route by them */
     int n_threads;
     uint64_t order;
@@ -87,7 +88,7 @@ typedef struct subject {
 
 static subject subject_of(const char *numerics, int block)
 {
-    subject a = {.block = block, .n_threads = 2};
+    subject a = {.block = block, .n_threads = 2, .context = CONTEXT};
     dsv4_error err = {0};
     require_ok(model_numerics_find(numerics, &a.numerics, &err), &err);
     a.weights = a.numerics->rows == MODEL_ROWS_I8 ? int8_weights : fp8_weights;
@@ -152,7 +153,7 @@ static void build(const subject *a, const model_kv *kv, int64_t T, built *b)
     b->s = (step){.op = {.g = b->graph, .config = dims()}, .config = &a->weights->config, .numerics = a->numerics, .kv = kv};
     b->s.rows = b->rows;
     b->s.T = T;
-    b->s.context = CONTEXT;
+    b->s.context = a->context;
     b->s.n_threads = a->n_threads;
     require_ok(uk_find(NULL, &b->s.op.uk, &err), &err);
     b->s.rope = step_rope_add(&b->s);
@@ -222,7 +223,8 @@ static model_kv *new_kv(const subject *a)
 {
     model_kv *kv = NULL;
     dsv4_error err = {0};
-    require_ok(model_kv_create(&a->weights->config, a->numerics, MAX_SEQUENCES, CONTEXT, MAX_SEQUENCES * CONTEXT, &kv, &err), &err);
+    require_ok(model_kv_create(&a->weights->config, a->numerics, MAX_SEQUENCES, a->context, MAX_SEQUENCES * a->context, &kv, &err),
+               &err);
     return kv;
 }
 
@@ -519,6 +521,28 @@ static void tokens_taken_back(void **state)
     }
 }
 
+/* Where few tokens see many compressed rows, several blocks share the scoring of a token; where many do, one block does it. */
+static void shares_of_the_scores(void **state)
+{
+    enum { N = 640, TAIL = 4 };
+    static float x[N * 256], expected[N * 256], y[N * 256];
+    static const int64_t sizes[] = {160, 160, 160, 160 - TAIL, 1}, whole[] = {160};
+    const float *rows = long_input();
+    (void)state;
+    assert_int_equal(dims()->hidden_size, 256);
+    for (int64_t i = 0; i < (int64_t)N * 256; i++) { /* the same rows at other scales: equal scores among them */
+        x[i] = rows[i % (MAX_TOKENS * 256)] * (float)(1 + i / (MAX_TOKENS * 256) % 3);
+    }
+    for (int i = 0; i < 2; i++) {
+        subject a = subject_of(i == 0 ? "official" : "exact", 1);
+        a.context = LONG_CONTEXT;
+        a.n_threads = 3;
+        compute(&a, x, N, whole, 1, 0, expected);
+        compute(&a, x, N, sizes, 5, 0, y);
+        assert_same(&a, "scores shared", y, expected, N);
+    }
+}
+
 /* dsv4_graph_verify runs every block twice, with noise in what it did not declare. */
 static void declares_what_it_touches(void **state)
 {
@@ -554,6 +578,7 @@ int main(void)
         cmocka_unit_test(token_by_token),
         cmocka_unit_test(company_of_a_token),
         cmocka_unit_test(tokens_taken_back),
+        cmocka_unit_test(shares_of_the_scores),
         cmocka_unit_test(declares_what_it_touches),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

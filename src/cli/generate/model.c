@@ -79,17 +79,10 @@ static double gib(size_t n_bytes)
 }
 
 /* What is going to be taken, before it is. */
-static dsv4_status plan_memory(const generate_options *o, const generate_model *m, const model_config *config, dsv4_error *err)
+static dsv4_status plan_memory(const generate_options *o, const generate_model *m, const model_config *config, size_t weights,
+                               dsv4_error *err)
 {
-    packed_plan plan = {0};
-    model_weights *shape = NULL;
-    const dsv4_status status = packed_plan_make(config, takes_int8(m), &shape, &plan, err);
-    if (status != DSV4_OK) {
-        return status;
-    }
-    const size_t weights = plan.bytes, past = model_kv_bytes(config, m->numerics, 1, m->context), free_bytes = machine_free_bytes();
-    packed_plan_deinit(&plan);
-    model_weights_free(shape);
+    const size_t past = model_kv_bytes(config, m->numerics, 1, m->context), free_bytes = machine_free_bytes();
     if (!o->quiet) {
         fprintf(stderr, "memory: weights %.3f GiB, %lld tokens of context %.3f GiB; free %.1f GiB\n", gib(weights),
                 (long long)m->context, gib(past), gib(free_bytes));
@@ -101,27 +94,42 @@ static dsv4_status plan_memory(const generate_options *o, const generate_model *
     return DSV4_OK;
 }
 
-/* ---- loading it ---------------------------------------------------------------------------------------------------------------- */
-
-/* Prints the plan, then packs the published weights. */
-static dsv4_status open_weights(const generate_options *o, generate_model *m, dsv4_error *err)
+/* Of a published folder, which must be complete. */
+static dsv4_status plan_published(const generate_options *o, const generate_model *m, dsv4_error *err)
 {
+    packed_plan plan = {0};
+    model_weights *shape = NULL;
     model_checkpoint *c = NULL;
-    progress bar = progress_begin("loading the model");
     dsv4_status status = model_checkpoint_open(m->folder, &c, err);
     if (status != DSV4_OK) {
         return status;
     }
     status = model_checkpoint_require(c, err);
     if (status == DSV4_OK) {
-        status = plan_memory(o, m, &c->config, err);
+        status = packed_plan_make(&c->config, takes_int8(m), &shape, &plan, err);
     }
     if (status == DSV4_OK) {
-        status = model_weights_pack(c, takes_int8(m), m->pool, o->quiet ? NULL : &bar, &m->weights, err);
+        status = plan_memory(o, m, &c->config, plan.bytes, err);
+        packed_plan_deinit(&plan);
+        model_weights_free(shape);
     }
-    progress_end(&bar);
     model_checkpoint_close(c);
     return status;
+}
+
+/* ---- loading it ---------------------------------------------------------------------------------------------------------------- */
+
+/* Prints the plan, then packs published weights; packed ones are mapped, which takes no memory yet. */
+static dsv4_status open_weights(const generate_options *o, generate_model *m, dsv4_error *err)
+{
+    const bool is_packed = model_folder_is_packed(m->folder);
+    dsv4_status status = is_packed ? DSV4_OK : plan_published(o, m, err);
+    if (status == DSV4_OK) {
+        progress bar = progress_begin("loading the model");
+        status = model_weights_open(m->folder, takes_int8(m), m->pool, o->quiet ? NULL : &bar, &m->weights, err);
+        progress_end(&bar);
+    }
+    return status == DSV4_OK && is_packed ? plan_memory(o, m, &m->weights->config, m->weights->bytes, err) : status;
 }
 
 /* Of all norms, which no two trainings share: FNV-1a. */

@@ -1,5 +1,5 @@
-/* kernels/avx2/gemm_fp8.c - BF16 x FP8 products: the bytes of a BF16 value are made of an E4M3 byte one by one. Its exponent moves by
- * 127 - 7, so that the upper four bits give the high byte and the lower four the low one, save those of denormals and of NaN. */
+/* kernels/avx2/gemm_fp8.c - BF16 x FP8 products: the bytes of a BF16 value are made of an E4M3 byte one by one. Its exponent moves
+ * by 127 - 7, so that the upper four bits give the high byte and the lower four the low one, save those of denormals and of NaN. */
 #include "kernels/avx2/widened.h"
 
 /* 0x3c + the upper three bits of the size, with the sign. */

@@ -1,7 +1,7 @@
 /* kernels/avx2/round.h - roundings of rows to small floats, and the Hadamard product.
  *
- * A size v with exponent E is rounded to n mantissa bits by adding and taking away 2^(E + 23 - n), whose last place is 2^(E - n); below
- * the least normal number of the format E is that number's. */
+ * A size v with exponent E is rounded to n mantissa bits by adding and taking away 2^(E + 23 - n), whose last place is 2^(E - n);
+ * below the least normal number of the format E is that number's. */
 #ifndef KERNELS_AVX2_ROUND_H
 #define KERNELS_AVX2_ROUND_H
 

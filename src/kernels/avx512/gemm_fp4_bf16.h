@@ -1,5 +1,6 @@
-/* kernels/avx512/gemm_fp4_bf16.h - gemm_fp4_bf16 around add_step of gemm_bf16.h, behind gemm_fp8.h: two table look-ups make the bytes of
- * a BF16 value of a nibble. The first group of a panel widens 32 rows in registers and keeps them for the groups behind it. */
+/* kernels/avx512/gemm_fp4_bf16.h - gemm_fp4_bf16 around add_step of gemm_bf16.h, behind gemm_fp8.h: two table look-ups make the
+ * bytes of a BF16 value of a nibble. The first group of a panel widens 32 rows in registers and keeps them for the groups behind
+ * it. */
 #include "kernels/avx512/gemm_fp8.h"
 
 enum { FP4_LINE = 64, FP4_GROUP_STEPS = UK_GROUP_FP4 / 2, FP4_GROUP_BYTES = FP4_GROUP_STEPS * STEP_BYTES };

@@ -2,7 +2,7 @@
  *
  * MATH    q = round(hadamard(rotate(qr wq_b))) per head;  w = (x weights) ID^-1/2 IH^-1/2
  *         score[c] = sum over heads of relu(q_h . k_c) w_h;  chosen are the index_topk best of the (p+1)/4 visible rows, of equal
- *         scores the smaller row; listed by ascending row
+ *         scores the smaller row; listed by ascending row. Where no more are visible than chosen, nothing is scored
  * STAGES  index.q [row x head tile], index.w [row tile], index.score [row x share of the rows], index.choose [row] */
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +10,7 @@
 #include "model/step/attention.h"
 #include "ops/topk.h"
 
-enum { ROW_TILE = 16, KEY_TILE = 128, RATIO = 4, SHARE_ROWS = 2048 };
+enum { ROW_TILE = 16, KEY_TILE = 128, RATIO = 4, SHARE_ROWS = 512, MAX_SHARES = 32 };
 
 typedef struct index_stage {
     const step *s;
@@ -175,11 +175,7 @@ static void add_heads(const index_stage *o, int64_t n, score_scratch *s)
     }
     step_round(o->s, n * ld, s->scores);
     for (int64_t i = 0; i < n; i++) {
-        float total = 0;
-        for (int64_t h = 0; h < o->IH; h++) {
-            total += s->scores[i * ld + h];
-        }
-        s->totals[i] = total;
+        s->totals[i] = step_sum(o->IH, s->scores + i * ld);
     }
     step_round(o->s, n, s->totals);
 }
@@ -201,11 +197,17 @@ static int64_t visible(const index_stage *o, int64_t t)
     return (o->s->rows->position[t] + 1) / RATIO;
 }
 
+/* Whether a row of the step has to choose. */
+static bool chooses(const index_stage *o, int64_t t)
+{
+    return t < o->s->rows->n && visible(o, t) > o->topk;
+}
+
 static double score_share(const void *arg, int64_t block)
 {
     const index_stage *o = arg;
-    int64_t t = block / o->parts, all = step_max_entries(o->s, RATIO);
-    return t < o->s->rows->n && all > 0 ? (double)visible(o, t) / (double)all : 0;
+    int64_t t = block / o->parts;
+    return chooses(o, t) ? (double)visible(o, t) / (double)step_max_entries(o->s, RATIO) : 0;
 }
 
 static void score_run(const void *arg, int64_t block, void *scratch)
@@ -213,7 +215,7 @@ static void score_run(const void *arg, int64_t block, void *scratch)
     const index_stage *o = arg;
     int64_t t = block / o->parts, part = block % o->parts;
     score_scratch s;
-    if (t >= o->s->rows->n) {
+    if (!chooses(o, t)) {
         return;
     }
     score_scratch_in(o, scratch, &s);
@@ -248,12 +250,11 @@ static int by_row(const void *a, const void *b)
     return *(const int32_t *)a - *(const int32_t *)b;
 }
 
-static void choose_run(const void *arg, int64_t t, void *scratch)
+/* The best of all shares; returns how many they are. */
+static int64_t choose_rows(const index_stage *o, int64_t t, int32_t *rows, void *scratch)
 {
-    const index_stage *o = arg;
     topk_list chosen = {scratch, 0, o->topk, UINT64_MAX};
-    int32_t *rows = (int32_t *)o->y.rows.data + t * o->topk;
-    for (int64_t part = 0; t < o->s->rows->n && part < o->parts; part++) {
+    for (int64_t part = 0; part < o->parts; part++) {
         const uint64_t *keys = (const uint64_t *)o->best.data + t * o->best.ld + part * o->topk;
         topk_add_keys(&chosen, keys, ((const int32_t *)o->n_best.data)[t * o->parts + part]);
     }
@@ -262,7 +263,21 @@ static void choose_run(const void *arg, int64_t t, void *scratch)
         rows[i] = topk_row(chosen.keys[i]);
     }
     qsort(rows, (size_t)chosen.n, sizeof *rows, by_row);
-    ((int32_t *)o->y.count.data)[t] = (int32_t)chosen.n;
+    return chosen.n;
+}
+
+static void choose_run(const void *arg, int64_t t, void *scratch)
+{
+    const index_stage *o = arg;
+    int32_t *rows = (int32_t *)o->y.rows.data + t * o->topk;
+    if (t >= o->s->rows->n) {
+        return;
+    }
+    int64_t n = chooses(o, t) ? choose_rows(o, t, rows, scratch) : visible(o, t);
+    for (int64_t i = 0; !chooses(o, t) && i < n; i++) {
+        rows[i] = (int32_t)i;
+    }
+    ((int32_t *)o->y.count.data)[t] = (int32_t)n;
 }
 
 /* ---- graph ---------------------------------------------------------------------------------------------------------------------- */
@@ -290,7 +305,7 @@ step_chosen step_index_add(const step *s, int block, const model_block_weights *
     int64_t entries = step_max_entries(s, RATIO);
     *o = (index_stage){.s = s, .block = block, .done = done, .IH = d->index_n_heads, .ID = d->index_head_dim};
     o->topk = tile_max(tile_min(d->index_topk, entries), 1);
-    o->parts = tile_max(tile_min(tile_count(entries, SHARE_ROWS), tile_count(2 * s->n_threads, s->T)), 1);
+    o->parts = tile_max(tile_min(tile_count(entries, SHARE_ROWS), tile_min(tile_count(2 * s->n_threads, s->T), MAX_SHARES)), 1);
     o->head_tile = tile_max(tile_min(o->IH, o->IH * s->T / (2 * s->n_threads)), tile_min(o->IH, 8));
     o->q_sums = step_linear_add(s, "index.q_b", &qkv->qr, &w->index_wq_b, true);
     o->w_sums = step_linear_add(s, "index.weights", &qkv->x_plain, &w->index_weights, true);

@@ -91,11 +91,7 @@ static void normalise_head(const step *s, int64_t n, float *x, float *scratch)
         scratch[i] = x[i] * x[i];
     }
     step_round(s, n, scratch);
-    double sum = 0;
-    for (int64_t i = 0; i < n; i++) {
-        sum += (double)scratch[i];
-    }
-    float inv = (float)(sum / (double)n);
+    float inv = step_sum(n, scratch) / (float)n;
     step_round(s, 1, &inv);
     inv += (float)s->config->dims.rms_norm_eps;
     step_round(s, 1, &inv);

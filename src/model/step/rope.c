@@ -2,7 +2,7 @@
 
 #include "ops/rope.h"
 
-enum { ROW_TILE = 16, MAX_R = 1024 };
+enum { ROW_TILE = 16 };
 
 void step_rope_make(const step_rope *r, int ratio, int64_t position, float *turn)
 {
@@ -21,21 +21,27 @@ void step_rope_reads(dsv4_describe *d, const step_rope *r, int ratio, int64_t t0
     dsv4_reads(d, r->turns.view, t0, t1, col, col + r->R);
 }
 
+/* Pairs (re, im) times (cos, sign * sin), each rounded once. */
+static void rotate_pairs(int64_t n_pairs, const float *turn, double sign, float *x)
+{
+    for (int64_t j = 0; j < n_pairs; j++) {
+        double c = (double)turn[j], s = sign * (double)turn[n_pairs + j], re = (double)x[2 * j], im = (double)x[2 * j + 1];
+        x[2 * j] = (float)(re * c - im * s);
+        x[2 * j + 1] = (float)(re * s + im * c);
+    }
+}
+
 void step_rotate(const step *s, const float *turn, int64_t n, float *row)
 {
     int64_t R = s->rope->R;
-    s->op.uk->rotate(R / 2, turn, turn + R / 2, row + n - R);
+    rotate_pairs(R / 2, turn, 1, row + n - R);
     step_round(s, R, row + n - R);
 }
 
 void step_rotate_back(const step *s, const float *turn, int64_t n, float *row)
 {
-    float back[MAX_R / 2];
-    int64_t R = s->rope->R, half = R / 2;
-    for (int64_t j = 0; j < half; j++) {
-        back[j] = -turn[half + j];
-    }
-    s->op.uk->rotate(half, turn, back, row + n - R);
+    int64_t R = s->rope->R;
+    rotate_pairs(R / 2, turn, -1, row + n - R);
     step_round(s, R, row + n - R);
 }
 

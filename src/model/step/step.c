@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-enum { ROUND_AT_ONCE = 512 };
+enum { ROUND_AT_ONCE = 512, SUM_LANES = 8 };
 
 static step_matrix matrix_new(const step *s, const char *name, int64_t rows, int64_t cols, dsv4_dtype dtype)
 {
@@ -52,4 +52,22 @@ void step_round(const step *s, int64_t n, float *x)
     if (s->numerics->dtype == DSV4_BF16) {
         step_round_bf16(s->op.uk, n, x);
     }
+}
+
+float step_sum(int64_t n, const float *x)
+{
+    float lane[SUM_LANES] = {0}, sum = 0;
+    int64_t whole = n / SUM_LANES * SUM_LANES;
+    for (int64_t i = 0; i < whole; i += SUM_LANES) {
+        for (int64_t l = 0; l < SUM_LANES; l++) {
+            lane[l] += x[i + l];
+        }
+    }
+    for (int64_t l = 0; l < SUM_LANES; l++) {
+        sum += lane[l];
+    }
+    for (int64_t i = whole; i < n; i++) {
+        sum += x[i];
+    }
+    return sum;
 }

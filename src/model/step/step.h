@@ -58,4 +58,7 @@ void step_store(const uk_table *uk, const step_matrix *m, int64_t row, int64_t c
 void step_round_bf16(const uk_table *uk, int64_t n, float *x);
 void step_round(const step *s, int64_t n, float *x);
 
+/* Sum of x[0..n) in one order: eight partial sums, x[l] + x[l+8] + ... each, added by ascending l, and what is left behind them. */
+float step_sum(int64_t n, const float *x);
+
 #endif

@@ -1,20 +1,37 @@
 #include "model/step/streams.h"
 
+#include <math.h>
 #include <stdio.h>
 
 #include "base/numbers.h"
+#include "model/step/gates.h"
 #include "ops/chunk.h"
-#include "ops/hc_gates.h"
-#include "ops/rms.h"
 
-enum { NAME_BYTES = 64, ROW_TILE = 8, SPREAD_COLUMNS = 1024 };
+enum { NAME_BYTES = 64, ROW_TILE = 8, SPREAD_COLUMNS = 1024, LANES = 8 };
+
+/* 1/sqrt(sum/n + eps) of the squares of n values: sums of every LANES-th one, then these. */
+static double inverse_rms(int64_t n, const float *x, double eps)
+{
+    double lanes[LANES] = {0}, sum = 0;
+    for (int64_t i = 0; i + LANES <= n; i += LANES) {
+        for (int64_t l = 0; l < LANES; l++) {
+            lanes[l] += (double)x[i + l] * (double)x[i + l];
+        }
+    }
+    for (int64_t i = n / LANES * LANES; i < n; i++) {
+        sum += (double)x[i] * (double)x[i];
+    }
+    for (int64_t l = 0; l < LANES; l++) {
+        sum += lanes[l];
+    }
+    return 1.0 / sqrt(sum / (double)n + eps);
+}
 
 void step_rms_norm(const step *s, int64_t n, const float *x, const uint16_t *norm, float *y)
 {
-    float inv = op_row_inverse_rms(s->op.uk, x, n, (float)s->config->dims.rms_norm_eps);
-    s->op.uk->scale(n, x, inv, y);
+    double inv = inverse_rms(n, x, s->config->dims.rms_norm_eps);
     for (int64_t i = 0; i < n; i++) {
-        y[i] *= num_f32_from_bf16(norm[i]);
+        y[i] = (float)((double)x[i] * inv * (double)num_f32_from_bf16(norm[i]));
     }
     step_round(s, n, y);
 }
@@ -26,7 +43,7 @@ typedef struct mix_stage {
     step_matrix h;
     model_streams_weights w;
     const uint16_t *norm;
-    op_matrix sums;    /* FP32 [chunks * rows, UK_PANEL] */
+    op_matrix sums;    /* FP32 [chunks * rows, panels * UK_PANEL] */
     op_matrix squares; /* FP32 [rows, chunks] */
     dsv4_view panels;
     step_streams y;
@@ -45,12 +62,12 @@ static void project_describe(const void *arg, int64_t block, dsv4_describe *d)
     op_part part = op_part_at(&grid, block);
     int64_t k_bytes = UK_PANEL * (int64_t)sizeof(float);
     dsv4_reads(d, o->h.m.view, part.t.begin, part.t.end, part.col.begin, part.col.end);
-    dsv4_reads(d, o->panels, 0, 1, part.col.begin * k_bytes, part.col.end * k_bytes);
+    dsv4_reads(d, o->panels, 0, o->w.fn.packed.n_panels, part.col.begin * k_bytes, part.col.end * k_bytes);
     dsv4_writes(d, o->squares.view, part.t.begin, part.t.end, part.chunk.begin, part.chunk.end);
     for (int64_t chunk = part.chunk.begin; chunk < part.chunk.end; chunk++) {
-        dsv4_writes(d, o->sums.view, chunk * o->rows + part.t.begin, chunk * o->rows + part.t.end, 0, UK_PANEL);
+        dsv4_writes(d, o->sums.view, chunk * o->rows + part.t.begin, chunk * o->rows + part.t.end, 0, o->sums.cols);
     }
-    dsv4_costs(d, (dsv4_work){.vector_ops = (UK_PANEL + 1) * op_part_elements(&part)});
+    dsv4_costs(d, (dsv4_work){.vector_ops = (double)(o->sums.cols + 1) * op_part_elements(&part)});
 }
 
 static void project_run(const void *arg, int64_t block, void *scratch)
@@ -68,8 +85,10 @@ static void project_run(const void *arg, int64_t block, void *scratch)
             step_load(uk, &o->h, t, k.begin, n, row);
             *op_matrix_f32(&o->squares, t, chunk) = uk->sum_squares(n, row);
         }
-        uk->gemm_f32((int)(part.t.end - part.t.begin), n, x, OP_SUM_CHUNK, uk_panel_f32(&o->w.fn.packed, 0, k.begin),
-                     op_matrix_f32(&o->sums, chunk * o->rows + part.t.begin, 0), UK_PANEL);
+        for (int64_t panel = 0; panel < o->w.fn.packed.n_panels; panel++) {
+            uk->gemm_f32((int)(part.t.end - part.t.begin), n, x, OP_SUM_CHUNK, uk_panel_f32(&o->w.fn.packed, panel, k.begin),
+                         op_matrix_f32(&o->sums, chunk * o->rows + part.t.begin, panel * UK_PANEL), o->sums.ld);
+        }
     }
 }
 
@@ -77,7 +96,7 @@ static void mix_describe(const void *arg, int64_t t, dsv4_describe *d)
 {
     const mix_stage *o = arg;
     for (int64_t chunk = 0; chunk < o->squares.cols; chunk++) {
-        dsv4_reads(d, o->sums.view, chunk * o->rows + t, chunk * o->rows + t + 1, 0, UK_PANEL);
+        dsv4_reads(d, o->sums.view, chunk * o->rows + t, chunk * o->rows + t + 1, 0, o->sums.cols);
     }
     dsv4_reads(d, o->squares.view, t, t + 1, 0, o->squares.cols);
     dsv4_reads(d, o->h.m.view, t, t + 1, 0, o->h.m.cols);
@@ -89,32 +108,63 @@ static void mix_describe(const void *arg, int64_t t, dsv4_describe *d)
     dsv4_costs(d, (dsv4_work){.vector_ops = 3.0 * (double)o->h.m.cols});
 }
 
-/* Scratch of a mixing block: the row that it makes, a stream, the mix and the gates before the streams. */
+/* y[0..n) = sum of rows times factors, ascending, rounded once; rows lie n apart. */
+static void weigh_rows(int64_t n, int64_t n_rows, const float *rows, const double *factors, float *y)
+{
+    for (int64_t i = 0; i < n; i++) {
+        double sum = 0;
+        for (int64_t r = 0; r < n_rows; r++) {
+            sum += factors[r] * (double)rows[r * n + i];
+        }
+        y[i] = (float)sum;
+    }
+}
+
+/* Gates before the streams; those behind the branch go to their matrices. */
+static void make_gates(const mix_stage *o, int64_t t, double *pre)
+{
+    const model_config *config = o->s->config;
+    step_gate_rule rule = {o->M, config->dims.hc_sinkhorn_iters, config->dims.hc_eps};
+    double mix[(2 + STEP_MAX_STREAMS) * STEP_MAX_STREAMS] = {0}, squares = 0;
+    for (int64_t chunk = 0; chunk < o->squares.cols; chunk++) {
+        const float *sums = op_matrix_f32(&o->sums, chunk * o->rows + t, 0);
+        squares += (double)*op_matrix_f32(&o->squares, t, chunk);
+        for (int64_t i = 0; i < o->n_mix; i++) {
+            mix[i] += (double)sums[i];
+        }
+    }
+    double inv = 1.0 / sqrt(squares / (double)o->h.m.cols + config->dims.rms_norm_eps);
+    for (int64_t i = 0; i < o->n_mix; i++) {
+        mix[i] *= inv;
+    }
+    bool is_head = o->y.post.data == NULL;
+    step_gates(&rule, o->w.scale, o->w.base, mix, pre, is_head ? NULL : step_gate_row(&o->y.post, t),
+               is_head ? NULL : step_gate_row(&o->y.comb, t));
+}
+
+/* Scratch of a mixing block: the row that it makes, and a stream. */
 static void mix_run(const void *arg, int64_t t, void *scratch)
 {
     const mix_stage *o = arg;
     const uk_table *uk = o->s->op.uk;
-    const model_config *config = o->s->config;
-    op_hc_rule rule = {o->M, config->dims.hc_sinkhorn_iters, (float)config->dims.hc_eps};
     int64_t D = o->y.x.m.cols;
-    float *row = scratch, *stream = row + D, *mix = stream + D, *pre = mix + UK_PANEL;
-    bool is_head = o->y.post.data == NULL;
-    uk->sum_parts(o->n_mix, o->squares.cols, op_matrix_f32(&o->sums, t, 0), o->rows * UK_PANEL, mix);
-    float inv = op_inverse_rms(op_matrix_f32(&o->squares, t, 0), o->squares.cols, o->h.m.cols, (float)config->dims.rms_norm_eps);
-    uk->scale(o->n_mix, mix, inv, mix);
-    op_hc_gates(uk, &rule, o->w.scale, o->w.base, mix, pre, is_head ? NULL : op_matrix_f32(&o->y.post, t, 0),
-                is_head ? NULL : op_matrix_f32(&o->y.comb, t, 0));
+    float *row = scratch, *streams = row + D;
+    double pre[STEP_MAX_STREAMS];
+    make_gates(o, t, pre);
     for (int64_t i = 0; i < o->M; i++) {
-        step_load(uk, &o->h, t, i * D, D, stream);
-        if (i == 0) {
-            uk->scale(D, stream, pre[0], row);
-        } else {
-            uk->add_scaled(D, pre[i], stream, row);
-        }
+        step_load(uk, &o->h, t, i * D, D, streams + i * D);
     }
+    weigh_rows(D, o->M, streams, pre, row);
     step_round(o->s, D, row);
     step_rms_norm(o->s, D, row, o->norm, row);
     step_store(uk, &o->y.x, t, 0, D, row);
+}
+
+static op_matrix gates_new(const step *s, const char *name, int64_t rows, int64_t cols)
+{
+    op_matrix m = {.rows = rows, .cols = cols, .ld = cols};
+    m.view = dsv4_graph_alloc(s->op.g, name, rows, cols, sizeof(double), &m.data);
+    return m;
 }
 
 step_streams step_streams_mix(const step *s, const char *name, step_matrix h, const model_streams_weights *w, const uint16_t *norm)
@@ -127,22 +177,22 @@ step_streams step_streams_mix(const step *s, const char *name, step_matrix h, co
     char stage[NAME_BYTES];
     *o = (mix_stage){.s = s, .h = h, .w = *w, .norm = norm, .rows = rows, .M = M, .n_mix = w->fn.packed.n};
     o->n_parts = tile_min(n_chunks, tile_count(2 * s->n_threads, tile_count(rows, ROW_TILE)));
-    o->sums = op_matrix_new(&s->op, name, n_chunks * rows, UK_PANEL, DSV4_F32);
+    o->sums = op_matrix_new(&s->op, name, n_chunks * rows, w->fn.packed.n_panels * UK_PANEL, DSV4_F32);
     o->squares = op_matrix_new(&s->op, name, rows, n_chunks, DSV4_F32);
-    o->panels =
-        dsv4_graph_view(s->op.g, name, w->fn.packed.panels, 1, w->fn.packed.panel_bytes, 1, (size_t)w->fn.packed.panel_bytes);
+    o->panels = dsv4_graph_view(s->op.g, name, w->fn.packed.panels, w->fn.packed.n_panels, w->fn.packed.panel_bytes, 1,
+                                (size_t)w->fn.packed.panel_bytes);
     o->y.x = step_matrix_new(s, name, rows, D);
     if (o->n_mix > M) {
-        o->y.post = op_matrix_new(&s->op, name, rows, M, DSV4_F32);
-        o->y.comb = op_matrix_new(&s->op, name, rows, M * M, DSV4_F32);
+        o->y.post = gates_new(s, name, rows, M);
+        o->y.comb = gates_new(s, name, rows, M * M);
     }
     op_part_grid grid = grid_of(o);
     snprintf(stage, sizeof stage, "%s.project", name);
     dsv4_graph_stage(s->op.g, &(dsv4_stage_desc){stage, op_part_blocks(&grid), project_run, project_describe, o,
                                                  ROW_TILE * OP_SUM_CHUNK * sizeof(float), DSV4_CUBE});
     snprintf(stage, sizeof stage, "%s.mix", name);
-    dsv4_graph_stage(s->op.g, &(dsv4_stage_desc){stage, rows, mix_run, mix_describe, o,
-                                                 (size_t)(2 * D + 2 * UK_PANEL) * sizeof(float), DSV4_VECTOR});
+    dsv4_graph_stage(s->op.g,
+                     &(dsv4_stage_desc){stage, rows, mix_run, mix_describe, o, (size_t)((1 + M) * D) * sizeof(float), DSV4_VECTOR});
     return o->y;
 }
 
@@ -184,28 +234,30 @@ static void spread_describe(const void *arg, int64_t block, dsv4_describe *d)
     dsv4_costs(d, (dsv4_work){.vector_ops = (double)(2 * o->M * (o->M + 1) * (b.col.end - b.col.begin))});
 }
 
-/* Scratch: M + 2 rows of the block's columns. */
+/* Scratch: M + 2 rows of the block's columns: the sum, the branch's row and the streams. */
 static void spread_run(const void *arg, int64_t block, void *scratch)
 {
     const spread_stage *o = arg;
     const uk_table *uk = o->s->op.uk;
     spread_block b = spread_at(o, block);
     int64_t n = b.col.end - b.col.begin;
-    float *y = scratch, *sum = y + n, *streams = sum + n;
-    const float *post = op_matrix_f32(&o->post, b.t, 0), *comb = op_matrix_f32(&o->comb, b.t, 0);
+    float *sum = scratch, *rows = sum + n;
+    const double *post = step_gate_row(&o->post, b.t), *comb = step_gate_row(&o->comb, b.t);
+    double factors[1 + STEP_MAX_STREAMS];
     if (o->y.product.sums.data != NULL) {
-        step_product_row(uk, &o->y.product, b.t, b.col.begin, b.col.end, y);
+        step_product_row(uk, &o->y.product, b.t, b.col.begin, b.col.end, rows);
     } else {
-        step_load(uk, &o->y.matrix, b.t, b.col.begin, n, y);
+        step_load(uk, &o->y.matrix, b.t, b.col.begin, n, rows);
     }
     for (int64_t i = 0; i < o->M; i++) {
-        step_load(uk, &o->h, b.t, i * o->D + b.col.begin, n, streams + i * n);
+        step_load(uk, &o->h, b.t, i * o->D + b.col.begin, n, rows + (1 + i) * n);
     }
     for (int64_t j = 0; j < o->M; j++) {
-        uk->scale(n, y, post[j], sum);
+        factors[0] = post[j];
         for (int64_t i = 0; i < o->M; i++) {
-            uk->add_scaled(n, comb[i * o->M + j], streams + i * n, sum);
+            factors[1 + i] = comb[i * o->M + j];
         }
+        weigh_rows(n, 1 + o->M, rows, factors, sum);
         step_store(uk, &o->out, b.t, j * o->D + b.col.begin, n, sum);
     }
 }

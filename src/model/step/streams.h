@@ -7,7 +7,8 @@
  * STAGES   .project  [row tile x range of chunks]  h, fn -> partial sums of mix, sums of squares
  *          .mix      [row]                         -> x, post, comb
  *          .spread   [row x range of columns]      y, h, post, comb -> h'
- * NUMERICS FP32; sums over the row of all streams in chunks of OP_SUM_CHUNK, as ops/chunk.h says. */
+ * NUMERICS sums over the row of all streams in chunks of OP_SUM_CHUNK in FP32, these in double; gates, weighted sums and RMS in double,
+ *          rounded once: where the reference and this code round alike, no bit should differ for want of precision. */
 #ifndef MODEL_STEP_STREAMS_H
 #define MODEL_STEP_STREAMS_H
 
@@ -15,8 +16,13 @@
 
 typedef struct step_streams {
     step_matrix x;        /* [T, D]: input of the branch */
-    op_matrix post, comb; /* FP32 [T, M], [T, M*M]; no data: a head, which only mixes */
+    op_matrix post, comb; /* doubles [T, M], [T, M*M]; no data: a head, which only mixes */
 } step_streams;
+
+static inline double *step_gate_row(const op_matrix *gates, int64_t t)
+{
+    return (double *)gates->data + t * gates->ld;
+}
 
 /* Adds .project and .mix. h [rows, M*D]; w.fn of M outputs makes a head. norm BF16 [D]. name: "attn.hc", copied. */
 step_streams step_streams_mix(const step *s, const char *name, step_matrix h, const model_streams_weights *w, const uint16_t *norm);
@@ -30,7 +36,7 @@ typedef struct step_branch {
 /* Adds .spread; returns the new streams. */
 step_matrix step_streams_spread(const step *s, const char *name, step_matrix h, const step_streams *mixed, const step_branch *y);
 
-/* y[0..n) = (x * inv(x)) * norm, rounded where the numerics have BF16; x may be y. inv over n values (ops/rms.h). */
+/* y[0..n) = (x * inv(x)) * norm, rounded where the numerics have BF16; x may be y. inv = 1/sqrt(sum of squares / n + eps). */
 void step_rms_norm(const step *s, int64_t n, const float *x, const uint16_t *norm, float *y);
 
 #endif
