@@ -118,6 +118,20 @@ dsv4_status model_weights_map(const char *path, model_weights **out, dsv4_error 
     return DSV4_OK;
 }
 
+void model_weights_preload(const model_weights *w)
+{
+    enum { PAGE = 4096 };
+    const char *start = w->memory->start;
+    if (madvise(w->memory->start, w->memory->bytes, MADV_POPULATE_READ) == 0) {
+        return;
+    }
+    volatile char last = 0; /* an older system */
+    for (size_t at = 0; at < w->memory->bytes; at += PAGE) {
+        last = start[at];
+    }
+    (void)last;
+}
+
 /* ---- every byte ---------------------------------------------------------------------------------------------------------------------- */
 
 static uint32_t piece_checksum(const packed_piece *p, char *data, struct progress *bar, size_t all_bytes)

@@ -154,6 +154,7 @@ static dsv4_status open_suite(suite *s, dsv4_error *err)
         progress_end(&bar);
     }
     if (status == DSV4_OK) {
+        model_weights_preload(s->weights);
         status = open_engine(s, err);
     }
     if (status == DSV4_OK) {

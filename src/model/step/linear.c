@@ -7,8 +7,8 @@ enum {
     NEAR_BYTES = 512 << 10, /* packed rows that stay near a core while panels pass by */
     MAX_ROW_TILE = 128,
     MAX_WEIGHT_BYTES = 4 << 20, /* of a block: none holds up the end of a stage for long */
-    PACK_VALUES = 4096, /* of a packing block at least: some microseconds' work */
-    ALIGNED_FLOATS = 16 /* 64 bytes */
+    PACK_VALUES = 4096,         /* of a packing block at least: some microseconds' work */
+    ALIGNED_FLOATS = 16         /* 64 bytes */
 };
 
 int64_t step_column_tile(const step *s, int64_t n, int64_t n_others)
