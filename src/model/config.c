@@ -189,6 +189,7 @@ static dsv4_status check_rules(const reader *r, const model_config *c)
         {(d->head_dim - d->qk_rope_head_dim) % 64 == 0, "head_dim - qk_rope_head_dim a multiple of 64"},
         {(d->index_head_dim & (d->index_head_dim - 1)) == 0 && d->index_head_dim % 32 == 0, "index_head_dim a power of two >= 32"},
         {d->num_attention_heads % d->o_groups == 0, "num_attention_heads a multiple of o_groups"},
+        {d->o_groups == 1 || d->o_lora_rank % 32 == 0, "o_lora_rank a multiple of 32, or one of o_groups"},
         {d->hidden_size % 32 == 0 && c->moe_intermediate_size % 32 == 0, "hidden_size and moe_intermediate_size multiples of 32"},
     };
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {

@@ -28,6 +28,9 @@ void model_engine_destroy(model_engine *e);
 model_kv *model_engine_kv(model_engine *e); /* sequences are opened, forked, cut and saved there */
 const model_weights *model_engine_weights(const model_engine *e);
 
+/* The graph of the latest run, its rows as they were; NULL before the first. Lives as long as the engine. */
+const struct model_graph *model_engine_latest_graph(const model_engine *e);
+
 /* Tokens of one sequence in a step. */
 typedef struct model_feed {
     model_sequence *sequence;

@@ -6,7 +6,9 @@ enum {
     BLOCKS_PER_THREAD = 4,
     NEAR_BYTES = 512 << 10, /* packed rows that stay near a core while panels pass by */
     MAX_ROW_TILE = 128,
-    PACK_VALUES = 4096 /* of a packing block at least: some microseconds' work */
+    MAX_WEIGHT_BYTES = 4 << 20, /* of a block: none holds up the end of a stage for long */
+    PACK_VALUES = 4096,         /* of a packing block at least: some microseconds' work */
+    ALIGNED_FLOATS = 16         /* 64 bytes */
 };
 
 int64_t step_column_tile(const step *s, int64_t n, int64_t n_others)
@@ -85,6 +87,12 @@ static void load_row(const operand_stage *o, int64_t t, int64_t piece, float *ds
     }
 }
 
+/* Floats of UK_ROWS rows, such that what lies behind them in scratch is aligned. */
+static int64_t group_floats(const step_packing *p)
+{
+    return tile_count(UK_ROWS * p->k, ALIGNED_FLOATS) * ALIGNED_FLOATS;
+}
+
 static void operand_run(const void *arg, int64_t block, void *scratch)
 {
     const operand_stage *o = arg;
@@ -99,14 +107,13 @@ static void operand_run(const void *arg, int64_t block, void *scratch)
             rows[r] = values + r * k;
             load_row(o, first + r, b.piece, values + r * k);
         }
-        step_pack_group(&o->y.packing, group, rows, &a, scales, values + UK_ROWS * k);
+        step_pack_group(&o->y.packing, group, rows, &a, scales, values + group_floats(&o->y.packing));
         for (int64_t r = 0; o->y.scale.data != NULL && r < n; r++) {
             *op_matrix_f32(&o->y.scale, first + r, b.piece) = scales[r];
         }
     }
 }
 
-/* Scratch behind UK_ROWS rows of k floats is aligned for every k that a model has: it is a multiple of 16. */
 static step_operand add_operand(const step *s, const char *stage, operand_stage *o, int64_t rows, int64_t k, model_form form,
                                 int64_t n_pieces)
 {
@@ -116,14 +123,14 @@ static step_operand add_operand(const step *s, const char *stage, operand_stage 
         o->y.scale = op_matrix_new(&s->op, stage, rows, n_pieces, DSV4_F32);
     }
     o->groups_per_block = tile_max(PACK_VALUES / (UK_ROWS * k), 1);
-    dsv4_graph_stage(s->op.g,
-                     &(dsv4_stage_desc){.name = stage,
-                                        .n_blocks = n_pieces * tile_count(n_groups(o), o->groups_per_block),
-                                        .run = operand_run,
-                                        .describe = operand_describe,
-                                        .arg = o,
-                                        .scratch_bytes = (size_t)(UK_ROWS * k) * sizeof(float) + step_pack_scratch(&o->y.packing),
-                                        .kind = DSV4_VECTOR});
+    dsv4_graph_stage(s->op.g, &(dsv4_stage_desc){.name = stage,
+                                                 .n_blocks = n_pieces * tile_count(n_groups(o), o->groups_per_block),
+                                                 .run = operand_run,
+                                                 .describe = operand_describe,
+                                                 .arg = o,
+                                                 .scratch_bytes = (size_t)group_floats(&o->y.packing) * sizeof(float) +
+                                                                  step_pack_scratch(&o->y.packing),
+                                                 .kind = DSV4_VECTOR});
     return o->y;
 }
 
@@ -230,6 +237,7 @@ static void choose_tiles(const step *s, linear_stage *l)
     l->t_tile = tile_min(tile_max(tile_min(near_rows, MAX_ROW_TILE), UK_ROWS), l->x.rows);
     int64_t n_t = tile_count(l->x.rows, l->t_tile) * l->x.n_pieces, panels = panels_per_piece(l);
     l->panel_tile = tile_min(step_column_tile(s, panels * UK_PANEL, n_t) / UK_PANEL, panels);
+    l->panel_tile = tile_min(l->panel_tile, tile_max(MAX_WEIGHT_BYTES / l->w.packed.panel_bytes, 1));
     bool splits = n_t * panels < wanted && p->kind != STEP_PACK_I8 && p->parts == 1;
     l->k_split = splits ? tile_min(op_chunks(p->k), tile_count(wanted, n_t * panels)) : 1;
 }

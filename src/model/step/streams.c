@@ -43,7 +43,7 @@ typedef struct mix_stage {
     step_matrix h;
     model_streams_weights w;
     const uint16_t *norm;
-    op_matrix sums;    /* FP32 [chunks * rows, UK_PANEL] */
+    op_matrix sums;    /* FP32 [chunks * rows, panels * UK_PANEL] */
     op_matrix squares; /* FP32 [rows, chunks] */
     dsv4_view panels;
     step_streams y;
@@ -62,12 +62,12 @@ static void project_describe(const void *arg, int64_t block, dsv4_describe *d)
     op_part part = op_part_at(&grid, block);
     int64_t k_bytes = UK_PANEL * (int64_t)sizeof(float);
     dsv4_reads(d, o->h.m.view, part.t.begin, part.t.end, part.col.begin, part.col.end);
-    dsv4_reads(d, o->panels, 0, 1, part.col.begin * k_bytes, part.col.end * k_bytes);
+    dsv4_reads(d, o->panels, 0, o->w.fn.packed.n_panels, part.col.begin * k_bytes, part.col.end * k_bytes);
     dsv4_writes(d, o->squares.view, part.t.begin, part.t.end, part.chunk.begin, part.chunk.end);
     for (int64_t chunk = part.chunk.begin; chunk < part.chunk.end; chunk++) {
-        dsv4_writes(d, o->sums.view, chunk * o->rows + part.t.begin, chunk * o->rows + part.t.end, 0, UK_PANEL);
+        dsv4_writes(d, o->sums.view, chunk * o->rows + part.t.begin, chunk * o->rows + part.t.end, 0, o->sums.cols);
     }
-    dsv4_costs(d, (dsv4_work){.vector_ops = (UK_PANEL + 1) * op_part_elements(&part)});
+    dsv4_costs(d, (dsv4_work){.vector_ops = (double)(o->sums.cols + 1) * op_part_elements(&part)});
 }
 
 static void project_run(const void *arg, int64_t block, void *scratch)
@@ -85,8 +85,10 @@ static void project_run(const void *arg, int64_t block, void *scratch)
             step_load(uk, &o->h, t, k.begin, n, row);
             *op_matrix_f32(&o->squares, t, chunk) = uk->sum_squares(n, row);
         }
-        uk->gemm_f32((int)(part.t.end - part.t.begin), n, x, OP_SUM_CHUNK, uk_panel_f32(&o->w.fn.packed, 0, k.begin),
-                     op_matrix_f32(&o->sums, chunk * o->rows + part.t.begin, 0), UK_PANEL);
+        for (int64_t panel = 0; panel < o->w.fn.packed.n_panels; panel++) {
+            uk->gemm_f32((int)(part.t.end - part.t.begin), n, x, OP_SUM_CHUNK, uk_panel_f32(&o->w.fn.packed, panel, k.begin),
+                         op_matrix_f32(&o->sums, chunk * o->rows + part.t.begin, panel * UK_PANEL), o->sums.ld);
+        }
     }
 }
 
@@ -94,7 +96,7 @@ static void mix_describe(const void *arg, int64_t t, dsv4_describe *d)
 {
     const mix_stage *o = arg;
     for (int64_t chunk = 0; chunk < o->squares.cols; chunk++) {
-        dsv4_reads(d, o->sums.view, chunk * o->rows + t, chunk * o->rows + t + 1, 0, UK_PANEL);
+        dsv4_reads(d, o->sums.view, chunk * o->rows + t, chunk * o->rows + t + 1, 0, o->sums.cols);
     }
     dsv4_reads(d, o->squares.view, t, t + 1, 0, o->squares.cols);
     dsv4_reads(d, o->h.m.view, t, t + 1, 0, o->h.m.cols);
@@ -175,10 +177,10 @@ step_streams step_streams_mix(const step *s, const char *name, step_matrix h, co
     char stage[NAME_BYTES];
     *o = (mix_stage){.s = s, .h = h, .w = *w, .norm = norm, .rows = rows, .M = M, .n_mix = w->fn.packed.n};
     o->n_parts = tile_min(n_chunks, tile_count(2 * s->n_threads, tile_count(rows, ROW_TILE)));
-    o->sums = op_matrix_new(&s->op, name, n_chunks * rows, UK_PANEL, DSV4_F32);
+    o->sums = op_matrix_new(&s->op, name, n_chunks * rows, w->fn.packed.n_panels * UK_PANEL, DSV4_F32);
     o->squares = op_matrix_new(&s->op, name, rows, n_chunks, DSV4_F32);
-    o->panels =
-        dsv4_graph_view(s->op.g, name, w->fn.packed.panels, 1, w->fn.packed.panel_bytes, 1, (size_t)w->fn.packed.panel_bytes);
+    o->panels = dsv4_graph_view(s->op.g, name, w->fn.packed.panels, w->fn.packed.n_panels, w->fn.packed.panel_bytes, 1,
+                                (size_t)w->fn.packed.panel_bytes);
     o->y.x = step_matrix_new(s, name, rows, D);
     if (o->n_mix > M) {
         o->y.post = gates_new(s, name, rows, M);
