@@ -162,9 +162,9 @@ static void add_experts(const op_context *c, mixture *o, const op_router *r)
                                                 .w1 = "routed_w1",
                                                 .w3 = "routed_w3",
                                                 .w2 = "routed_w2",
-                                                .scale1 = op_matrix_named(c, "routed_w1_scale", 1),
-                                                .scale3 = op_matrix_named(c, "routed_w3_scale", 1),
-                                                .scale2 = op_matrix_named(c, "routed_w2_scale", 1),
+                                                .scale1 = "routed_w1_scale",
+                                                .scale3 = "routed_w3_scale",
+                                                .scale2 = "routed_w2_scale",
                                                 .y = op_matrix_new(c, "moe.routed", n_routes, D, DSV4_BF16),
                                                 .f_tile = c->tile[F_TILE],
                                                 .d_tile = c->tile[D_TILE]});
