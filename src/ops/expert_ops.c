@@ -94,13 +94,15 @@ const dsv4_op op_expert_shared = {
     ROW_IN(name, DSV4_U8, "EL," outputs "," inputs "/2", meaning, DRAW_BY("mx4_codes:" name "_scale", sd, 0)), \
         ROW_IN(name "_scale", DSV4_F8_E8M0, "EL," outputs "," inputs "/32", "its scale per 32 inputs", DRAW_NONE)
 
+#define ROUTED_WEIGHT(name, shape, meaning, sd) ROW_IN(name, DSV4_I8, shape, meaning, DRAW_BY("mx4:" name "_scale", sd, 0))
+
 static const op_tensor routed_tensors[] = {
     RECEIVED,
-    SHARED_WEIGHT("routed_w1", "EL,F,D", "gate"),
+    ROUTED_WEIGHT("routed_w1", "EL,F,D", "gate", 0.0247),
     ROW_IN("routed_w1_scale", DSV4_F32, "EL,F", "its scale per output", DRAW_NONE),
-    SHARED_WEIGHT("routed_w3", "EL,F,D", "up"),
+    ROUTED_WEIGHT("routed_w3", "EL,F,D", "up", 0.0246),
     ROW_IN("routed_w3_scale", DSV4_F32, "EL,F", "its scale per output", DRAW_NONE),
-    SHARED_WEIGHT("routed_w2", "EL,D,F", "down"),
+    ROUTED_WEIGHT("routed_w2", "EL,D,F", "down", 0.0244),
     ROW_IN("routed_w2_scale", DSV4_F32, "EL,D", "its scale per output", DRAW_NONE),
     RETURNED,
 };
