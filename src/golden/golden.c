@@ -36,6 +36,7 @@ static const golden goldens[] = {
     {"gate", golden_gate},
     {"expert_shared", golden_expert_shared},
     {"expert_routed", golden_expert_routed},
+    {"expert_routed_fp4", golden_expert_routed_fp4},
     {"dispatch", golden_dispatch},
     {"combine", golden_combine},
     {"moe", golden_moe},

@@ -42,10 +42,10 @@ static dsv4_status find_inputs(const dsv4_config *config, const dsv4_numerics *n
         status = golden_find_gate(config, in, extents, &m->gate, err);
     }
     if (status == DSV4_OK) {
-        status = golden_find_experts(config, "shared", 0, in, extents, &m->shared, err);
+        status = golden_find_experts(config, "shared", false, 0, in, extents, &m->shared, err);
     }
     if (status == DSV4_OK) {
-        status = golden_find_experts(config, "routed", m->gate.E, in, extents, &m->routed, err);
+        status = golden_find_experts(config, "routed", false, m->gate.E, in, extents, &m->routed, err);
     }
     m->x = data[X];
     m->hc.fn = data[FN];

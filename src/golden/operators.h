@@ -31,6 +31,7 @@ golden_fn golden_prefill_attention_csa;
 golden_fn golden_gate;
 golden_fn golden_expert_shared;
 golden_fn golden_expert_routed;
+golden_fn golden_expert_routed_fp4;
 golden_fn golden_dispatch;
 golden_fn golden_combine;
 golden_fn golden_moe;

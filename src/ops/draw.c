@@ -50,6 +50,8 @@ static const recipe recipes[] = {
     {"normal_fan_in", DSV4_BF16, false, op_draw_normal_fan_in},
     {"wq", DSV4_I8, false, op_draw_wq},
     {"mx8", DSV4_I8, false, op_draw_mx8},
+    {"mx4", DSV4_I8, false, op_draw_mx4},
+    {"mx4_codes", DSV4_U8, false, op_draw_mx4_codes},
     {"rq", DSV4_I8, false, op_draw_rq},
     {"unit_rows", DSV4_BF16, false, op_draw_unit_rows},
     {"router", DSV4_F32, false, op_draw_normal_fan_in},

@@ -74,7 +74,7 @@ op_recipe op_draw_lens, op_draw_block_mask, op_draw_win_bias;
 
 /* draw_values.c: fixtures that do not depend on the call */
 op_recipe op_draw_hadamard, op_draw_random_matrix, op_draw_uniform_fan_in, op_draw_normal_fan_in, op_draw_wq, op_draw_mx8,
-    op_draw_rq, op_draw_unit_rows, op_draw_hc, op_draw_hc_post, op_draw_hc_comb;
+    op_draw_mx4, op_draw_mx4_codes, op_draw_rq, op_draw_unit_rows, op_draw_hc, op_draw_hc_post, op_draw_hc_comb;
 
 /* draw_experts.c: token ids, and the experts of tokens */
 op_recipe op_draw_token_ids, op_draw_hash_experts, op_draw_expert_counts, op_draw_expert_tokens;

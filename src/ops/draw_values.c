@@ -66,6 +66,16 @@ dsv4_status op_draw_mx8(const op_target *x, dsv4_error *err)
     return fix_fill_mx8(x->row->name, x->argument, x->row->fixture.a, x->row->fixture.b, x->d->call->seed, x->t, scale_of(x), err);
 }
 
+dsv4_status op_draw_mx4(const op_target *x, dsv4_error *err)
+{
+    return fix_fill_mx4(x->row->name, x->row->fixture.a, x->d->call->seed, x->t, scale_of(x), err);
+}
+
+dsv4_status op_draw_mx4_codes(const op_target *x, dsv4_error *err)
+{
+    return fix_fill_mx4_codes(x->row->name, x->row->fixture.a, x->d->call->seed, x->t, scale_of(x), err);
+}
+
 /* U(0, 1), or N(a) where a is positive. */
 dsv4_status op_draw_rq(const op_target *x, dsv4_error *err)
 {

@@ -1,9 +1,10 @@
-/* ops/expert_ops.c - the operators expert_shared and expert_routed (SPEC 6.5): tables and bindings of ops/experts.h.
+/* ops/expert_ops.c - the operators expert_shared, expert_routed and expert_routed_fp4 (SPEC 6.5): tables and bindings of ops/experts.h.
  *
  * SHAPES    expert_shared  x_local_i8 i8[T,D]  x_local_scale_dq f32[T,1]  shared_w* i8, scales f32  ->  sh bf16[T,D]
  *           expert_routed  recv_x i8[EL,RM,D]  recv_scale_dq, recv_weights f32[EL,RM]  recv_expert_count i32[EL,1]
  *                          routed_w* i8, scales f32  ->  recv_y bf16[EL,RM,D], 0 in rows from the count on
- * STAGES    expert.plan    [1]       counts -> slots, verdict       expert_routed alone
+ *           expert_routed_fp4  the same with routed_w*_fp4 u8[..,K/2], two e2m1 codes a byte, scales e8m0[..,K/32]
+ * STAGES    expert.plan    [1]       counts -> slots, verdict       routed experts alone
  *           expert.clear   [expert]  rows of recv_y from the count on
  *           and those of ops/experts.h */
 #include <string.h>
@@ -56,9 +57,9 @@ op_expert_rows op_shared_expert_add(const op_context *c, op_matrix x, op_matrix 
                                            .w1 = "shared_w1",
                                            .w3 = "shared_w3",
                                            .w2 = "shared_w2",
-                                           .scale1 = op_matrix_named(c, "shared_w1_scale", 1),
-                                           .scale3 = op_matrix_named(c, "shared_w3_scale", 1),
-                                           .scale2 = op_matrix_named(c, "shared_w2_scale", 1),
+                                           .scale1 = "shared_w1_scale",
+                                           .scale3 = "shared_w3_scale",
+                                           .scale2 = "shared_w2_scale",
                                            .y = y,
                                            .f_tile = f_tile,
                                            .d_tile = d_tile});
@@ -81,18 +82,37 @@ const dsv4_op op_expert_shared = {
 
 /* ---- expert_routed --------------------------------------------------------------------------------------------------------- */
 
+#define RECEIVED                                                                                               \
+    ROW_IN("recv_x", DSV4_I8, "EL,RM,D", "rows that each expert received", DRAW_BY("rq:recv_scale_dq", 1, 0)), \
+        ROW_IN("recv_scale_dq", DSV4_F32, "EL,RM", "their scales", DRAW_NONE),                                 \
+        ROW_IN("recv_weights", DSV4_F32, "EL,RM", "their routing weights", DRAW_UNIFORM(0, 1)),                \
+        ROW_IN("recv_expert_count", DSV4_I32, "EL,1", "valid rows of each expert", DRAW_BY("expert_counts", 0, 0))
+
+#define RETURNED ROW_OUT("recv_y", DSV4_BF16, "EL,RM,D", "weighted results, 0 beyond the count", RULE_RELDIFF(2e-3, 0.01, 0))
+
+#define ROUTED_FP4(name, outputs, inputs, meaning, sd)                                                         \
+    ROW_IN(name, DSV4_U8, "EL," outputs "," inputs "/2", meaning, DRAW_BY("mx4_codes:" name "_scale", sd, 0)), \
+        ROW_IN(name "_scale", DSV4_F8_E8M0, "EL," outputs "," inputs "/32", "its scale per 32 inputs", DRAW_NONE)
+
+#define ROUTED_WEIGHT(name, shape, meaning, sd) ROW_IN(name, DSV4_I8, shape, meaning, DRAW_BY("mx4:" name "_scale", sd, 0))
+
 static const op_tensor routed_tensors[] = {
-    ROW_IN("recv_x", DSV4_I8, "EL,RM,D", "rows that each expert received", DRAW_BY("rq:recv_scale_dq", 1, 0)),
-    ROW_IN("recv_scale_dq", DSV4_F32, "EL,RM", "their scales", DRAW_NONE),
-    ROW_IN("recv_weights", DSV4_F32, "EL,RM", "their routing weights", DRAW_UNIFORM(0, 1)),
-    ROW_IN("recv_expert_count", DSV4_I32, "EL,1", "valid rows of each expert", DRAW_BY("expert_counts", 0, 0)),
-    SHARED_WEIGHT("routed_w1", "EL,F,D", "gate"),
+    RECEIVED,
+    ROUTED_WEIGHT("routed_w1", "EL,F,D", "gate", 0.0247),
     ROW_IN("routed_w1_scale", DSV4_F32, "EL,F", "its scale per output", DRAW_NONE),
-    SHARED_WEIGHT("routed_w3", "EL,F,D", "up"),
+    ROUTED_WEIGHT("routed_w3", "EL,F,D", "up", 0.0246),
     ROW_IN("routed_w3_scale", DSV4_F32, "EL,F", "its scale per output", DRAW_NONE),
-    SHARED_WEIGHT("routed_w2", "EL,D,F", "down"),
+    ROUTED_WEIGHT("routed_w2", "EL,D,F", "down", 0.0244),
     ROW_IN("routed_w2_scale", DSV4_F32, "EL,D", "its scale per output", DRAW_NONE),
-    ROW_OUT("recv_y", DSV4_BF16, "EL,RM,D", "weighted results, 0 beyond the count", RULE_RELDIFF(2e-3, 0.01, 0)),
+    RETURNED,
+};
+
+static const op_tensor routed_fp4_tensors[] = {
+    RECEIVED,
+    ROUTED_FP4("routed_w1_fp4", "F", "D", "gate, two e2m1 codes a byte", 0.0247),
+    ROUTED_FP4("routed_w3_fp4", "F", "D", "up", 0.0246),
+    ROUTED_FP4("routed_w2_fp4", "D", "F", "down", 0.0244),
+    RETURNED,
 };
 
 typedef struct receiver {
@@ -150,7 +170,8 @@ static void clear_run(const void *arg, int64_t e, void *scratch)
     memset((uint16_t *)o->y.data + (e * o->room + n) * o->y.cols, 0, (size_t)((o->room - n) * o->y.cols) * sizeof(uint16_t));
 }
 
-static void build_routed(const op_context *c)
+/* experts has the weights. */
+static void add_routed(const op_context *c, op_experts experts)
 {
     receiver *o = dsv4_graph_memory(c->g, sizeof *o);
     if (o == NULL) {
@@ -165,20 +186,36 @@ static void build_routed(const op_context *c)
                     .room = RM};
     dsv4_graph_stage(c->g, &(dsv4_stage_desc){"expert.plan", 1, plan_run, plan_describe, o, 0, DSV4_VECTOR});
     dsv4_graph_stage(c->g, &(dsv4_stage_desc){"expert.clear", EL, clear_run, clear_describe, o, 0, DSV4_VECTOR});
-    op_experts_add(c, &(op_experts){.slots = o->slots,
-                                    .x = op_matrix_named(c, "recv_x", 1),
-                                    .x_scale = op_matrix_named(c, "recv_scale_dq", 1),
-                                    .routes_per_row = 1,
-                                    .weights = op_matrix_named(c, "recv_weights", 1),
-                                    .w1 = "routed_w1",
-                                    .w3 = "routed_w3",
-                                    .w2 = "routed_w2",
-                                    .scale1 = op_matrix_named(c, "routed_w1_scale", 1),
-                                    .scale3 = op_matrix_named(c, "routed_w3_scale", 1),
-                                    .scale2 = op_matrix_named(c, "routed_w2_scale", 1),
-                                    .y = o->y,
-                                    .f_tile = c->tile[F_TILE],
-                                    .d_tile = c->tile[D_TILE]});
+    experts.slots = o->slots;
+    experts.x = op_matrix_named(c, "recv_x", 1);
+    experts.x_scale = op_matrix_named(c, "recv_scale_dq", 1);
+    experts.routes_per_row = 1;
+    experts.weights = op_matrix_named(c, "recv_weights", 1);
+    experts.y = o->y;
+    experts.f_tile = c->tile[F_TILE];
+    experts.d_tile = c->tile[D_TILE];
+    op_experts_add(c, &experts);
+}
+
+static void build_routed(const op_context *c)
+{
+    add_routed(c, (op_experts){.w1 = "routed_w1",
+                               .w3 = "routed_w3",
+                               .w2 = "routed_w2",
+                               .scale1 = "routed_w1_scale",
+                               .scale3 = "routed_w3_scale",
+                               .scale2 = "routed_w2_scale"});
+}
+
+static void build_routed_fp4(const op_context *c)
+{
+    add_routed(c, (op_experts){.is_fp4 = true,
+                               .w1 = "routed_w1_fp4",
+                               .w3 = "routed_w3_fp4",
+                               .w2 = "routed_w2_fp4",
+                               .scale1 = "routed_w1_fp4_scale",
+                               .scale3 = "routed_w3_fp4_scale",
+                               .scale2 = "routed_w2_fp4_scale"});
 }
 
 const dsv4_op op_expert_routed = {
@@ -188,4 +225,13 @@ const dsv4_op op_expert_routed = {
     OP_TILES(tiles),
     .check = op_experts_check,
     .build = build_routed,
+};
+
+const dsv4_op op_expert_routed_fp4 = {
+    .name = "expert_routed_fp4",
+    .summary = "routed experts over the rows that each received, INT8 rows and FP4 weights",
+    OP_TENSORS(routed_fp4_tensors),
+    OP_TILES(tiles),
+    .check = op_experts_check_fp4,
+    .build = build_routed_fp4,
 };

@@ -14,6 +14,7 @@
 #include "ops/table.h"
 
 #define WEIGHT(name, shape, meaning) ROW_IN(name, DSV4_I8, shape, meaning, DRAW_BY("wq:" name "_scale", -1, 1))
+#define ROUTED_WEIGHT(name, shape, meaning, sd) ROW_IN(name, DSV4_I8, shape, meaning, DRAW_BY("mx4:" name "_scale", sd, 0))
 
 static const op_tensor tensors[] = {
     ROW_IN("x_hc", DSV4_BF16, "T,M,D", "streams", DRAW_NORMAL(0, 1)),
@@ -25,11 +26,11 @@ static const op_tensor tensors[] = {
     ROW_OPTIONAL("gate_bias", DSV4_F32, "E", "added to the scores that choose", DRAW_NORMAL(0, 0.1)),
     ROW_OPTIONAL("tid2eid", DSV4_I32, "V,K", "experts of a token id", DRAW_BY("hash_experts", 0, 0)),
     ROW_OPTIONAL("input_ids", DSV4_I64, "T", "token ids", DRAW_BY("token_ids", 0, 0)),
-    WEIGHT("routed_w1", "E,F,D", "gate of the routed experts"),
+    ROUTED_WEIGHT("routed_w1", "E,F,D", "gate of the routed experts", 0.0108),
     ROW_IN("routed_w1_scale", DSV4_F32, "E,F", "its scale per output", DRAW_NONE),
-    WEIGHT("routed_w3", "E,F,D", "up"),
+    ROUTED_WEIGHT("routed_w3", "E,F,D", "up", 0.0110),
     ROW_IN("routed_w3_scale", DSV4_F32, "E,F", "its scale per output", DRAW_NONE),
-    WEIGHT("routed_w2", "E,D,F", "down"),
+    ROUTED_WEIGHT("routed_w2", "E,D,F", "down", 0.0254),
     ROW_IN("routed_w2_scale", DSV4_F32, "E,D", "its scale per output", DRAW_NONE),
     WEIGHT("shared_w1", "F,D", "gate of the shared expert"),
     ROW_IN("shared_w1_scale", DSV4_F32, "F", "its scale per output", DRAW_NONE),
@@ -162,9 +163,9 @@ static void add_experts(const op_context *c, mixture *o, const op_router *r)
                                                 .w1 = "routed_w1",
                                                 .w3 = "routed_w3",
                                                 .w2 = "routed_w2",
-                                                .scale1 = op_matrix_named(c, "routed_w1_scale", 1),
-                                                .scale3 = op_matrix_named(c, "routed_w3_scale", 1),
-                                                .scale2 = op_matrix_named(c, "routed_w2_scale", 1),
+                                                .scale1 = "routed_w1_scale",
+                                                .scale3 = "routed_w3_scale",
+                                                .scale2 = "routed_w2_scale",
                                                 .y = op_matrix_new(c, "moe.routed", n_routes, D, DSV4_BF16),
                                                 .f_tile = c->tile[F_TILE],
                                                 .d_tile = c->tile[D_TILE]});

@@ -35,6 +35,7 @@ static const dsv4_op *const operators[] = {
     &op_moe_gate,
     &op_expert_shared,
     &op_expert_routed,
+    &op_expert_routed_fp4,
     &op_dispatch,
     &op_combine,
     &op_moe,

@@ -217,8 +217,8 @@ extern const dsv4_op op_prefill_attention_swa, op_prefill_attention_csa, op_pref
 extern const dsv4_op op_decode_compressor_ratio4, op_decode_compressor_ratio128, op_decode_indexer_compressor;
 extern const dsv4_op op_prefill_compressor_ratio4, op_prefill_compressor_ratio128, op_prefill_indexer_compressor;
 extern const dsv4_op op_decode_indexer, op_prefill_indexer;
-extern const dsv4_op op_moe_gate, op_expert_shared, op_expert_routed, op_dispatch, op_combine, op_moe, op_lm_head,
-    op_mtp_projection;
+extern const dsv4_op op_moe_gate, op_expert_shared, op_expert_routed, op_expert_routed_fp4, op_dispatch, op_combine, op_moe,
+    op_lm_head, op_mtp_projection;
 extern const dsv4_op op_decode_sparse_attn, op_decode_sparse_attn_hca, op_decode_sparse_attn_swa, op_prefill_sparse_attn;
 
 #endif

@@ -29,14 +29,17 @@ op_weight op_weight_pack(const op_context *c, const char *name, op_weight_source
 /* n packed weights of one shape, behind each other. Row e of the view is weight e, columns are bytes: those of panel p begin at
  * p * first.panel_bytes. */
 typedef struct op_weight_bank {
-    uk_packed first;
-    size_t stride; /* bytes from a weight to the next */
+    uk_packed first; /* FP4 weights have no corrections */
+    size_t stride;   /* bytes from a weight to the next */
     int64_t n;
     dsv4_view view;
 } op_weight_bank;
 
 /* Packs the INT8 tensor w [N, K] or [n, N, K], K inputs and N outputs of each, in the same way. */
 op_weight_bank op_weight_bank_pack(const op_context *c, const char *name, const dsv4_tensor *w);
+
+/* Packs FP4 weights so: codes U8 [.., N, K/2], e8m0 F8_E8M0 [.., N, K/32] (kernels/pack_fp.h), K a multiple of UK_GROUP_FP4. */
+op_weight_bank op_weight_bank_pack_fp4(const op_context *c, const char *name, const dsv4_tensor *codes, const dsv4_tensor *e8m0);
 
 uk_packed op_weight_bank_at(const op_weight_bank *bank, int64_t e);
 

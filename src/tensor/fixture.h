@@ -72,6 +72,20 @@ DSV4_MUST_CHECK dsv4_status fix_fill_quantised_rows(const char *name, const fix_
 DSV4_MUST_CHECK dsv4_status fix_fill_mx8(const char *name, const char *scale_name, double sd, double spread, uint64_t seed,
                                          dsv4_tensor *q, dsv4_tensor *scale, dsv4_error *err);
 
+/* Multiplies all scales by one factor, so that q * scale has the deviation sd. */
+void fix_set_deviation(const dsv4_tensor *q, fix_channel channel, double sd, dsv4_tensor *scale);
+
+/* ---- FP4 (fixture_mx4.c) -------------------------------------------------------------------------------------------------- */
+
+/* MX4(sd) of SPEC 8: q I8 [.., out, in], scale F32 [.., out]. Its elements are the stream `name`, a group 32 inputs of an output. */
+DSV4_MUST_CHECK dsv4_status fix_fill_mx4(const char *name, double sd, uint64_t seed, dsv4_tensor *q, dsv4_tensor *scale,
+                                         dsv4_error *err);
+
+/* Its e2m1 form: codes U8 [.., out, in / 2], an even input in the low nibble, scale F8_E8M0 [.., out, in / 32 rounded up]. Since
+ * its scales are powers of two, sd is that of the values before they are rounded. */
+DSV4_MUST_CHECK dsv4_status fix_fill_mx4_codes(const char *name, double sd, uint64_t seed, dsv4_tensor *codes, dsv4_tensor *scale,
+                                               dsv4_error *err);
+
 /* ---- forms (fixture_forms.c) ---------------------------------------------------------------------------------------------- */
 
 /* BF16 rows of N(1), each divided by its RMS. */

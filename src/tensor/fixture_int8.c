@@ -147,6 +147,24 @@ dsv4_status fix_fill_quantised_rows(const char *name, const fix_rule *rule, uint
     return fill_quantised(name, rule, DSV4_F32, FIX_PER_ROW, seed, q, scale, err);
 }
 
+void fix_set_deviation(const dsv4_tensor *q, fix_channel channel, double sd, dsv4_tensor *scale)
+{
+    const int8_t *values = q->data;
+    float *scales = scale->data;
+    const int64_t n = dsv4_tensor_count(q), cols = fix_columns(q);
+    double sum = 0, squares = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const double w = (double)((float)values[i] * scales[channel == FIX_PER_COLUMN ? i % cols : i / cols]);
+        sum += w;
+        squares += w * w;
+    }
+    const double mean = sum / (double)n, deviation = sqrt(fmax(squares / (double)n - mean * mean, 0));
+    const float factor = deviation > 0 ? (float)(sd / deviation) : 1;
+    for (int64_t c = 0; c < dsv4_tensor_count(scale); c++) {
+        scales[c] *= factor;
+    }
+}
+
 /* ---- MX8 ---------------------------------------------------------------------------------------------------------------- */
 
 enum { MX_BLOCK = 128 };
@@ -187,26 +205,6 @@ static void fill_mx_values(const char *name, const float *magnitude, uint64_t se
     }
 }
 
-/* Multiplies all scales by one factor, so that q * scale has the deviation sd. */
-static void set_deviation(const dsv4_tensor *q, double sd, float *scale)
-{
-    const int8_t *values = q->data;
-    const int64_t in = q->shape[0], out = q->shape[1];
-    double sum = 0, squares = 0, n = (double)(in * out);
-    for (int64_t k = 0; k < in; k++) {
-        for (int64_t c = 0; c < out; c++) {
-            const double w = (double)((float)values[k * out + c] * scale[c]);
-            sum += w;
-            squares += w * w;
-        }
-    }
-    const double deviation = sqrt(fmax(squares / n - sum / n * (sum / n), 0));
-    const float factor = deviation > 0 ? (float)(sd / deviation) : 1;
-    for (int64_t c = 0; c < out; c++) {
-        scale[c] *= factor;
-    }
-}
-
 dsv4_status fix_fill_mx8(const char *name, const char *scale_name, double sd, double spread, uint64_t seed, dsv4_tensor *q,
                          dsv4_tensor *scale, dsv4_error *err)
 {
@@ -226,7 +224,7 @@ dsv4_status fix_fill_mx8(const char *name, const char *scale_name, double sd, do
     fill_mx_values(name, magnitude, seed, &w);
     status = fix_quantise(name, &w, FIX_PER_COLUMN, q, scale, err);
     if (status == DSV4_OK) {
-        set_deviation(q, sd, scale->data);
+        fix_set_deviation(q, FIX_PER_COLUMN, sd, scale);
     }
     free(w.data);
     return status;

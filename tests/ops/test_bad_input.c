@@ -116,7 +116,7 @@ static void test_list_of_operators(void **state)
     for (size_t i = 0; i < 3; i++) {
         assert_string_equal(dsv4_op_name(dsv4_op_at(i)), first[i]);
     }
-    assert_int_equal(n, 32);
+    assert_int_equal(n, 33);
     assert_null(dsv4_op_at(SIZE_MAX));
 }
 

@@ -179,16 +179,21 @@ static dsv4_config strange(int64_t hidden, int64_t inner, int64_t experts, int64
     return config;
 }
 
-static void check_op(const char *name)
+static void check_configs(const char *name, const dsv4_config *configs, size_t n)
 {
     const dsv4_op *op = find_op(name);
-    const dsv4_config configs[] = {preset("tiny"), strange(100, 70, 5, 3, 37), strange(515, 33, 40, 6, 101),
-                                   strange(3, 1, 1, 1, 2)};
-    for (size_t i = 0; i < sizeof configs / sizeof *configs; i++) {
+    for (size_t i = 0; i < n; i++) {
         dsv4_tensor_list in = draw_inputs(op, &configs[i], N_TOKENS, 0);
         check_call(op, &configs[i], &in);
         dsv4_tensor_list_deinit(&in);
     }
+}
+
+static void check_op(const char *name)
+{
+    const dsv4_config configs[] = {preset("tiny"), strange(100, 70, 5, 3, 37), strange(515, 33, 40, 6, 101),
+                                   strange(3, 1, 1, 1, 2)};
+    check_configs(name, configs, sizeof configs / sizeof *configs);
 }
 
 /* ---- routing -------------------------------------------------------------------------------------------------------------- */
@@ -247,6 +252,42 @@ static void test_experts(void **state)
     (void)state;
     check_op("expert_shared");
     check_op("expert_routed");
+}
+
+static void test_fp4_experts(void **state)
+{
+    const dsv4_config configs[] = {preset("tiny"), strange(96, 32, 5, 3, 37), strange(544, 160, 40, 6, 101),
+                                   strange(32, 64, 1, 1, 2)};
+    (void)state;
+    check_configs("expert_routed_fp4", configs, sizeof configs / sizeof *configs);
+}
+
+/* A row's result does not depend on how many rows its expert received beside it. */
+static void test_fp4_rows_in_other_company(void **state)
+{
+    const dsv4_op *op = find_op("expert_routed_fp4");
+    const dsv4_config config = preset("tiny");
+    dsv4_tensor_list in = draw_inputs(op, &config, N_TOKENS, 0);
+    const dsv4_tensor counts = get_tensor(&in, "recv_expert_count"), x = get_tensor(&in, "recv_x");
+    const int64_t E = x.shape[0], room = x.shape[1], row_bytes = config.hidden_size * (int64_t)sizeof(uint16_t);
+    (void)state;
+    for (int64_t e = 0; e < E; e++) {
+        ((int32_t *)counts.data)[e] = (int32_t)room;
+    }
+    sealed full = run_rows(op, &config, &in, 0, 0, (dsv4_op_options){0}, pool);
+    for (int64_t n = 0; n < room; n += 3) {
+        for (int64_t e = 0; e < E; e++) {
+            ((int32_t *)counts.data)[e] = (int32_t)n;
+        }
+        sealed part = run_rows(op, &config, &in, 0, 0, (dsv4_op_options){0}, pool);
+        const char *a = get_tensor(&part.io, "recv_y").data, *b = get_tensor(&full.io, "recv_y").data;
+        for (int64_t e = 0; e < E; e++) {
+            assert_memory_equal(a + e * room * row_bytes, b + e * room * row_bytes, (size_t)(n * row_bytes));
+        }
+        sealed_deinit(&part);
+    }
+    sealed_deinit(&full);
+    dsv4_tensor_list_deinit(&in);
 }
 
 static void test_dispatch_and_combine(void **state)
@@ -324,6 +365,8 @@ int main(void)
         cmocka_unit_test(test_gate),
         cmocka_unit_test(test_gate_choice),
         cmocka_unit_test(test_experts),
+        cmocka_unit_test(test_fp4_experts),
+        cmocka_unit_test(test_fp4_rows_in_other_company),
         cmocka_unit_test(test_dispatch_and_combine),
         cmocka_unit_test(test_moe),
         cmocka_unit_test(test_two_ranks),

@@ -69,9 +69,9 @@ static void test_gate_refusals(void **state)
     check_route_refusals("gate");
 }
 
-static void test_expert_refusals(void **state)
+static void check_expert_refusals(const char *name)
 {
-    const dsv4_op *op = find_op("expert_routed");
+    const dsv4_op *op = find_op(name);
     const dsv4_config config = preset("tiny");
     dsv4_tensor_list in = draw_inputs(op, &config, 3, 0);
     const bad_step steps[] = {
@@ -79,10 +79,31 @@ static void test_expert_refusals(void **state)
         {"recv_expert_count", 7, 4, "recv_expert_count of expert 7 is 4, expected 0 to 3"},
         {"recv_expert_count", 0, INT32_MAX, "recv_expert_count of expert 0 is 2147483647"},
     };
-    (void)state;
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
         refuse(op, &in, &steps[i]);
     }
+    dsv4_tensor_list_deinit(&in);
+}
+
+static void test_expert_refusals(void **state)
+{
+    (void)state;
+    check_expert_refusals("expert_routed");
+    check_expert_refusals("expert_routed_fp4");
+}
+
+static void test_fp4_groups_are_whole(void **state)
+{
+    const dsv4_op *op = find_op("expert_routed_fp4");
+    dsv4_config config = preset("tiny");
+    config.moe_intermediate_size = 80;
+    dsv4_tensor_list in = draw_inputs(op, &config, 3, 0);
+    dsv4_graph *g = dsv4_graph_create("refused");
+    dsv4_error err = {0};
+    (void)state;
+    assert_int_equal(dsv4_op_build(op, &config, &(dsv4_op_options){0}, &in, g, &err), DSV4_E_VALUE);
+    assert_non_null(strstr(err.text, "moe_intermediate_size=80, rule: multiples of 32"));
+    dsv4_graph_destroy(g);
     dsv4_tensor_list_deinit(&in);
 }
 
@@ -156,9 +177,10 @@ static void test_hash_layers_need_their_table(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_gate_refusals),     cmocka_unit_test(test_expert_refusals),
-        cmocka_unit_test(test_dispatch_refusals), cmocka_unit_test(test_dispatch_overflow),
-        cmocka_unit_test(test_moe_refusals),      cmocka_unit_test(test_hash_layers_need_their_table),
+        cmocka_unit_test(test_gate_refusals),        cmocka_unit_test(test_expert_refusals),
+        cmocka_unit_test(test_dispatch_refusals),    cmocka_unit_test(test_dispatch_overflow),
+        cmocka_unit_test(test_moe_refusals),         cmocka_unit_test(test_hash_layers_need_their_table),
+        cmocka_unit_test(test_fp4_groups_are_whole),
     };
     return cmocka_run_group_tests(tests, create_pool, destroy_pool);
 }

@@ -329,6 +329,82 @@ static void mx8_weights_follow_their_draws(void **state)
     expect_near(sqrt(squares), 0.108, 0.108 * 1e-3);
 }
 
+/* The MX4 weight of SPEC 8 in double, group by group, from the stream of N(1). */
+static void round_to_mx4(const float *draws, int n_groups, double *values, int *exponents)
+{
+    static const double magnitudes[] = {0, 0.5, 1, 1.5, 2, 3, 4, 6};
+    for (int g = 0; g < n_groups; g++) {
+        exponents[g] = (int)ceil(log2((double)block_amax(draws + 32 * g, 32, 1, 32) / 6));
+        for (int i = 32 * g; i < 32 * g + 32; i++) {
+            const double x = fabs((double)draws[i]) * exp2(-exponents[g]);
+            double best = 0;
+            for (int m = 1; m < 8; m++) {
+                best = fabs(magnitudes[m] - x) < fabs(best - x) ? magnitudes[m] : best;
+            }
+            values[i] = copysign(best * exp2(exponents[g]), (double)draws[i]);
+        }
+    }
+}
+
+static void mx4_codes_follow_their_draws(void **state)
+{
+    (void)state;
+    enum { IN = 96, OUT = 150, GROUPS = IN * OUT / 32 };
+    static const double magnitudes[] = {0, 0.5, 1, 1.5, 2, 3, 4, 6};
+    static float w[IN * OUT];
+    static double expected[IN * OUT];
+    static uint8_t codes[IN * OUT / 2], scales[GROUPS];
+    int exponents[GROUPS];
+    dsv4_error err = {0};
+    dsv4_tensor tc = dsv4_tensor_make(DSV4_U8, 3, (const int64_t[]){2, OUT / 2, IN / 2}, codes);
+    dsv4_tensor ts = dsv4_tensor_make(DSV4_F8_E8M0, 3, (const int64_t[]){2, OUT / 2, IN / 32}, scales);
+    const fix_rule normal = {FIX_NORMAL, 0, 0.0247, NULL};
+    assert_int_equal(fix_fill_mx4_codes("w", 0.0247, 2, &tc, &ts, &err), DSV4_OK);
+    fix_draw("w", &normal, 2, 0, IN * OUT, w);
+    round_to_mx4(w, GROUPS, expected, exponents);
+    for (int i = 0; i < IN * OUT; i++) {
+        const int code = i % 2 == 0 ? codes[i / 2] & 15 : codes[i / 2] >> 4;
+        assert_int_equal(scales[i / 32], exponents[i / 32] + 127);
+        const double value = magnitudes[code % 8] * exp2(exponents[i / 32]);
+        assert_true((code >= 8 ? -value : value) == expected[i]);
+    }
+    ts.shape[0] = 1;
+    assert_int_equal(fix_fill_mx4_codes("w", 0.0247, 2, &tc, &ts, &err), DSV4_E_SHAPE);
+}
+
+/* q * scale is the MX4 weight, up to one common factor and half a step. */
+static void mx4_weights_follow_their_draws(void **state)
+{
+    (void)state;
+    enum { IN = 96, OUT = 150, GROUPS = IN * OUT / 32 };
+    static float w[IN * OUT];
+    static double expected[IN * OUT];
+    static int8_t q[IN * OUT];
+    float scales[OUT];
+    int exponents[GROUPS];
+    double squares = 0, factor = 0;
+    dsv4_error err = {0};
+    dsv4_tensor tq = dsv4_tensor_make(DSV4_I8, 3, (const int64_t[]){2, OUT / 2, IN}, q);
+    dsv4_tensor ts = dsv4_tensor_make(DSV4_F32, 2, (const int64_t[]){2, OUT / 2}, scales);
+    const fix_rule normal = {FIX_NORMAL, 0, 1, NULL};
+    assert_int_equal(fix_fill_mx4("w", 0.0246, 2, &tq, &ts, &err), DSV4_OK);
+    fix_draw("w", &normal, 2, 0, IN * OUT, w);
+    round_to_mx4(w, GROUPS, expected, exponents);
+    for (int o = 0; o < OUT; o++) {
+        double amax = 0;
+        for (int i = o * IN; i < (o + 1) * IN; i++) {
+            amax = fmax(amax, fabs(expected[i]));
+        }
+        factor = o == 0 ? (double)scales[0] * 127 / amax : factor;
+        expect_near((double)scales[o] * 127, factor * amax, 1e-5 * factor * amax);
+        for (int i = o * IN; i < (o + 1) * IN; i++) {
+            expect_near(q[i] * (double)scales[o], factor * expected[i], 0.501 * (double)scales[o]);
+            squares += pow(q[i] * (double)scales[o], 2) / (IN * OUT);
+        }
+    }
+    expect_near(sqrt(squares), 0.0246, 0.0246 * 1e-3);
+}
+
 /* ---- forms ---- */
 
 static void hadamard_is_orthogonal(void **state)
@@ -446,6 +522,8 @@ int main(void)
         cmocka_unit_test(rows_quantise_as_columns_do),
         cmocka_unit_test(quantised_rows_follow_their_draws),
         cmocka_unit_test(mx8_weights_follow_their_draws),
+        cmocka_unit_test(mx4_codes_follow_their_draws),
+        cmocka_unit_test(mx4_weights_follow_their_draws),
         cmocka_unit_test(hadamard_is_orthogonal),
         cmocka_unit_test(unit_rows_have_a_unit_rms),
         cmocka_unit_test(hyper_connections_have_their_sets),
