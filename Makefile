@@ -1,6 +1,7 @@
 # A thin front for CMake and its presets (CMakePresets.json): `make help` says what there is.
 PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 12
+TESTED ?= release
 DSV4 := build/release/dsv4
 # cppcheck cannot follow "ok = p != NULL" (nullPointerOutOfMemory) nor arrays of no dimension (uninitvar); parts of a worker's scratch
 # are cut from bytes (invalidPointerCast).
@@ -16,7 +17,7 @@ CHECKS := check-format check-layers check-static check-warnings check-asan check
 help:
 	@echo 'make             build build/release/dsv4 and the library'
 	@echo 'make run         build, check the test vectors, run one attention layer and write its trace, generate text'
-	@echo 'make test        build and run every test'
+	@echo 'make test        build and run every test (TESTED=gcc: of the build of check-warnings, which differs in -Werror alone)'
 	@echo 'make bench       measure the kernels, write bench/results/ and the tables of README.md; the runtime against its peers'
 	@echo 'make bench-peers  measure against oneDNN and OpenBLAS, which it installs'
 	@echo 'make forecast    predict this machine with its simulation, measure it, write docs/FORECAST.md'
@@ -50,8 +51,9 @@ run: build
 	  --trace build/attention_csa.trace.json
 	$(DSV4) generate -p "In the beginning" -n 60
 
-test: build
-	ctest --preset release
+test: setup build/$(TESTED)/build.ninja
+	cmake --build --preset $(TESTED)
+	ctest --preset $(TESTED)
 
 bench: build
 	tools/bench.sh $(DSV4)

@@ -28,7 +28,7 @@ for kind in static shared; do
     prefix=$place/$kind
     shared=OFF
     [ $kind = static ] || shared=ON
-    cmake -S . -B "build/install-$kind" -G Ninja --log-level=WARNING -DCMAKE_BUILD_TYPE=Release -DBUILD_TESTING=OFF \
+    cmake -S . -B "build/install-$kind" -G Ninja --log-level=WARNING -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_FLAGS_DEBUG=-O0 -DBUILD_TESTING=OFF \
         -DBUILD_SHARED_LIBS=$shared -DCMAKE_INSTALL_PREFIX="$prefix" -DCMAKE_INSTALL_LIBDIR=lib
     cmake --build "build/install-$kind"
     cmake --install "build/install-$kind" >"$place/$kind.log"

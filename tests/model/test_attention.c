@@ -1,6 +1,7 @@
 /* The attention of a step, and whole blocks, against the reference's traces of tiny-random: block by block, from the reference's own
  * input; and the same bits however tokens are cut into steps, whatever else is in a step, and for any threads and order. */
 #include "model_files.h"
+#include "sanitized.h"
 
 #include <math.h>
 
@@ -396,6 +397,12 @@ static void blocks_round_where_the_reference_does(void **state)
 
 /* ---- the same bits ------------------------------------------------------------------------------------------------------------------ */
 
+/* Sanitized, every numerics has its block, and blocks with a cache of each kind are among them. */
+static bool is_left_out(int numerics, int block)
+{
+    return SANITIZED && block != numerics % 3;
+}
+
 static void assert_same(const subject *a, const char *what, const float *y, const float *expected, int64_t n_rows)
 {
     for (int64_t i = 0; i < n_rows * width_of(a); i++) {
@@ -441,7 +448,9 @@ static void any_cut(void **state)
     (void)state;
     for (int i = 0; i < MODEL_N_NUMERICS; i++) {
         for (int block = 0; block < 3; block++) {
-            check_cuts(model_numerics_table[i].name, block);
+            if (!is_left_out(i, block)) {
+                check_cuts(model_numerics_table[i].name, block);
+            }
         }
     }
 }
@@ -492,7 +501,9 @@ static void company_of_a_token(void **state)
     (void)state;
     for (int i = 0; i < MODEL_N_NUMERICS; i++) {
         for (int block = 0; block < 3; block++) {
-            check_company(model_numerics_table[i].name, block);
+            if (!is_left_out(i, block)) {
+                check_company(model_numerics_table[i].name, block);
+            }
         }
     }
 }
@@ -549,6 +560,9 @@ static void declares_what_it_touches(void **state)
     (void)state;
     for (int i = 0; i < MODEL_N_NUMERICS; i++) {
         for (int block = 0; block < 3; block++) {
+            if (is_left_out(i, block)) {
+                continue;
+            }
             subject a = subject_of(model_numerics_table[i].name, block);
             static float y[MAX_TOKENS * MAX_WIDTH];
             dsv4_error err = {0};

@@ -1,6 +1,7 @@
 /* The whole model: tiny-random against the reference's results (tests/model/data/README.md), and the same bits however a prompt is
  * cut into steps, whatever else is in a step, on any number of threads. */
 #include "model_files.h"
+#include "sanitized.h"
 
 #include <math.h>
 
@@ -200,6 +201,19 @@ static void check_greedy(running *r, const dsv4_tensor_list *list, const int32_t
 
 static const int64_t whole[] = {PROMPT}, chunks[] = {64, 64, 72}, single[] = {1}, odd[] = {1, 2, 61, 3, 130, 3}, sevens[] = {7};
 
+static void check_steps(running *r, const agreement *a, const dsv4_tensor_list *list, const int32_t *tokens, const float *at_once)
+{
+    int64_t n;
+    float *logits = logits_new(PROMPT);
+    feed_in_chunks(r, tokens, PROMPT, chunks, 3, logits);
+    assert_memory_equal(logits, at_once, (size_t)(PROMPT * V) * sizeof *logits);
+    check_agreement(a, "in chunks", logits, rows_of(list, "chunk_logits", &n), PROMPT);
+    feed_in_chunks(r, tokens, PROMPT, single, 1, logits);
+    assert_memory_equal(logits, at_once, (size_t)(PROMPT * V) * sizeof *logits);
+    check_agreement(a, "token by token", logits, rows_of(list, "step_logits", &n), PROMPT);
+    free(logits);
+}
+
 static void check_numerics(const agreement *a)
 {
     dsv4_tensor_list list = expected_of(a->numerics), prompt = expected_of("long");
@@ -210,12 +224,9 @@ static void check_numerics(const agreement *a)
     running r = start(a->numerics, 2, 2);
     feed_in_chunks(&r, tokens, PROMPT, whole, 1, first);
     check_agreement(a, "at once", first, rows_of(&list, "prefill_logits", &n), PROMPT);
-    feed_in_chunks(&r, tokens, PROMPT, chunks, 3, other);
-    assert_memory_equal(other, first, bytes);
-    check_agreement(a, "in chunks", other, rows_of(&list, "chunk_logits", &n), PROMPT);
-    feed_in_chunks(&r, tokens, PROMPT, single, 1, other);
-    assert_memory_equal(other, first, bytes);
-    check_agreement(a, "token by token", other, rows_of(&list, "step_logits", &n), PROMPT);
+    if (!SANITIZED || a < &agreements[2]) {
+        check_steps(&r, a, &list, tokens, first);
+    }
     draft_all(&r, tokens, whole, 1, drafts);
     agreement of_drafts = {a->numerics, a->rms, a == &agreements[0] ? PROMPT : 0}; /* nothing is known of other sums there */
     check_agreement(&of_drafts, "draft", drafts, rows_of(&list, "mtp_logits", &n), PROMPT - 1);
@@ -339,9 +350,9 @@ static void test_same_bits(void **state)
     dsv4_tensor_list prompt = expected_of("long");
     const int32_t *tokens = prompt_of(&prompt);
     float *first = logits_new(PROMPT), *other = logits_new(PROMPT);
-    for (int i = 0; i < MODEL_N_NUMERICS; i++) {
+    for (int i = 0; i < (SANITIZED ? 2 : MODEL_N_NUMERICS); i++) {
         const char *numerics = model_numerics_table[i].name;
-        for (int n_threads = 1; n_threads <= 3; n_threads++) {
+        for (int n_threads = 1; n_threads <= 3; n_threads += SANITIZED ? 2 : 1) {
             running r = start(numerics, n_threads, 2);
             float *to = n_threads == 1 ? first : other;
             feed_in_chunks(&r, tokens, PROMPT, n_threads == 1 ? whole : n_threads == 2 ? odd : sevens, n_threads == 2 ? 6 : 1, to);

@@ -6,17 +6,7 @@
 
 #include "ops/op.h"
 #include "require.h"
-
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-#define TEST_IS_SLOW 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
-#define TEST_IS_SLOW 1
-#endif
-#endif
-#ifndef TEST_IS_SLOW
-#define TEST_IS_SLOW 0
-#endif
+#include "sanitized.h"
 
 /* A model that no preset describes. */
 static inline dsv4_config model(int64_t hidden, int64_t q_lora, int64_t heads, int64_t head_dim, int64_t rope)

@@ -109,7 +109,7 @@ static void test_flash(void **state)
 {
     const dsv4_config config = preset("flash");
     (void)state;
-    if (TEST_IS_SLOW) {
+    if (SANITIZED) {
         check_rms_and_qkv(&config, 3, (int64_t[]){3, 0});
         return;
     }
@@ -120,7 +120,7 @@ static void test_pro(void **state)
 {
     const dsv4_config config = preset("pro");
     (void)state;
-    if (TEST_IS_SLOW) {
+    if (SANITIZED) {
         check_rms_and_qkv(&config, 1, (int64_t[]){1, 0});
         return;
     }
@@ -179,7 +179,7 @@ static void test_rope_tables(void **state)
             }
         }
     }
-    check_tables(&configs[0], TEST_IS_SLOW ? 1025 : 70001, 4); /* beyond the original context */
+    check_tables(&configs[0], SANITIZED ? 1025 : 70001, 4); /* beyond the original context */
 }
 
 /* ---- exact products ----------------------------------------------------------------------------------------------------- */

@@ -2,7 +2,7 @@
  * on the company of other requests and of padding; and its blocks touch what they declare. */
 #include "ops/layer.h"
 
-enum { N_ORDERS = TEST_IS_SLOW ? 2 : 12 };
+enum { N_ORDERS = SANITIZED ? 2 : 12 };
 
 #define CORRECT ((dsv4_numerics){DSV4_CORRECT, DSV4_SCALE_GROUP})
 
@@ -65,7 +65,7 @@ static bool is_long(const layer *l)
 
 static void check_run(size_t i, dsv4_op_options options, dsv4_deps deps, dsv4_pool *on, const char *what)
 {
-    if (TEST_IS_SLOW && is_long(&layers[i])) {
+    if (SANITIZED && is_long(&layers[i])) {
         return;
     }
     options.mode = (dsv4_mode)layers[i].op->mode;
@@ -79,7 +79,7 @@ static void test_threads_and_deps(void **state)
 {
     static const dsv4_deps all_deps[] = {DSV4_DEPS_BLOCK, DSV4_DEPS_STAGE, DSV4_DEPS_TENSOR};
     (void)state;
-    for (int n = TEST_IS_SLOW ? 2 : 1; n <= N_THREADS; n++) {
+    for (int n = SANITIZED ? 2 : 1; n <= N_THREADS; n++) {
         dsv4_pool *on = make_pool(n);
         for (size_t i = 0; i < 3 * N_LAYERS; i++) {
             check_run(i % N_LAYERS, (dsv4_op_options){0}, all_deps[i / N_LAYERS], on, "threads and deps");
@@ -286,7 +286,7 @@ static void test_declarations(void **state)
     static const char *const sets[] = {"key_blocks=1", "index_key_tile=5", "index_parts=3", "n_tile=64", "norm_t_tile=5"};
     (void)state;
     for (size_t i = 0; i < N_LAYERS; i++) {
-        if (TEST_IS_SLOW && (i % 4 != 0 || is_long(&layers[i]))) {
+        if (SANITIZED && (i % 4 != 0 || is_long(&layers[i]))) {
             continue;
         }
         int64_t n_findings;

@@ -120,7 +120,7 @@ static void test_chunks_of_flash(void **state)
 {
     static const chunk chunks[][4] = {{{128, 0}, {128, 0}, {128, 0}, {128, 0}}, {{129, 0}, {129, 0}, {129, 0}, {125, 0}}};
     (void)state;
-    if (TEST_IS_SLOW) {
+    if (SANITIZED) {
         skip();
     }
     layer prompt = draw_prefill(4, preset("flash"), 512, 0);

@@ -169,7 +169,7 @@ static void test_other_models(void **state)
         check_against_golden(&c, "odd dimensions");
         call_deinit(&c);
     }
-    for (int i = 0; i < (TEST_IS_SLOW ? 0 : N_OPS); i++) {
+    for (int i = 0; i < (SANITIZED ? 0 : N_OPS); i++) {
         call c = i < 3 ? make_call(all_ops[i], preset("flash"), 4, 2, starts, 300)
                        : make_call(all_ops[i], preset("pro"), 1, 5, &start, 300);
         check_against_golden(&c, c.config.name);
@@ -236,7 +236,7 @@ static void test_threads_orders_and_tiles(void **state)
     static const char *const fine[] = {"t_tile=3", "n_tile=32", "k_split=3"}, *const coarse[] = {"t_tile=1000", "n_tile=96",
                                                                                                  "k_split=1"};
     const dsv4_op_options tilings[] = {{.sets = fine, .n_sets = 3}, {.sets = coarse, .n_sets = 3}, {.mode = DSV4_DECODE}};
-    const int thread_counts[] = {1, 2, TEST_IS_SLOW ? 3 : 7};
+    const int thread_counts[] = {1, 2, SANITIZED ? 3 : 7};
     (void)state;
     for (int i = 0; i < 2 * N_OPS; i++) {
         call c = long_call(i / 2, i % 2);
@@ -245,7 +245,7 @@ static void test_threads_orders_and_tiles(void **state)
         for (size_t n = 0; n < 3; n++) {
             dsv4_pool *threads = make_pool(thread_counts[n]);
             updating u = make_updating(&c, tilings[n]);
-            for (uint64_t shuffle = 0; shuffle < (TEST_IS_SLOW ? 3 : 15); shuffle++) {
+            for (uint64_t shuffle = 0; shuffle < (SANITIZED ? 3 : 15); shuffle++) {
                 must_run(&u, threads, shuffle);
                 assert_same_outputs(&u, &reference.io, "another way to run it");
             }

@@ -308,7 +308,7 @@ static void verify_with(const dsv4_op *op, const dsv4_config *config, const dsv4
 
 static void verify(const dsv4_op *op, const dsv4_config *config, const dsv4_tensor_list *in, dsv4_op_options options)
 {
-    const dsv4_deps coarsest = TEST_IS_SLOW ? DSV4_DEPS_BLOCK : DSV4_DEPS_TENSOR;
+    const dsv4_deps coarsest = SANITIZED ? DSV4_DEPS_BLOCK : DSV4_DEPS_TENSOR;
     for (int deps = DSV4_DEPS_BLOCK; deps <= (int)coarsest; deps++) {
         verify_with(op, config, in, options, (dsv4_deps)deps);
     }
@@ -319,10 +319,10 @@ static void test_declarations_are_right(void **state)
     const dsv4_config models[] = {preset("tiny"), model(513, 515, 2, 514, 2), model(100, 72, 3, 40, 6), model(1025, 1, 1, 2, 2)};
     const char *const names[] = {"rmsnorm", "qkv_proj_rope", "rope_tables"};
     (void)state;
-    for (size_t m = 0; m < (TEST_IS_SLOW ? 2 : sizeof models / sizeof *models); m++) {
+    for (size_t m = 0; m < (SANITIZED ? 2 : sizeof models / sizeof *models); m++) {
         for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
             const dsv4_op *op = find_op(names[i]);
-            dsv4_tensor_list in = draw_inputs(op, &models[m], TEST_IS_SLOW ? 5 : 19, 4);
+            dsv4_tensor_list in = draw_inputs(op, &models[m], SANITIZED ? 5 : 19, 4);
             verify(op, &models[m], &in, (dsv4_op_options){.mode = DSV4_DECODE});
             verify(op, &models[m], &in, (dsv4_op_options){.mode = DSV4_PREFILL});
             dsv4_tensor_list_deinit(&in);
@@ -334,7 +334,7 @@ static void test_declarations_are_right_under_fine_tiles(void **state)
 {
     const dsv4_op *op = find_op("qkv_proj_rope");
     const dsv4_config config = model(1030, 1100, 4, 96, 10);
-    dsv4_tensor_list in = draw_inputs(op, &config, TEST_IS_SLOW ? 3 : 9, 0);
+    dsv4_tensor_list in = draw_inputs(op, &config, SANITIZED ? 3 : 9, 0);
     (void)state;
     verify(op, &config, &in, (dsv4_op_options){.sets = several_row_tiles, .n_sets = N_SEVERAL});
     dsv4_tensor_list_deinit(&in);

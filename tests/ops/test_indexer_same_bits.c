@@ -2,7 +2,7 @@
  * what they declare is what they touch, and blocks that share a tensor but no element do not wait for each other. */
 #include "ops/indexer_runs.h"
 
-enum { N_ORDERS = TEST_IS_SLOW ? 2 : 30 };
+enum { N_ORDERS = SANITIZED ? 2 : 30 };
 
 static step steps[4];
 static sealed references[4];
@@ -44,7 +44,7 @@ static void test_threads_and_deps(void **state)
 {
     static const dsv4_deps all_deps[] = {DSV4_DEPS_BLOCK, DSV4_DEPS_STAGE, DSV4_DEPS_TENSOR};
     (void)state;
-    for (int n = TEST_IS_SLOW ? 3 : 1; n <= (TEST_IS_SLOW ? 3 : 4); n++) {
+    for (int n = SANITIZED ? 3 : 1; n <= (SANITIZED ? 3 : 4); n++) {
         dsv4_pool *on = make_pool(n);
         for (size_t i = 0; i < 3 * N_STEPS; i++) {
             check_run(i % N_STEPS, compat_options(&steps[i % N_STEPS], DSV4_CORRECT), all_deps[i / N_STEPS], on,

@@ -9,9 +9,9 @@
 #include "base/rng.h"
 
 enum {
-    N_ORDERS = TEST_IS_SLOW ? 10 : 100,
-    N_TILINGS = TEST_IS_SLOW ? 6 : 60,
-    FLASH_T = TEST_IS_SLOW ? 13 : 129,
+    N_ORDERS = SANITIZED ? 10 : 100,
+    N_TILINGS = SANITIZED ? 6 : 60,
+    FLASH_T = SANITIZED ? 13 : 129,
     MAX_THREADS = 8,
 };
 
@@ -380,8 +380,8 @@ static void check_definition(dsv4_config config, int64_t n_tokens)
 static void test_sums_have_the_defined_order(void **state)
 {
     (void)state;
-    check_definition(model(1300, 1100, 1, 40, 2), TEST_IS_SLOW ? 3 : 29);
-    check_definition(model(4, 2, 1, MAX_ROW, 2), TEST_IS_SLOW ? 3 : 400);
+    check_definition(model(1300, 1100, 1, 40, 2), SANITIZED ? 3 : 29);
+    check_definition(model(4, 2, 1, MAX_ROW, 2), SANITIZED ? 3 : 400);
 }
 
 int main(void)

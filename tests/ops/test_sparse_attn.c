@@ -147,14 +147,14 @@ static void test_flash(void **state)
 {
     const dsv4_config config = preset("flash");
     (void)state;
-    check_every_form(&config, TEST_IS_SLOW ? 1 : 4, TEST_IS_SLOW ? 1 : 2, TEST_IS_SLOW ? 1 : 13);
+    check_every_form(&config, SANITIZED ? 1 : 4, SANITIZED ? 1 : 2, SANITIZED ? 1 : 13);
 }
 
 static void test_pro(void **state)
 {
     const dsv4_config config = preset("pro");
     (void)state;
-    if (TEST_IS_SLOW) {
+    if (SANITIZED) {
         skip();
     }
     check_form("decode_sparse_attn", &config, 1, 2);

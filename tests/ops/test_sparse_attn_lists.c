@@ -371,7 +371,7 @@ static void test_random_lists(void **state)
 {
     static const char *const names[] = {"decode_sparse_attn", "decode_sparse_attn_hca", "decode_sparse_attn_swa",
                                         "prefill_sparse_attn"};
-    const int n_cases = TEST_IS_SLOW ? 400 : 1500;
+    const int n_cases = SANITIZED ? 400 : 1500;
     int n_refused = 0;
     dsv4_config config = small_model();
     (void)state;

@@ -1,5 +1,4 @@
-/* What the tests of the runtime share: smaller counts where a sanitizer slows every access, reproducible random choices, stages
- * whose boxes move from block to block. */
+/* What the tests of the runtime share: reproducible random choices, stages whose boxes move from block to block. */
 #ifndef RT_HELPERS_H
 #define RT_HELPERS_H
 
@@ -7,17 +6,7 @@
 
 #include "base/rng.h"
 #include "dsv4/graph.h"
-
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-#define RT_TEST_SMALL 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
-#define RT_TEST_SMALL 1
-#endif
-#endif
-#ifndef RT_TEST_SMALL
-#define RT_TEST_SMALL 0
-#endif
+#include "sanitized.h"
 
 typedef struct dice {
     rng random;

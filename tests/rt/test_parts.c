@@ -274,7 +274,7 @@ static void test_ready_set_is_deep(void **state)
     rt_ready_deinit(&r);
 }
 
-enum { N_SHARED = RT_TEST_SMALL ? 20000 : 300000, N_THREADS = 4 };
+enum { N_SHARED = SANITIZED ? 20000 : 300000, N_THREADS = 4 };
 
 typedef struct sharing {
     rt_ready set;

@@ -18,7 +18,7 @@
 #include "rt_helpers.h"
 
 enum {
-    N_GRAPHS = RT_TEST_SMALL ? 400 : 10000,
+    N_GRAPHS = SANITIZED ? 400 : 10000,
     N_POOLS = 3, /* of 1, 2 and 3 threads */
     N_AREAS = 3,
     AREA_BYTES = 192,

@@ -14,11 +14,11 @@
 
 #include "rt_helpers.h"
 
-enum { N = 64, N_PARTS = 8, PART = N / N_PARTS, N_REPLAYS = RT_TEST_SMALL ? 20 : 100, HANG_S = 120 };
+enum { N = 64, N_PARTS = 8, PART = N / N_PARTS, N_REPLAYS = SANITIZED ? 20 : 100, HANG_S = 120 };
 
 /* ---- counting allocations ----------------------------------------------------------------------------------------------- */
 
-#if defined(__GLIBC__) && !RT_TEST_SMALL
+#if defined(__GLIBC__) && !SANITIZED
 #define COUNTS_ALLOCATIONS 1
 
 static _Atomic int64_t n_allocations;

@@ -299,7 +299,7 @@ static void test_page_faults(void **state)
         for (int64_t i = 0; i < x->workers[w].n_records; i++) {
             double n = x->workers[w].counts[i * x->pmu.n_events];
             double expected = 2.0 * (double)g->tasks[x->workers[w].records[i].task].block;
-            assert_true(n >= expected && n <= expected + 1 + RT_TEST_SMALL * 1000);
+            assert_true(n >= expected && n <= expected + 1 + SANITIZED * 1000);
         }
     }
     dsv4_exec_destroy(x);
