@@ -5,6 +5,15 @@
 #include "cli/bench/model_cost.h"
 #include "model/engine.h"
 
+enum { MODEL_MAX_BATCHES = 8 };
+
+/* Numbers of sequences, as an option has them. */
+typedef struct model_batch_list {
+    int n;
+    int64_t at[MODEL_MAX_BATCHES];
+} model_batch_list;
+cli_store_fn model_store_batches;
+
 /* Steps of one kind: decode of a token of each of n sequences, or prefill of n tokens of one. */
 typedef struct model_case {
     bool is_prefill;
