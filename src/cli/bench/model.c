@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/rng.h"
 #include "trace/trace.h"
 
@@ -16,7 +17,7 @@ enum { DEFAULT_ROUNDS = 20, METER_ROUNDS = 5, WARM_STEPS = 2, PREFILL_EVERY = 5 
 
 typedef struct model_options {
     bench_options shared;
-    const char *model, *numerics, *trace;
+    const char *model, *numerics, *trace, *markdown;
     model_batch_list batches;
     long long n_prefill, start_pos;
     bool stages;
@@ -70,6 +71,7 @@ static const cli_option options_table[] = {
      1 << 24},
     {"stages", NULL, "tell of each stage its time, bytes and bound", cli_store_flag, FIELD(stages), 0, 0},
     {"trace", "F.json", "write the last step of the first kind as a trace", cli_store_file, FIELD(trace), 0, 0},
+    {"markdown", "FILE", "write the table as Markdown", cli_store_file, FIELD(markdown), 0, 0},
     {.name = NULL},
 };
 
@@ -312,6 +314,20 @@ static void print(const suite *s)
     bench_print_ceilings(&s->ceilings, n_threads);
 }
 
+static dsv4_status write_markdown(const suite *s, dsv4_error *err)
+{
+    file_writer writer;
+    if (s->o->markdown == NULL) {
+        return DSV4_OK;
+    }
+    dsv4_status status = file_writer_open(&writer, s->o->markdown, err);
+    if (status == DSV4_OK) {
+        model_write_table(writer.stream, s->cases, s->n_cases);
+        status = file_writer_commit(&writer, err);
+    }
+    return status;
+}
+
 static int run(const cli_command *self, int argc, char **argv)
 {
     model_options o = {.shared = {.rounds = DEFAULT_ROUNDS}, .numerics = "w8a8", .batches = {2, {1, 8}}, .n_prefill = 512};
@@ -335,6 +351,7 @@ static int run(const cli_command *self, int argc, char **argv)
             rows[i] = model_case_row(&s.cases[i], s.numerics->name);
             json_array_append_new(cases, model_case_json(&s.cases[i], dsv4_pool_n_threads(s.pool)));
         }
+        status = write_markdown(&s, &err);
     }
     const bench_results results = {.suite = "model",
                                    .n_threads = s.pool != NULL ? dsv4_pool_n_threads(s.pool) : 0,

@@ -37,6 +37,7 @@ double model_case_bound_s(const model_case *c, bench_ceiling *which);
 void model_print_heads(void);
 void model_print_case(const model_case *c);
 void model_print_stages(const model_case *c, int n_threads);
+void model_write_table(FILE *f, const model_case *cases, int n_cases); /* as Markdown */
 json_t *model_case_json(const model_case *c, int n_threads);
 bench_row model_case_row(const model_case *c, const char *numerics);
 
