@@ -4,8 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
-static const cli_command *const suites[] = {&bench_kernels, &bench_ops,  &bench_layer,        &bench_peers_suite, &bench_rt,
-                                            &bench_context, &bench_pack, &bench_device_suite, &bench_forecast,    &bench_model};
+static const cli_command *const suites[] = {&bench_kernels,  &bench_ops,     &bench_layer,         &bench_peers_suite,
+                                            &bench_rt,       &bench_context, &bench_pack,          &bench_device_suite,
+                                            &bench_forecast, &bench_model,   &bench_model_forecast};
 
 enum { N_SUITES = sizeof suites / sizeof *suites };
 
@@ -52,9 +53,10 @@ static int run(const cli_command *self, int argc, char **argv)
     return code;
 }
 
-const cli_command cli_bench = {"bench",
-                               "SUITE [options]",
-                               "measure; SUITE: kernels, ops, layer, peers, rt, context, pack, device, forecast or model",
-                               NULL,
-                               NULL,
-                               run};
+const cli_command cli_bench = {
+    "bench",
+    "SUITE [options]",
+    "measure; SUITE: kernels, ops, layer, peers, rt, context, pack, device, forecast, model or model-forecast",
+    NULL,
+    NULL,
+    run};

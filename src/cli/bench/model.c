@@ -9,20 +9,16 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/rng.h"
 #include "trace/trace.h"
 
-enum { MAX_BATCHES = 8, DEFAULT_ROUNDS = 20, METER_ROUNDS = 5, WARM_STEPS = 2, PREFILL_EVERY = 5 };
-
-typedef struct batch_list {
-    int n;
-    int64_t at[MAX_BATCHES];
-} batch_list;
+enum { DEFAULT_ROUNDS = 20, METER_ROUNDS = 5, WARM_STEPS = 2, PREFILL_EVERY = 5 };
 
 typedef struct model_options {
     bench_options shared;
-    const char *model, *numerics, *trace;
-    batch_list batches;
+    const char *model, *numerics, *trace, *markdown;
+    model_batch_list batches;
     long long n_prefill, start_pos;
     bool stages;
 } model_options;
@@ -35,7 +31,7 @@ typedef struct suite {
     model_engine *engine;
     bench_meter *meter;
     bench_ceilings ceilings;
-    model_case cases[MAX_BATCHES + 1];
+    model_case cases[MODEL_MAX_BATCHES + 1];
     int n_cases;
     int32_t *tokens;
     float *logits;
@@ -44,11 +40,11 @@ typedef struct suite {
 
 /* ---- options ---------------------------------------------------------------------------------------------------------------------- */
 
-static dsv4_status store_batches(const cli_option *self, void *field, const char *text, dsv4_error *err)
+dsv4_status model_store_batches(const cli_option *self, void *field, const char *text, dsv4_error *err)
 {
-    batch_list *list = field;
+    model_batch_list *list = field;
     const char *at = text;
-    for (list->n = 0; list->n < MAX_BATCHES;) {
+    for (list->n = 0; list->n < MODEL_MAX_BATCHES;) {
         char *end = NULL;
         const long n = *at >= '0' && *at <= '9' ? strtol(at, &end, 10) : 0;
         if (n < 1 || n > 1024 || (*end != ',' && *end != '\0')) {
@@ -61,7 +57,7 @@ static dsv4_status store_batches(const cli_option *self, void *field, const char
         at = end + 1;
     }
     return dsv4_fail(err, DSV4_E_USAGE, "--%s: got \"%s\", expected 1 to %d numbers of sequences from 1 to 1024, such as 1,8",
-                     self->name, text, MAX_BATCHES);
+                     self->name, text, MODEL_MAX_BATCHES);
 }
 
 #define FIELD(name) offsetof(model_options, name)
@@ -69,12 +65,13 @@ static dsv4_status store_batches(const cli_option *self, void *field, const char
 static const cli_option options_table[] = {
     {"m,model", "DIR", "a published or converted model", cli_store_text, FIELD(model), 0, 0},
     {"numerics", "NAME", "official, w8a8, bf16, exact or quant_f32 (default w8a8)", cli_store_text, FIELD(numerics), 0, 0},
-    {"batch", "LIST", "sequences of the decode steps (default 1,8)", store_batches, FIELD(batches), 0, 0},
+    {"batch", "LIST", "sequences of the decode steps (default 1,8)", model_store_batches, FIELD(batches), 0, 0},
     {"prefill", "N", "tokens of the prefill step (default 512; 0: none)", cli_store_number, FIELD(n_prefill), 0, 1 << 14},
     {"start-pos", "P", "tokens that sequences have before the first decode step (default 0)", cli_store_number, FIELD(start_pos), 0,
      1 << 24},
     {"stages", NULL, "tell of each stage its time, bytes and bound", cli_store_flag, FIELD(stages), 0, 0},
     {"trace", "F.json", "write the last step of the first kind as a trace", cli_store_file, FIELD(trace), 0, 0},
+    {"markdown", "FILE", "write the table as Markdown", cli_store_file, FIELD(markdown), 0, 0},
     {.name = NULL},
 };
 
@@ -317,11 +314,25 @@ static void print(const suite *s)
     bench_print_ceilings(&s->ceilings, n_threads);
 }
 
+static dsv4_status write_markdown(const suite *s, dsv4_error *err)
+{
+    file_writer writer;
+    if (s->o->markdown == NULL) {
+        return DSV4_OK;
+    }
+    dsv4_status status = file_writer_open(&writer, s->o->markdown, err);
+    if (status == DSV4_OK) {
+        model_write_table(writer.stream, s->cases, s->n_cases);
+        status = file_writer_commit(&writer, err);
+    }
+    return status;
+}
+
 static int run(const cli_command *self, int argc, char **argv)
 {
     model_options o = {.shared = {.rounds = DEFAULT_ROUNDS}, .numerics = "w8a8", .batches = {2, {1, 8}}, .n_prefill = 512};
     suite s = {.o = &o};
-    bench_row rows[MAX_BATCHES + 1];
+    bench_row rows[MODEL_MAX_BATCHES + 1];
     dsv4_error err = {0};
     int first = 0, code = cli_parse(self, argc, argv, &o, &first);
     if (code >= 0) {
@@ -340,6 +351,7 @@ static int run(const cli_command *self, int argc, char **argv)
             rows[i] = model_case_row(&s.cases[i], s.numerics->name);
             json_array_append_new(cases, model_case_json(&s.cases[i], dsv4_pool_n_threads(s.pool)));
         }
+        status = write_markdown(&s, &err);
     }
     const bench_results results = {.suite = "model",
                                    .n_threads = s.pool != NULL ? dsv4_pool_n_threads(s.pool) : 0,

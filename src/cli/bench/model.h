@@ -5,6 +5,15 @@
 #include "cli/bench/model_cost.h"
 #include "model/engine.h"
 
+enum { MODEL_MAX_BATCHES = 8 };
+
+/* Numbers of sequences, as an option has them. */
+typedef struct model_batch_list {
+    int n;
+    int64_t at[MODEL_MAX_BATCHES];
+} model_batch_list;
+cli_store_fn model_store_batches;
+
 /* Steps of one kind: decode of a token of each of n sequences, or prefill of n tokens of one. */
 typedef struct model_case {
     bool is_prefill;
@@ -28,6 +37,7 @@ double model_case_bound_s(const model_case *c, bench_ceiling *which);
 void model_print_heads(void);
 void model_print_case(const model_case *c);
 void model_print_stages(const model_case *c, int n_threads);
+void model_write_table(FILE *f, const model_case *cases, int n_cases); /* as Markdown */
 json_t *model_case_json(const model_case *c, int n_threads);
 bench_row model_case_row(const model_case *c, const char *numerics);
 

@@ -60,6 +60,23 @@ void model_print_stages(const model_case *c, int n_threads)
               (all_s - inside_s) / all_s * 100);
 }
 
+void model_write_table(FILE *f, const model_case *cases, int n_cases)
+{
+    fprintf(
+        f,
+        "| step | tokens | ms | fastest tenth | tokens/s | GB of weights | of read | GOP INT8 | BF16 | binds | of bound | idle |\n"
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|---|--:|--:|\n");
+    for (int i = 0; i < n_cases; i++) {
+        const model_case *c = &cases[i];
+        bench_ceiling which;
+        const double bound_s = model_case_bound_s(c, &which), s = c->times.median_s;
+        fprintf(f, "| %s | %lld | %.1f | %.1f | %.2f | %.2f | %.1f %% | %.1f | %.1f | %s | %.1f %% | %.1f %% |\n", name_of(c),
+                (long long)c->n, s * 1e3, c->times.p10_s * 1e3, (double)c->n / s, c->median_bytes * 1e-9,
+                c->median_bytes / s / c->peaks.read_bytes_s * 100, c->step.work.ops_i8 * 1e-9, c->step.work.flops_bf16 * 1e-9,
+                ceiling_names[which], bound_s / s * 100, c->idle_share * 100);
+    }
+}
+
 /* ---- data ------------------------------------------------------------------------------------------------------------------------ */
 
 static json_t *work_json(const bench_bound *b)
