@@ -222,8 +222,10 @@ static step_product build_trunk(const step *s, const model_graph_options *o)
     step_moe_room room = step_moe_room_new(s, w);
     step_matrix h = embed(s, w, s->config->dims.hc_mult);
     for (int block = 0; block < w->config.num_hidden_layers; block++) {
+        dsv4_graph_reuse(s->op.g, block % 2);
         h = add_block(s, &room, block, &w->blocks[block], h);
     }
+    dsv4_graph_reuse(s->op.g, -1);
     if (o->streams != NULL) {
         step_matrix kept = kept_streams(s, o->streams);
         add_row_stage(s, "keep", s->T, keep_run, keep_describe, new_rows(s, w, h, kept), 0);
