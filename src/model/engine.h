@@ -38,7 +38,7 @@ typedef struct model_feed {
 } model_feed;
 
 /* One step: all tokens of all feeds are appended; a sequence is in one feed at most. More tokens than step_tokens are cut into several
- * steps. Where it fails, sequences are as before. */
+ * steps; where one of these fails, what those before it appended stays, nothing else. Pages may stay reserved. */
 DSV4_MUST_CHECK dsv4_status model_engine_step(model_engine *e, const model_feed *feeds, int64_t n_feeds, dsv4_error *err);
 
 /* The draft block (multi-token prediction): row p takes the trunk's last streams of position p, which the latest step left for its
