@@ -154,6 +154,32 @@ static dsv4_status find_graph(model_engine *e, model_graph_kind kind, int64_t n_
     return status;
 }
 
+dsv4_status model_engine_bytes(const model_weights *weights, dsv4_pool *pool, const model_engine_options *o, bool drafts,
+                               size_t *n_bytes, dsv4_error *err)
+{
+    model_engine *e = NULL;
+    dsv4_status status = model_engine_create(weights, pool, o, &e, err);
+    if (status != DSV4_OK) {
+        return status;
+    }
+    model_graph_options graph = {.weights = weights, .numerics = o->numerics, .kv = e->kv, .pool = pool, .streams = e->streams};
+    graph.context = o->context;
+    size_t bytes = e->streams != NULL ? e->streams_bytes : 0;
+    graph.T = o->step_tokens;
+    bytes += model_graph_bytes(&graph); /* chunks of a prompt but for the last one have no logits */
+    graph.n_logits = 1;
+    for (int64_t n = 1, T = 0; T < o->step_tokens; n = T + 1) {
+        graph.T = T = bucket_of(n, o->step_tokens);
+        graph.kind = MODEL_GRAPH_TRUNK;
+        bytes += model_graph_bytes(&graph);
+        graph.kind = MODEL_GRAPH_DRAFT;
+        bytes += drafts && has_draft(e) ? model_graph_bytes(&graph) : 0;
+    }
+    *n_bytes = bytes;
+    model_engine_destroy(e);
+    return DSV4_OK;
+}
+
 /* ---- a run --------------------------------------------------------------------------------------------------------------- */
 
 /* Tokens of a feed that go into one run. */

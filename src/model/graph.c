@@ -314,6 +314,19 @@ dsv4_status model_graph_init(const model_graph_options *o, model_graph *out, dsv
     return status;
 }
 
+size_t model_graph_bytes(const model_graph_options *o)
+{
+    const uk_table *uk = NULL;
+    model_graph graph = {.g = dsv4_graph_create("step")};
+    size_t bytes = 0;
+    if (graph.g != NULL && uk_find(NULL, &uk, NULL) == DSV4_OK) {
+        build(o, uk, &graph);
+        bytes = (size_t)dsv4_graph_get_info(graph.g).between_bytes;
+    }
+    dsv4_graph_destroy(graph.g);
+    return bytes;
+}
+
 void model_graph_deinit(model_graph *graph)
 {
     dsv4_exec_destroy(graph->exec);
