@@ -11,7 +11,7 @@ CHECKS := check-format check-layers check-static check-warnings check-asan check
 
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
-.PHONY: help setup setup-bench setup-all build run test bench bench-peers ablations forecast format check $(CHECKS) check-matrix install clean
+.PHONY: help setup setup-bench setup-all build run test bench bench-peers ablations forecast numerics format check $(CHECKS) check-matrix install clean
 
 help:
 	@echo 'make             build build/release/dsv4 and the library'
@@ -21,6 +21,7 @@ help:
 	@echo 'make bench-peers  measure against oneDNN and OpenBLAS, which it installs'
 	@echo 'make forecast    predict this machine with its simulation, measure it, write docs/FORECAST.md'
 	@echo 'make ablations   measure and simulate the techniques, write docs/ABLATIONS.md'
+	@echo 'make numerics    measure what rounding costs and brings, write docs/NUMERICS.md; MODEL=DIR: also on a larger model'
 	@echo 'make format      lay out the C files by .clang-format'
 	@echo 'make check       everything a change must pass: test and $(CHECKS:check-%=%) (each alone: make check-NAME)'
 	@echo 'make check-matrix  run the attention layers of flash and pro at all positions of interest: hours, or CASES="flash decode 4"'
@@ -66,6 +67,10 @@ forecast: build
 
 ablations: build
 	$(DSV4) ablate --markdown docs/ABLATIONS.md
+
+numerics: build
+	tools/numerics.sh $(DSV4) $(MODEL) > build/NUMERICS.md
+	mv build/NUMERICS.md docs/NUMERICS.md
 
 format: setup-all
 	tools/format.sh

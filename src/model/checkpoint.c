@@ -37,10 +37,9 @@ void model_problem_add(model_checkpoint *c, model_problem_kind kind, const char 
     }
     dsv4_error clean; /* which replaces control characters */
     dsv4_fail(&clean, DSV4_E_FORMAT, "%s", line);
-    char *text = strdup(clean.text);
-    if (text != NULL) {
-        c->problems[c->n_problems++] = (model_problem){kind, text};
-    }
+    model_problem *problem = &c->problems[c->n_problems];
+    *problem = (model_problem){kind, strdup(clean.text)};
+    c->n_problems += problem->text != NULL;
 }
 
 dsv4_status model_checkpoint_require(const model_checkpoint *c, dsv4_error *err)

@@ -25,6 +25,7 @@ struct model_engine {
     kept_range *kept; /* [n_sequences] */
     model_graph graphs[MAX_GRAPHS];
     int n_graphs;
+    const model_graph *latest; /* graph that has run; NULL: none */
 };
 
 static bool has_draft(const model_engine *e)
@@ -103,6 +104,11 @@ model_kv *model_engine_kv(model_engine *e)
 const model_weights *model_engine_weights(const model_engine *e)
 {
     return e->weights;
+}
+
+const model_graph *model_engine_latest_graph(const model_engine *e)
+{
+    return e->latest;
 }
 
 /* ---- graphs, made when they are first needed ----------------------------------------------------------------------------- */
@@ -224,6 +230,7 @@ static dsv4_status run(model_engine *e, model_graph_kind kind, const feed_part *
         return status;
     }
     fill_rows(g->rows, parts, n_parts);
+    e->latest = g;
     status = dsv4_exec_run(g->exec, 0, err);
     for (int64_t i = 0, row = 0; i < n_parts && status == DSV4_OK; i++) {
         for (int64_t j = 0; j < parts[i].n_logits; j++) {

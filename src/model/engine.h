@@ -33,6 +33,9 @@ DSV4_MUST_CHECK dsv4_status model_engine_bytes(const model_weights *weights, dsv
 model_kv *model_engine_kv(model_engine *e); /* sequences are opened, forked, cut and saved there */
 const model_weights *model_engine_weights(const model_engine *e);
 
+/* The graph of the latest run, its rows as they were; NULL before the first. Lives as long as the engine. */
+const struct model_graph *model_engine_latest_graph(const model_engine *e);
+
 /* Tokens of one sequence in a step. */
 typedef struct model_feed {
     model_sequence *sequence;

@@ -110,6 +110,9 @@ DSV4_MUST_CHECK dsv4_status model_weights_open(const char *folder, bool int8, ds
                                                model_weights **out, dsv4_error *err);
 bool model_folder_is_packed(const char *folder);
 
+/* Reads all of a mapped file, so that no step waits for the disk while memory lasts; nothing to do for packed weights. */
+void model_weights_preload(const model_weights *w);
+
 typedef struct model_convert_options {
     bool int8;    /* FP8 weights become INT8 */
     bool restart; /* what an earlier conversion left is not used */

@@ -50,7 +50,8 @@ static dsv4_status write_all(const conversion *c, const char *bytes, size_t n, s
     return DSV4_OK;
 }
 
-/* What is done reaches the disk before the header that says so. */
+/* What is done reaches the disk before the header that says so. The system's cache then forgets it, as it keeps what is written in
+ * small pages: a mapping that finds none of them gets huge ones. */
 static dsv4_status save_header(conversion *c, dsv4_error *err)
 {
     if (fdatasync(c->fd) != 0) {
@@ -65,6 +66,7 @@ static dsv4_status save_header(conversion *c, dsv4_error *err)
     if (status == DSV4_OK && fdatasync(c->fd) != 0) {
         status = fail_errno(c, "write", err);
     }
+    (void)posix_fadvise(c->fd, 0, 0, POSIX_FADV_DONTNEED);
     c->unsaved_bytes = 0;
     return status;
 }

@@ -10,6 +10,7 @@
 
 #include "base/checksum.h"
 #include "base/file.h"
+#include "base/memory.h"
 #include "base/progress.h"
 #include "model/packed_file.h"
 #include "model/packed_memory.h"
@@ -39,6 +40,8 @@ static dsv4_status map_file(const char *path, void **start, size_t *bytes, dsv4_
         *start = mmap(NULL, *bytes, PROT_READ, MAP_SHARED, fd, 0);
         if (*start == MAP_FAILED) {
             status = dsv4_fail(err, DSV4_E_IO, "%.400s: cannot map: %s", path, strerror(errno));
+        } else {
+            memory_prefer_huge(*start, *bytes); /* file systems whose cache has such pages read them whole */
         }
     }
     close(fd);
@@ -113,6 +116,20 @@ dsv4_status model_weights_map(const char *path, model_weights **out, dsv4_error 
     f->weights = NULL;
     packed_file_destroy(f);
     return DSV4_OK;
+}
+
+void model_weights_preload(const model_weights *w)
+{
+    enum { PAGE = 4096 };
+    const char *start = w->memory->start;
+    if (madvise(w->memory->start, w->memory->bytes, MADV_POPULATE_READ) == 0) {
+        return;
+    }
+    volatile char last = 0; /* an older system */
+    for (size_t at = 0; at < w->memory->bytes; at += PAGE) {
+        last = start[at];
+    }
+    (void)last;
 }
 
 /* ---- every byte ---------------------------------------------------------------------------------------------------------------------- */

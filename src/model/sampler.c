@@ -153,7 +153,9 @@ static dsv4_status take_logits(model_sampler *s, const float *logits, int32_t *b
 /* More likely; a total order. */
 static bool is_before(const model_sampler *s, int32_t a, int32_t b)
 {
-    return s->value[a] > s->value[b] || (s->value[a] == s->value[b] && a < b);
+    const double of_a = s->value[a];
+    const double of_b = s->value[b];
+    return of_a > of_b || (of_a == of_b && a < b);
 }
 
 /* heap[0 .. n) with the most likely of all on top, but for what lies below `at`, which may be out of order. */

@@ -71,7 +71,7 @@ dsv4_status stop_filter_next(stop_filter *f, const char *bytes, size_t n, const 
     } else {
         f->n_out = find_beginning(f);
     }
-    *out = f->bytes;
+    *out = f->bytes != NULL ? f->bytes : "";
     *n_out = f->n_out;
     return DSV4_OK;
 }

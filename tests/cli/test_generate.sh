@@ -59,7 +59,7 @@ DSV4_MODEL=nothing refuses 'nothing/config\.json: cannot open' generate -p x
 accepts convert "$english" packed
 generates -m packed -p 'In the beginning' -n 20
 same 'packed as published' out by_default
-refuses 'packed' generate --quiet -m packed -p x --numerics w8a8
+refuses 'packed' generate --quiet -m packed -p x --numerics official
 
 # ---- the same text, however it is computed
 printf 'In the beginning' >prompt
@@ -128,7 +128,7 @@ refuses 'none: ' generate --quiet --load-state none
 
 # ---- drafts
 if [ -d "$random" ]; then
-    for numerics in official exact; do
+    for numerics in w8a8 official exact; do
         for how in '--temperature 0' '--temperature 1 --seed 3 --top-p 0.9'; do
             # shellcheck disable=SC2086
             generates -m "$random" -p 'one two three four' -n 60 $how --numerics $numerics --json plain.json

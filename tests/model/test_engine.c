@@ -256,6 +256,39 @@ static void test_quant_f32(void **state)
     check_numerics(&agreements[3]);
 }
 
+/* ---- numerics beside each other ---------------------------------------------------------------------------------------------- */
+
+static void check_against(const char *numerics, const char *what, const float *logits, const float *expected, double most_rms,
+                          int64_t least_same)
+{
+    const agreement a = {numerics, most_rms, least_same};
+    check_agreement(&a, what, logits, expected, PROMPT);
+}
+
+/* What rounding costs: official of the reference is so far from exact, and no other rounding numerics may be further. */
+static void test_against_exact(void **state)
+{
+    (void)state;
+    static const char *const numerics[] = {"official", "w8a8", "bf16", "quant_f32"};
+    dsv4_tensor_list exact = expected_of("exact"), official = expected_of("official"), prompt = expected_of("long");
+    int64_t n, same;
+    const float *of_exact = rows_of(&exact, "prefill_logits", &n), *of_official = rows_of(&official, "prefill_logits", &n);
+    double rms = difference(of_official, of_exact, PROMPT, &same);
+    float *logits = logits_new(PROMPT);
+    print_message("reference: official against exact: rms relative %.3g, top-1 equal %lld of %d\n", rms, (long long)same, PROMPT);
+    for (size_t i = 0; i < sizeof numerics / sizeof *numerics; i++) {
+        running r = start(numerics[i], 2, 1);
+        feed_in_chunks(&r, prompt_of(&prompt), PROMPT, whole, 1, logits);
+        stop(&r);
+        check_against(numerics[i], "against exact", logits, of_exact, 1.1 * rms, same - PROMPT / 50);
+        check_against(numerics[i], "against official", logits, of_official, 1.5 * rms, same - PROMPT / 20);
+    }
+    free(logits);
+    dsv4_tensor_list_deinit(&exact);
+    dsv4_tensor_list_deinit(&official);
+    dsv4_tensor_list_deinit(&prompt);
+}
+
 /* ---- the same bits ----------------------------------------------------------------------------------------------------------- */
 
 /* Two sequences that take turns and share steps, of which one is a fork, against each by itself. */
@@ -353,8 +386,9 @@ static void test_long(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_exact),     cmocka_unit_test(test_official),  cmocka_unit_test(test_bf16),
-        cmocka_unit_test(test_quant_f32), cmocka_unit_test(test_same_bits), cmocka_unit_test(test_long),
+        cmocka_unit_test(test_exact),     cmocka_unit_test(test_official),      cmocka_unit_test(test_bf16),
+        cmocka_unit_test(test_quant_f32), cmocka_unit_test(test_against_exact), cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_long),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,7 +5,7 @@
 #include <string.h>
 
 static const cli_command *const suites[] = {&bench_kernels, &bench_ops,  &bench_layer,        &bench_peers_suite, &bench_rt,
-                                            &bench_context, &bench_pack, &bench_device_suite, &bench_forecast};
+                                            &bench_context, &bench_pack, &bench_device_suite, &bench_forecast,    &bench_model};
 
 enum { N_SUITES = sizeof suites / sizeof *suites };
 
@@ -52,6 +52,9 @@ static int run(const cli_command *self, int argc, char **argv)
     return code;
 }
 
-const cli_command cli_bench = {
-    "bench", "SUITE [options]", "measure; SUITE: kernels, ops, layer, peers, rt, context, pack, device or forecast", NULL, NULL,
-    run};
+const cli_command cli_bench = {"bench",
+                               "SUITE [options]",
+                               "measure; SUITE: kernels, ops, layer, peers, rt, context, pack, device, forecast or model",
+                               NULL,
+                               NULL,
+                               run};

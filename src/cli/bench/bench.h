@@ -37,7 +37,7 @@ DSV4_MUST_CHECK dsv4_status bench_operator(const dsv4_op *op, const dsv4_config 
 
 /* The suites, commands of their own: `dsv4 bench rt`. */
 extern const cli_command bench_kernels, bench_ops, bench_layer, bench_peers_suite, bench_rt, bench_context, bench_pack,
-    bench_device_suite, bench_forecast;
+    bench_device_suite, bench_forecast, bench_model;
 
 /* Ends a suite: writes results where --json says, or says what went wrong. Takes over the reference; returns the exit code. */
 int bench_finish(json_t *results, dsv4_status status, dsv4_error *err);

@@ -179,7 +179,7 @@ static dsv4_status correct(const launch *l, const dsv4_tensor_list *io, const ds
 
 /* ---- stages ------------------------------------------------------------------------------------------------------------------ */
 
-static bench_bound *stage_named(bench_bounds *b, const char *name)
+bench_bound *bench_bounds_stage(bench_bounds *b, const char *name)
 {
     for (int64_t i = 0; i < b->n; i++) {
         if (strcmp(b->stages[i].name, name) == 0) {
@@ -200,7 +200,7 @@ static dsv4_status gather(finder *f, const dsv4_stage_time *times, bench_bounds 
             continue;
         }
         status = find_outside_bytes(f, s, &d, &bytes, err);
-        bench_bound *stage = stage_named(out, times[s].name);
+        bench_bound *stage = bench_bounds_stage(out, times[s].name);
         stage->n_blocks += times[s].n_blocks;
         stage->time_s += times[s].total_s;
         stage->bytes += bytes;

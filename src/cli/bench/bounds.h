@@ -33,6 +33,9 @@ DSV4_MUST_CHECK dsv4_status bench_bounds_find(const launch *l, const dsv4_tensor
                                               const bench_call *call, int64_t context, bench_bounds *out, dsv4_error *err);
 void bench_bounds_free(bench_bounds *b);
 
+/* The stages of that name; added behind the others where there are none. There is room for each stage of the graph. */
+bench_bound *bench_bounds_stage(bench_bounds *b, const char *name);
+
 typedef enum bench_ceiling { BENCH_READ, BENCH_I8, BENCH_BF16, BENCH_F32, BENCH_NO_CEILING } bench_ceiling;
 
 /* Seconds, and which ceiling binds: of arithmetic the largest part; BENCH_NO_CEILING and 0 for a stage that counts nothing. which

@@ -182,7 +182,14 @@ static dsv4_status write_file(const char *path, void (*write)(FILE *f, const ben
 
 int bench_results_finish(const bench_results *r, const bench_options *options, dsv4_status status, dsv4_error *err)
 {
+    return bench_results_finish_with(r, options, NULL, NULL, status, err);
+}
+
+int bench_results_finish_with(const bench_results *r, const bench_options *options, const char *key, json_t *details,
+                              dsv4_status status, dsv4_error *err)
+{
     origin o = {.n_cores = 0};
+    json_t *results = NULL;
     if (status == DSV4_OK) {
         status = origin_get(&o, err);
     }
@@ -192,5 +199,12 @@ int bench_results_finish(const bench_results *r, const bench_options *options, d
     if (status == DSV4_OK) {
         status = write_file(options->plot, write_plot, r, &o, err);
     }
-    return bench_finish(status == DSV4_OK ? results_json(r, &o) : NULL, status, err);
+    if (status == DSV4_OK) {
+        results = results_json(r, &o);
+    }
+    if (results != NULL && details != NULL) {
+        json_object_set(results, key, details);
+    }
+    json_decref(details);
+    return bench_finish(results, status, err);
 }

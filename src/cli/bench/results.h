@@ -50,6 +50,10 @@ void bench_print_row(const bench_row *row);
 /* Ends a suite: writes what --csv, --plot and --json ask for, or, with an error, says what went wrong. Returns the exit code. */
 int bench_results_finish(const bench_results *r, const bench_options *options, dsv4_status status, dsv4_error *err);
 
+/* The same, with more to tell in the JSON; takes over the reference. */
+int bench_results_finish_with(const bench_results *r, const bench_options *options, const char *key, json_t *details,
+                              dsv4_status status, dsv4_error *err);
+
 /* The roofline as SVG: rates over operations per byte of weights, under the ceilings. Rows without bytes or operations are left
  * out. */
 void bench_write_plot(FILE *f, const bench_results *r, const char *cpu);

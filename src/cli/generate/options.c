@@ -7,7 +7,7 @@
 enum { DEFAULT_CHUNK = 256, MAX_CHUNK = 1 << 14, MAX_TOKENS = 1 << 24 };
 
 const generate_options generate_defaults = {
-    .temperature = 0, .top_p = 1, .repetition = 1, .max_tokens = -1, .numerics = "official", .chunk = DEFAULT_CHUNK, .n_best = -1};
+    .temperature = 0, .top_p = 1, .repetition = 1, .max_tokens = -1, .numerics = "w8a8", .chunk = DEFAULT_CHUNK, .n_best = -1};
 
 static dsv4_status store_stop(const cli_option *self, void *field, const char *text, dsv4_error *err)
 {
@@ -52,7 +52,7 @@ const cli_option generate_option_table[] = {
      MODEL_MAX_BEST},
     {"speculate", NULL, "draft tokens with the model's draft block: same text, other speed", cli_store_flag, FIELD(speculate), 0,
      0},
-    {"numerics", "NAME", "official, w8a8, bf16, exact or quant_f32 (default official)", cli_store_text, FIELD(numerics), 0, 0},
+    {"numerics", "NAME", "official, w8a8, bf16, exact or quant_f32 (default w8a8)", cli_store_text, FIELD(numerics), 0, 0},
     {"threads", "N", "workers (default: one per core)", cli_store_number, FIELD(n_threads), 1, 1024},
     {"context", "N", "tokens of a text at most; of a segment of --perplexity (default: enough)", cli_store_number, FIELD(context),
      1, 1 << 24},

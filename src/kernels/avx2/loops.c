@@ -4,6 +4,7 @@
 static float multiply_i8(int64_t n_rounds, int seed)
 {
     __m256i sums[AVX2_N_SUMS], x = _mm256_set1_epi32(seed), w = _mm256_set1_epi32(seed + 5), all = w;
+    UK_UNROLL_ALL
     for (int i = 0; i < AVX2_N_SUMS; i++) {
         sums[i] = _mm256_set1_epi32(i);
     }
@@ -11,8 +12,10 @@ static float multiply_i8(int64_t n_rounds, int seed)
         UK_UNROLL_ALL
         for (int i = 0; i < AVX2_N_SUMS; i++) {
             sums[i] = _mm256_add_epi32(_mm256_madd_epi16(sums[i], x), w);
+            __asm__("" : "+x"(sums[i])); /* stays in its register */
         }
     }
+    UK_UNROLL_ALL
     for (int i = 0; i < AVX2_N_SUMS; i++) {
         all = _mm256_add_epi32(all, sums[i]);
     }

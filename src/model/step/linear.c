@@ -6,8 +6,9 @@ enum {
     BLOCKS_PER_THREAD = 4,
     NEAR_BYTES = 512 << 10, /* packed rows that stay near a core while panels pass by */
     MAX_ROW_TILE = 128,
-    PACK_VALUES = 4096, /* of a packing block at least: some microseconds' work */
-    ALIGNED_FLOATS = 16 /* 64 bytes */
+    MAX_WEIGHT_BYTES = 4 << 20, /* of a block: none holds up the end of a stage for long */
+    PACK_VALUES = 4096,         /* of a packing block at least: some microseconds' work */
+    ALIGNED_FLOATS = 16         /* 64 bytes */
 };
 
 int64_t step_column_tile(const step *s, int64_t n, int64_t n_others)
@@ -236,6 +237,7 @@ static void choose_tiles(const step *s, linear_stage *l)
     l->t_tile = tile_min(tile_max(tile_min(near_rows, MAX_ROW_TILE), UK_ROWS), l->x.rows);
     int64_t n_t = tile_count(l->x.rows, l->t_tile) * l->x.n_pieces, panels = panels_per_piece(l);
     l->panel_tile = tile_min(step_column_tile(s, panels * UK_PANEL, n_t) / UK_PANEL, panels);
+    l->panel_tile = tile_min(l->panel_tile, tile_max(MAX_WEIGHT_BYTES / l->w.packed.panel_bytes, 1));
     bool splits = n_t * panels < wanted && p->kind != STEP_PACK_I8 && p->parts == 1;
     l->k_split = splits ? tile_min(op_chunks(p->k), tile_count(wanted, n_t * panels)) : 1;
 }

@@ -1,0 +1,126 @@
+/* Memory of a running model: no growth over 10,000 steps, and what a plan says is what weights and sequences take. */
+#include "model_files.h"
+
+#include <malloc.h>
+
+#include "model/engine.h"
+
+enum { CONTEXT = 1024, N_STEPS = 10000, WARM_STEPS = 2 * CONTEXT, N_THREADS = 2, PAGE = 4096 };
+
+typedef struct running {
+    model_weights *weights;
+    dsv4_pool *pool;
+    model_engine *engine;
+} running;
+
+static running start(const char *numerics, int64_t n_sequences, int64_t context)
+{
+    running r = {0};
+    model_checkpoint *c = NULL;
+    model_engine_options options = {.n_sequences = n_sequences, .context = context, .step_tokens = 64};
+    dsv4_error err = {0};
+    require_ok(model_numerics_find(numerics, &options.numerics, &err), &err);
+    require_ok(dsv4_pool_create(N_THREADS, &r.pool, &err), &err);
+    require_ok(model_checkpoint_open(TINY_ENGLISH, &c, &err), &err);
+    require_ok(model_weights_pack(c, options.numerics->rows == MODEL_ROWS_I8, r.pool, NULL, &r.weights, &err), &err);
+    model_checkpoint_close(c);
+    require_ok(model_engine_create(r.weights, r.pool, &options, &r.engine, &err), &err);
+    return r;
+}
+
+static void stop(running *r)
+{
+    model_engine_destroy(r->engine);
+    model_weights_free(r->weights);
+    dsv4_pool_destroy(r->pool);
+}
+
+static size_t resident_bytes(void)
+{
+    long long pages = 0, resident = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    assert_non_null(f);
+    assert_int_equal(fscanf(f, "%lld %lld", &pages, &resident), 2);
+    fclose(f);
+    return (size_t)resident * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+static size_t heap_bytes(void)
+{
+    const struct mallinfo2 info = mallinfo2();
+    return info.uordblks + info.hblkhd;
+}
+
+static void step(running *r, model_sequence *s, int32_t token, float *logits)
+{
+    dsv4_error err = {0};
+    const model_feed f = {s, &token, 1, 1, logits};
+    require_ok(model_engine_step(r->engine, &f, 1, &err), &err);
+}
+
+/* A sequence grows until the context is full, then begins again; in between the last tokens are taken back and a fork comes and goes. */
+static void decode(running *r, int n_steps, float *logits)
+{
+    model_kv *kv = model_engine_kv(r->engine);
+    model_sequence *s = NULL, *fork = NULL;
+    dsv4_error err = {0};
+    require_ok(model_sequence_open(kv, &s, &err), &err);
+    for (int i = 0; i < n_steps; i++) {
+        if (s->length == CONTEXT) {
+            require_ok(model_sequence_truncate(kv, s, 0, &err), &err);
+        } else if (i % 100 == 99) {
+            require_ok(model_sequence_fork(kv, s, &fork, &err), &err);
+            step(r, fork, 7, logits);
+            model_sequence_close(kv, fork);
+            require_ok(model_sequence_truncate(kv, s, s->length - s->length % 8, &err), &err);
+        }
+        step(r, s, i * 37 % 500, logits);
+    }
+    model_sequence_close(kv, s);
+}
+
+static void steps_leave_nothing_behind(void **state)
+{
+    (void)state;
+    running r = start("w8a8", 2, CONTEXT);
+    float *logits = malloc((size_t)r.weights->config.vocab_size * sizeof *logits);
+    assert_non_null(logits);
+    decode(&r, WARM_STEPS, logits);
+    const size_t heap = heap_bytes(), resident = resident_bytes();
+    decode(&r, N_STEPS, logits);
+    assert_int_equal(heap_bytes(), heap);
+    assert_in_range(resident_bytes(), 0, resident + 16 * PAGE);
+    free(logits);
+    stop(&r);
+}
+
+/* All slots and pages in use: what that adds to resident memory is what model_kv_bytes promised. */
+static void sequences_take_what_was_planned(void **state)
+{
+    enum { N = 48, LONG = 4096 };
+    (void)state;
+    running r = start("exact", N, LONG);
+    model_kv *kv = model_engine_kv(r.engine);
+    model_sequence *s = NULL;
+    dsv4_error err = {0};
+    const size_t before = resident_bytes(), planned = model_kv_bytes(&r.weights->config, &kv->numerics, N, N * LONG);
+    for (int i = 0; i < N; i++) {
+        require_ok(model_sequence_open(kv, &s, &err), &err);
+        require_ok(model_sequence_reserve(kv, s, LONG, &err), &err);
+    }
+    assert_true(planned > 16 << 20);
+    memset(kv->slots, 1, (size_t)kv->n_slots * kv->slot_bytes);
+    memset(kv->pages, 1, (size_t)kv->n_pages * kv->page_bytes);
+    const double taken = (double)(resident_bytes() - before);
+    assert_true(taken > 0.95 * (double)planned && taken < 1.05 * (double)planned);
+    stop(&r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sequences_take_what_was_planned),
+        cmocka_unit_test(steps_leave_nothing_behind),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
