@@ -104,6 +104,11 @@ dsv4_view dsv4_graph_view(dsv4_graph *g, const char *name, void *data, int64_t r
 /* A view of new zeroed memory of the graph, rows without gaps; *data is its first element. For what passes between stages. */
 dsv4_view dsv4_graph_alloc(dsv4_graph *g, const char *name, int64_t rows, int64_t cols, size_t elem_bytes, void **data);
 
+/* From now on dsv4_graph_alloc may hand out memory of room `room` (0, 1, ...) again: what it handed out there before this call, to a
+ * view of the same name and extents, with whatever it holds. -1, as at first: new memory alone. For parts of a graph that are alike
+ * and follow each other: with two rooms in turn a part waits for the one before the last, if at all. */
+void dsv4_graph_reuse(dsv4_graph *g, int room);
+
 /* Appends a stage. */
 dsv4_stage dsv4_graph_stage(dsv4_graph *g, const dsv4_stage_desc *desc);
 

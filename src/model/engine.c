@@ -5,11 +5,13 @@
 
 #include "base/memory.h"
 #include "model/graph.h"
+#include "ops/tile.h"
 
-enum { MAX_GRAPHS = 64 };
+enum { MAX_GRAPHS = 24 /* that are kept: the one not used for longest makes room */, MAX_STEP_TOKENS = 1 << 16 };
 
 /* Where a sequence's tokens of the latest step lie among the kept streams. */
 typedef struct kept_range {
+    uint64_t sequence;     /* its id */
     int64_t row, n, start; /* n 0: none; start: position of the first */
 } kept_range;
 
@@ -40,9 +42,11 @@ static dsv4_status check_options(const model_weights *w, const model_engine_opti
         return dsv4_fail(err, DSV4_E_VALUE, "numerics %s take weights in %s, these are in %s", o->numerics->name,
                          wants_int8 ? "INT8" : "FP8", w->int8 ? "INT8" : "FP8");
     }
-    if (o->n_sequences < 1 || o->context < 1 || o->step_tokens < 1 || o->total_tokens < 0) {
-        return dsv4_fail(err, DSV4_E_VALUE, "engine: got %lld sequences, context %lld, %lld tokens a step, expected at least 1",
-                         (long long)o->n_sequences, (long long)o->context, (long long)o->step_tokens);
+    if (o->n_sequences < 1 || o->n_sequences > INT32_MAX || o->context < 1 || o->context > INT32_MAX || o->step_tokens < 1 ||
+        o->step_tokens > MAX_STEP_TOKENS || o->total_tokens < 0) {
+        return dsv4_fail(err, DSV4_E_VALUE,
+                         "engine: got %lld sequences, context %lld, %lld tokens a step, expected 1 at least and %d a step at most",
+                         (long long)o->n_sequences, (long long)o->context, (long long)o->step_tokens, MAX_STEP_TOKENS);
     }
     return DSV4_OK;
 }
@@ -119,6 +123,15 @@ static int64_t bucket_of(int64_t n, int64_t max)
     return size < max ? size : max;
 }
 
+/* Graphs lie by their latest use. */
+static model_graph *move_to_front(model_engine *e, int i)
+{
+    const model_graph g = e->graphs[i];
+    memmove(e->graphs + 1, e->graphs, (size_t)i * sizeof *e->graphs);
+    e->graphs[0] = g;
+    return &e->graphs[0];
+}
+
 static dsv4_status find_graph(model_engine *e, model_graph_kind kind, int64_t n_rows, int64_t n_logits, model_graph **out,
                               dsv4_error *err)
 {
@@ -126,12 +139,12 @@ static dsv4_status find_graph(model_engine *e, model_graph_kind kind, int64_t n_
     for (int i = 0; i < e->n_graphs; i++) {
         model_graph *g = &e->graphs[i];
         if (g->kind == kind && g->T == T && g->n_logits == L) {
-            *out = g;
+            *out = move_to_front(e, i);
             return DSV4_OK;
         }
     }
     if (e->n_graphs == MAX_GRAPHS) {
-        return dsv4_fail(err, DSV4_E_VALUE, "engine: more than %d sizes of steps", MAX_GRAPHS);
+        model_graph_deinit(&e->graphs[--e->n_graphs]);
     }
     model_graph_options options = {.weights = e->weights, .numerics = e->options.numerics, .kv = e->kv, .pool = e->pool};
     options.T = T;
@@ -142,9 +155,35 @@ static dsv4_status find_graph(model_engine *e, model_graph_kind kind, int64_t n_
     options.trace_level = e->options.trace_level;
     dsv4_status status = model_graph_init(&options, &e->graphs[e->n_graphs], err);
     if (status == DSV4_OK) {
-        *out = &e->graphs[e->n_graphs++];
+        *out = move_to_front(e, e->n_graphs++);
     }
     return status;
+}
+
+dsv4_status model_engine_bytes(const model_weights *weights, dsv4_pool *pool, const model_engine_options *o, bool drafts,
+                               size_t *n_bytes, dsv4_error *err)
+{
+    model_engine *e = NULL;
+    dsv4_status status = model_engine_create(weights, pool, o, &e, err);
+    if (status != DSV4_OK) {
+        return status;
+    }
+    model_graph_options graph = {.weights = weights, .numerics = o->numerics, .kv = e->kv, .pool = pool, .streams = e->streams};
+    graph.context = o->context;
+    size_t bytes = e->streams != NULL ? e->streams_bytes : 0;
+    graph.T = o->step_tokens;
+    bytes += model_graph_bytes(&graph); /* chunks of a prompt but for the last one have no logits */
+    graph.n_logits = 1;
+    for (int64_t n = 1, T = 0; T < o->step_tokens; n = T + 1) {
+        graph.T = T = bucket_of(n, o->step_tokens);
+        graph.kind = MODEL_GRAPH_TRUNK;
+        bytes += model_graph_bytes(&graph);
+        graph.kind = MODEL_GRAPH_DRAFT;
+        bytes += drafts && has_draft(e) ? model_graph_bytes(&graph) : 0;
+    }
+    *n_bytes = bytes;
+    model_engine_destroy(e);
+    return DSV4_OK;
 }
 
 /* ---- a run --------------------------------------------------------------------------------------------------------------- */
@@ -203,6 +242,20 @@ static dsv4_status run(model_engine *e, model_graph_kind kind, const feed_part *
 
 /* ---- steps --------------------------------------------------------------------------------------------------------------- */
 
+/* Each feed's tokens fit the context, behind those that its sequence has. */
+static dsv4_status check_room(const model_engine *e, const model_feed *feeds, int64_t n_feeds, dsv4_error *err)
+{
+    for (int64_t i = 0; i < n_feeds; i++) {
+        const int64_t room = e->options.context - feeds[i].sequence->length;
+        if (feeds[i].n_tokens > room) {
+            return dsv4_fail(err, DSV4_E_VALUE, "step: sequence %lld of %lld tokens: got %lld more, the context is %lld",
+                             (long long)i, (long long)feeds[i].sequence->length, (long long)feeds[i].n_tokens,
+                             (long long)e->options.context);
+        }
+    }
+    return DSV4_OK;
+}
+
 static dsv4_status check_feeds(const model_engine *e, const model_feed *feeds, int64_t n_feeds, dsv4_error *err)
 {
     int64_t vocabulary = e->weights->config.vocab_size;
@@ -249,7 +302,7 @@ static void remember(model_engine *e, const feed_part *parts, int64_t n_parts)
 {
     memset(e->kept, 0, (size_t)e->options.n_sequences * sizeof *e->kept);
     for (int64_t i = 0, row = 0; i < n_parts; i++) {
-        e->kept[parts[i].feed->sequence->slot] = (kept_range){row, parts[i].n, parts[i].start};
+        e->kept[parts[i].feed->sequence->slot] = (kept_range){parts[i].feed->sequence->id, row, parts[i].n, parts[i].start};
         row += parts[i].n;
         model_sequence_append(parts[i].feed->sequence, parts[i].n);
     }
@@ -277,6 +330,7 @@ static dsv4_status run_steps(model_engine *e, const model_feed *feeds, int64_t n
 dsv4_status model_engine_step(model_engine *e, const model_feed *feeds, int64_t n_feeds, dsv4_error *err)
 {
     dsv4_status status = check_feeds(e, feeds, n_feeds, err);
+    status = status == DSV4_OK ? check_room(e, feeds, n_feeds, err) : status;
     if (status != DSV4_OK || n_feeds == 0) {
         return status;
     }
@@ -295,10 +349,17 @@ dsv4_status model_engine_step(model_engine *e, const model_feed *feeds, int64_t 
 static dsv4_status draft_parts(const model_engine *e, const model_feed *feeds, int64_t n_feeds, feed_part *parts, dsv4_error *err)
 {
     for (int64_t i = 0, row = 0; i < n_feeds; i++) {
-        const kept_range *kept = &e->kept[feeds[i].sequence->slot];
-        if (feeds[i].n_tokens > kept->n || kept->row != row) {
-            return dsv4_fail(err, DSV4_E_VALUE, "draft: sequence %lld: got %lld tokens, the latest step left %lld", (long long)i,
-                             (long long)feeds[i].n_tokens, (long long)kept->n);
+        const model_sequence *s = feeds[i].sequence;
+        const kept_range *kept = &e->kept[s->slot];
+        const int64_t left = kept->sequence != s->id ? 0 : tile_min(kept->n, s->length - kept->start);
+        if (feeds[i].n_tokens > left || kept->row != row) {
+            return dsv4_fail(err, DSV4_E_VALUE, "draft: sequence %lld: got %lld tokens, the latest step left %lld%s", (long long)i,
+                             (long long)feeds[i].n_tokens, (long long)tile_max(left, 0),
+                             kept->row != row ? ", not behind those of the sequence before" : "");
+        }
+        if (s->drafted < kept->start) {
+            return dsv4_fail(err, DSV4_E_VALUE, "draft: sequence %lld: is at token %lld, the block has seen those before %lld",
+                             (long long)i, (long long)kept->start, (long long)s->drafted);
         }
         parts[i] = (feed_part){&feeds[i], 0, feeds[i].n_tokens, kept->start, feeds[i].n_logits, 0};
         row += feeds[i].n_tokens;

@@ -25,6 +25,11 @@ DSV4_MUST_CHECK dsv4_status model_engine_create(const model_weights *weights, ds
                                                 model_engine **out, dsv4_error *err);
 void model_engine_destroy(model_engine *e);
 
+/* Bytes that steps take when graphs of all sizes up to step_tokens are in use, with a row of logits each, and those of the draft block
+ * with `drafts`. The weights' memory is not looked at. */
+DSV4_MUST_CHECK dsv4_status model_engine_bytes(const model_weights *weights, dsv4_pool *pool, const model_engine_options *options,
+                                               bool drafts, size_t *n_bytes, dsv4_error *err);
+
 model_kv *model_engine_kv(model_engine *e); /* sequences are opened, forked, cut and saved there */
 const model_weights *model_engine_weights(const model_engine *e);
 
@@ -41,7 +46,7 @@ typedef struct model_feed {
 } model_feed;
 
 /* One step: all tokens of all feeds are appended; a sequence is in one feed at most. More tokens than step_tokens are cut into several
- * steps. Where it fails, sequences are as before. */
+ * steps; where one of these fails, what those before it appended stays, nothing else. Pages may stay reserved. */
 DSV4_MUST_CHECK dsv4_status model_engine_step(model_engine *e, const model_feed *feeds, int64_t n_feeds, dsv4_error *err);
 
 /* The draft block (multi-token prediction): row p takes the trunk's last streams of position p, which the latest step left for its

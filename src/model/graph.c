@@ -222,8 +222,10 @@ static step_product build_trunk(const step *s, const model_graph_options *o)
     step_moe_room room = step_moe_room_new(s, w);
     step_matrix h = embed(s, w, s->config->dims.hc_mult);
     for (int block = 0; block < w->config.num_hidden_layers; block++) {
+        dsv4_graph_reuse(s->op.g, block % 2);
         h = add_block(s, &room, block, &w->blocks[block], h);
     }
+    dsv4_graph_reuse(s->op.g, -1);
     if (o->streams != NULL) {
         step_matrix kept = kept_streams(s, o->streams);
         add_row_stage(s, "keep", s->T, keep_run, keep_describe, new_rows(s, w, h, kept), 0);
@@ -310,6 +312,19 @@ dsv4_status model_graph_init(const model_graph_options *o, model_graph *out, dsv
         model_graph_deinit(out);
     }
     return status;
+}
+
+size_t model_graph_bytes(const model_graph_options *o)
+{
+    const uk_table *uk = NULL;
+    model_graph graph = {.g = dsv4_graph_create("step")};
+    size_t bytes = 0;
+    if (graph.g != NULL && uk_find(NULL, &uk, NULL) == DSV4_OK) {
+        build(o, uk, &graph);
+        bytes = (size_t)dsv4_graph_get_info(graph.g).between_bytes;
+    }
+    dsv4_graph_destroy(graph.g);
+    return bytes;
 }
 
 void model_graph_deinit(model_graph *graph)

@@ -40,6 +40,9 @@ typedef struct model_graph_options {
 DSV4_MUST_CHECK dsv4_status model_graph_init(const model_graph_options *options, model_graph *out, dsv4_error *err);
 void model_graph_deinit(model_graph *graph);
 
+/* Bytes of what passes between the operators of such a graph; 0 without memory. The weights' memory is not looked at. */
+size_t model_graph_bytes(const model_graph_options *options);
+
 /* Row i of the logits of the last run, [V]. */
 void model_graph_logits(const model_graph *graph, int64_t i, float *logits);
 

@@ -40,11 +40,13 @@ typedef struct model_kv {
     int32_t *tables;                  /* [n_slots][table_pages]; -1: none */
     int32_t *page_users;              /* [n_pages]: sequences that a page belongs to; 0: free */
     struct model_sequence *sequences; /* [n_slots] */
+    uint64_t n_opened;
 } model_kv;
 
 /* A sequence; a handle into its model_kv, valid until closed. */
 typedef struct model_sequence {
     int slot;        /* -1: free */
+    uint64_t id;     /* no other one of its model_kv ever had */
     int64_t length;  /* tokens seen by the trunk */
     int64_t drafted; /* tokens seen by the draft block */
     int64_t oldest;  /* length can be cut down to this */

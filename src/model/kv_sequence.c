@@ -65,7 +65,7 @@ dsv4_status model_sequence_open(model_kv *kv, model_sequence **out, dsv4_error *
 {
     for (int64_t i = 0; i < kv->n_slots; i++) {
         if (kv->sequences[i].slot < 0) {
-            kv->sequences[i] = (model_sequence){.slot = (int)i};
+            kv->sequences[i] = (model_sequence){.slot = (int)i, .id = ++kv->n_opened};
             *out = &kv->sequences[i];
             return DSV4_OK;
         }
@@ -123,8 +123,10 @@ dsv4_status model_sequence_fork(model_kv *kv, const model_sequence *s, model_seq
         return status;
     }
     const int slot = copy->slot;
+    const uint64_t id = copy->id;
     *copy = *s;
     copy->slot = slot;
+    copy->id = id;
     memcpy(kv->slots + (size_t)slot * kv->slot_bytes, kv->slots + (size_t)s->slot * kv->slot_bytes, kv->slot_bytes);
     for (int64_t i = 0; i < pages_of(s->length); i++) {
         const int32_t page = table_of(kv, s)[i];

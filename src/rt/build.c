@@ -24,6 +24,7 @@ void dsv4_graph_destroy(dsv4_graph *g)
         return;
     }
     vec_free(&g->views);
+    vec_free(&g->reusable);
     vec_free(&g->stages);
     vec_free(&g->declared);
     free(g->tasks);
@@ -116,6 +117,29 @@ dsv4_view dsv4_graph_view(dsv4_graph *g, const char *name, void *data, int64_t r
     return (dsv4_view)(g->views.n - 1);
 }
 
+void dsv4_graph_reuse(dsv4_graph *g, int room)
+{
+    g->room = room + 1;
+    for (size_t i = 0; i < (size_t)g->reusable.n; i++) {
+        rt_reusable *r = &g->reusable.items[i];
+        r->is_taken = r->is_taken && r->room != g->room;
+    }
+}
+
+/* Memory of the room for such a view, or NULL. */
+static void *take_again(dsv4_graph *g, const char *name, int64_t rows, int64_t cols, size_t elem_bytes)
+{
+    for (size_t i = 0; i < (size_t)g->reusable.n; i++) {
+        rt_reusable *r = &g->reusable.items[i];
+        if (r->room == g->room && !r->is_taken && r->view.rows == rows && r->view.cols == cols &&
+            r->view.elem_bytes == (int64_t)elem_bytes && strcmp(r->view.name, name) == 0) {
+            r->is_taken = true;
+            return (void *)(uintptr_t)r->view.address;
+        }
+    }
+    return NULL;
+}
+
 dsv4_view dsv4_graph_alloc(dsv4_graph *g, const char *name, int64_t rows, int64_t cols, size_t elem_bytes, void **data)
 {
     int64_t row_bytes, n_bytes;
@@ -131,9 +155,17 @@ dsv4_view dsv4_graph_alloc(dsv4_graph *g, const char *name, int64_t rows, int64_
         fail_memory(g, name);
         return 0;
     }
-    *data = dsv4_graph_memory(g, (size_t)n_bytes);
-    g->between_bytes += n_bytes;
-    return *data == NULL ? 0 : dsv4_graph_view(g, name, *data, rows, cols, elem_bytes, (size_t)row_bytes);
+    *data = g->room > 0 ? take_again(g, name, rows, cols, elem_bytes) : NULL;
+    const bool is_new = *data == NULL;
+    if (is_new) {
+        *data = dsv4_graph_memory(g, (size_t)n_bytes);
+        g->between_bytes += n_bytes;
+    }
+    const dsv4_view view = *data == NULL ? 0 : dsv4_graph_view(g, name, *data, rows, cols, elem_bytes, (size_t)row_bytes);
+    if (g->room > 0 && is_new && building(g) && !vec_push(&g->reusable, ((rt_reusable){g->views.items[view], g->room, true}))) {
+        fail_memory(g, name);
+    }
+    return view;
 }
 
 /* ---- verdicts -------------------------------------------------------------------------------------------------------- */

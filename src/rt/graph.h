@@ -62,7 +62,15 @@ typedef struct rt_task {
     bool spread;              /* nothing it needs was just made by one worker: place it by its block number */
 } rt_task;
 
+/* Memory that dsv4_graph_alloc may hand out again. */
+typedef struct rt_reusable {
+    rt_view view;
+    int room;
+    bool is_taken; /* since the room was entered */
+} rt_reusable;
+
 typedef VEC(rt_view) rt_view_vec;
+typedef VEC(rt_reusable) rt_reusable_vec;
 typedef VEC(rt_stage) rt_stage_vec;
 typedef VEC(rt_declared_edge) rt_declared_vec;
 typedef VEC(rt_touch) rt_touch_vec;
@@ -73,6 +81,8 @@ struct dsv4_graph {
     dsv4_error error; /* first error while building */
     bool manual, sealed;
     rt_view_vec views;
+    rt_reusable_vec reusable;
+    int room; /* 1 + that of dsv4_graph_reuse; 0: none */
     rt_stage_vec stages;
     rt_declared_vec declared;
     int64_t n_blocks;

@@ -152,6 +152,36 @@ static void test_memory_is_zeroed_and_aligned(void **state)
     dsv4_graph_destroy(g);
 }
 
+static void *alloc(dsv4_graph *g, const char *name, int64_t rows)
+{
+    void *data = NULL;
+    dsv4_graph_alloc(g, name, rows, 64, 1, &data);
+    assert_non_null(data);
+    return data;
+}
+
+/* A part of a graph has the memory of the one before the last: for the same name and extents, once. */
+static void test_memory_is_handed_out_again(void **state)
+{
+    (void)state;
+    dsv4_graph *g = dsv4_graph_create("rooms");
+    void *before = alloc(g, "a", 2), *a[4], *b[4];
+    for (int part = 0; part < 4; part++) {
+        dsv4_graph_reuse(g, part % 2);
+        a[part] = alloc(g, "a", 2);
+        b[part] = alloc(g, "a", 2);
+        assert_ptr_not_equal(a[part], b[part]);
+        assert_ptr_not_equal(a[part], before);
+    }
+    assert_true(a[0] == a[2] && a[1] == a[3] && a[0] != a[1] && b[0] == b[2] && b[1] == b[3] && b[0] != b[1]);
+    assert_int_equal(dsv4_graph_get_info(g).between_bytes, 5 * 2 * 64);
+    void *larger = alloc(g, "a", 3);
+    dsv4_graph_reuse(g, -1);
+    void *outside = alloc(g, "a", 2);
+    assert_true(larger != a[1] && larger != b[1] && outside != a[0] && outside != a[1] && outside != before);
+    dsv4_graph_destroy(g);
+}
+
 static void test_deps_parse(void **state)
 {
     (void)state;
@@ -588,6 +618,7 @@ int main(void)
         cmocka_unit_test(test_empty_graph),
         cmocka_unit_test(test_stage_without_blocks),
         cmocka_unit_test(test_memory_is_zeroed_and_aligned),
+        cmocka_unit_test(test_memory_is_handed_out_again),
         cmocka_unit_test(test_deps_parse),
         cmocka_unit_test(test_sealed_graph_is_closed),
         cmocka_unit_test(test_after_orders_whole_stages),

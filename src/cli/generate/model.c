@@ -6,10 +6,11 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/memory.h"
 #include "cli/generate/generate.h"
-#include "cli/machine.h"
 #include "model/checkpoint.h"
 #include "model/packed_plan.h"
+#include "model/plan.h"
 
 static const char default_name[] = "tiny-english";
 
@@ -78,27 +79,58 @@ static double gib(size_t n_bytes)
     return (double)n_bytes / (1 << 30);
 }
 
-/* What is going to be taken, before it is. */
-static dsv4_status plan_memory(const generate_options *o, const generate_model *m, const model_config *config, size_t weights,
-                               dsv4_error *err)
+static model_engine_options engine_options(const generate_model *m)
 {
-    const size_t past = model_kv_bytes(config, m->numerics, 1, m->context), free_bytes = machine_free_bytes();
+    return (model_engine_options){.numerics = m->numerics, .n_sequences = 1, .context = m->context, .step_tokens = m->chunk};
+}
+
+/* What is going to be taken, before it is. Of weights only the shape is looked at. */
+static dsv4_status plan_memory(const generate_options *o, const generate_model *m, const model_weights *weights, dsv4_error *err)
+{
+    const model_engine_options options = engine_options(m);
+    model_plan_request request = {.numerics = m->numerics, .n_sequences = 1, .total_tokens = m->context};
+    model_plan plan;
+    dsv4_error cause = {0};
+    dsv4_status status = model_engine_bytes(weights, m->pool, &options, o->speculate, &request.step_bytes, err);
+    if (status == DSV4_OK) {
+        status = model_plan_make(&weights->config, &request, memory_limits_read("/proc", "/sys/fs/cgroup"), &plan, err);
+    }
+    if (status != DSV4_OK) {
+        return status;
+    }
     if (!o->quiet) {
-        fprintf(stderr, "memory: weights %.3f GiB, %lld tokens of context %.3f GiB; free %.1f GiB\n", gib(weights),
-                (long long)m->context, gib(past), gib(free_bytes));
+        fprintf(stderr, "memory: weights %.3f GiB, %lld tokens of context %.3f GiB, steps %.3f GiB; free %.1f GiB\n",
+                gib(plan.weights), (long long)m->context, gib(plan.sequences), gib(plan.steps), gib(plan.limits.available));
     }
-    if (weights + past > free_bytes) {
-        return dsv4_fail(err, DSV4_E_NO_MEMORY, "%s: needs %.1f GiB for weights and %.1f GiB for %lld tokens, free are %.1f GiB",
-                         m->folder, gib(weights), gib(past), (long long)m->context, gib(free_bytes));
+    status = model_plan_check(&plan, &cause);
+    return status == DSV4_OK ? status : dsv4_fail(err, status, "%.300s: %s", m->folder, cause.text);
+}
+
+/* The same of weights that are not there: they lie in addresses without memory. */
+static dsv4_status plan_shape(const generate_options *o, const generate_model *m, const model_config *config, dsv4_error *err)
+{
+    packed_plan plan = {0};
+    model_weights *shape = NULL;
+    dsv4_status status = packed_plan_make(config, takes_int8(m), &shape, &plan, err);
+    if (status != DSV4_OK) {
+        return status;
     }
-    return DSV4_OK;
+    void *addresses = memory_reserve(plan.bytes);
+    if (addresses == NULL) {
+        status = dsv4_fail(err, DSV4_E_NO_MEMORY, "%.300s: no address space for %zu bytes of weights", m->folder, plan.bytes);
+    } else {
+        packed_plan_bind(&plan, addresses);
+        status = plan_memory(o, m, shape, err);
+        memory_unmap(addresses, plan.bytes);
+    }
+    packed_plan_deinit(&plan);
+    model_weights_free(shape);
+    return status;
 }
 
 /* Of a published folder, which must be complete. */
 static dsv4_status plan_published(const generate_options *o, const generate_model *m, dsv4_error *err)
 {
-    packed_plan plan = {0};
-    model_weights *shape = NULL;
     model_checkpoint *c = NULL;
     dsv4_status status = model_checkpoint_open(m->folder, &c, err);
     if (status != DSV4_OK) {
@@ -106,12 +138,7 @@ static dsv4_status plan_published(const generate_options *o, const generate_mode
     }
     status = model_checkpoint_require(c, err);
     if (status == DSV4_OK) {
-        status = packed_plan_make(&c->config, takes_int8(m), &shape, &plan, err);
-    }
-    if (status == DSV4_OK) {
-        status = plan_memory(o, m, &c->config, plan.bytes, err);
-        packed_plan_deinit(&plan);
-        model_weights_free(shape);
+        status = plan_shape(o, m, &c->config, err);
     }
     model_checkpoint_close(c);
     return status;
@@ -129,7 +156,7 @@ static dsv4_status open_weights(const generate_options *o, generate_model *m, ds
         status = model_weights_open(m->folder, takes_int8(m), m->pool, o->quiet ? NULL : &bar, &m->weights, err);
         progress_end(&bar);
     }
-    return status == DSV4_OK && is_packed ? plan_memory(o, m, &m->weights->config, m->weights->bytes, err) : status;
+    return status == DSV4_OK && is_packed ? plan_memory(o, m, m->weights, err) : status;
 }
 
 /* Of all norms, which no two trainings share: FNV-1a. */
@@ -149,8 +176,7 @@ static void name_weights(generate_model *m)
 
 static dsv4_status create_engine(generate_model *m, dsv4_error *err)
 {
-    const model_engine_options options = {
-        .numerics = m->numerics, .n_sequences = 1, .context = m->context, .step_tokens = m->chunk};
+    const model_engine_options options = engine_options(m);
     return model_engine_create(m->weights, m->pool, &options, &m->engine, err);
 }
 

@@ -1,0 +1,156 @@
+/* How an engine is used, rightly and wrongly: more tokens than the context has, drafts of sequences that are not what they were, many
+ * sizes of steps. */
+#include "model_files.h"
+
+#include "model/engine.h"
+
+#define TINY_RANDOM TEST_VECTORS "/../model/data/tiny-random"
+
+enum { V = 512, CONTEXT = 300, STEP_TOKENS = 64 };
+
+typedef struct running {
+    model_weights *weights;
+    dsv4_pool *pool;
+    model_engine *engine;
+    model_kv *kv;
+} running;
+
+static int32_t tokens[CONTEXT + 1];
+static float logits[STEP_TOKENS * V], first[V];
+
+static int start(void **state)
+{
+    static running r;
+    model_checkpoint *c = NULL;
+    model_engine_options options = {.n_sequences = 2, .context = CONTEXT, .step_tokens = STEP_TOKENS};
+    dsv4_error err = {0};
+    require_ok(model_numerics_find("official", &options.numerics, &err), &err);
+    require_ok(dsv4_pool_create(1, &r.pool, &err), &err);
+    require_ok(model_checkpoint_open(TINY_RANDOM, &c, &err), &err);
+    require_ok(model_weights_pack(c, false, r.pool, NULL, &r.weights, &err), &err);
+    model_checkpoint_close(c);
+    require_ok(model_engine_create(r.weights, r.pool, &options, &r.engine, &err), &err);
+    r.kv = model_engine_kv(r.engine);
+    for (int i = 0; i <= CONTEXT; i++) {
+        tokens[i] = i * i % V;
+    }
+    *state = &r;
+    return 0;
+}
+
+static int stop(void **state)
+{
+    running *r = *state;
+    model_engine_destroy(r->engine);
+    model_weights_free(r->weights);
+    dsv4_pool_destroy(r->pool);
+    return 0;
+}
+
+static model_sequence *open_with(running *r, int64_t n)
+{
+    model_sequence *s = NULL;
+    dsv4_error err = {0};
+    require_ok(model_sequence_open(r->kv, &s, &err), &err);
+    const model_feed feed = {.sequence = s, .tokens = tokens, .n_tokens = n};
+    require_ok(n > 0 ? model_engine_step(r->engine, &feed, 1, &err) : DSV4_OK, &err);
+    return s;
+}
+
+static void require_refusal(dsv4_status status, const dsv4_error *err, const char *text)
+{
+    assert_int_equal(status, DSV4_E_VALUE);
+    if (strstr(err->text, text) == NULL) {
+        fail_msg("got \"%s\", expected \"%s\" in it", err->text, text);
+    }
+}
+
+static void the_context_is_the_end(void **state)
+{
+    running *r = *state;
+    model_sequence *s = open_with(r, CONTEXT - 1);
+    dsv4_error err = {0};
+    const model_feed two = {.sequence = s, .tokens = tokens, .n_tokens = 2}, one = {.sequence = s, .tokens = tokens, .n_tokens = 1};
+    require_refusal(model_engine_step(r->engine, &two, 1, &err), &err, "got 2 more, the context is 300");
+    assert_int_equal(s->length, CONTEXT - 1);
+    require_ok(model_engine_step(r->engine, &one, 1, &err), &err);
+    require_refusal(model_engine_step(r->engine, &one, 1, &err), &err, "got 1 more, the context is 300");
+    model_sequence_close(r->kv, s);
+}
+
+static dsv4_status draft(running *r, model_sequence *s, int64_t n, dsv4_error *err)
+{
+    const model_feed feed = {.sequence = s, .tokens = tokens + 1, .n_tokens = n, .n_logits = 1, .logits = logits};
+    return model_engine_draft(r->engine, &feed, 1, err);
+}
+
+/* The latest step's streams are of one sequence as it was, not of whatever has its slot. */
+static void drafts_are_of_their_sequence(void **state)
+{
+    running *r = *state;
+    dsv4_error err = {0};
+    model_sequence *s = open_with(r, 9), *fork = NULL;
+    require_ok(draft(r, s, 9, &err), &err);
+    require_ok(model_sequence_truncate(r->kv, s, 4, &err), &err);
+    require_refusal(draft(r, s, 9, &err), &err, "got 9 tokens, the latest step left 4");
+    require_ok(draft(r, s, 4, &err), &err);
+    require_ok(model_sequence_truncate(r->kv, s, 0, &err), &err);
+    require_refusal(draft(r, s, 1, &err), &err, "got 1 tokens, the latest step left 0");
+    model_sequence_close(r->kv, s);
+    s = open_with(r, 9);
+    require_ok(model_sequence_fork(r->kv, s, &fork, &err), &err);
+    require_refusal(draft(r, fork, 9, &err), &err, "the latest step left 0");
+    const int slot = s->slot;
+    model_sequence_close(r->kv, s);
+    require_ok(model_sequence_fork(r->kv, fork, &s, &err), &err);
+    assert_int_equal(s->slot, slot);
+    require_refusal(draft(r, s, 9, &err), &err, "the latest step left 0");
+    model_sequence_close(r->kv, s);
+    model_sequence_close(r->kv, fork);
+}
+
+/* The block's own keys of tokens that it has not seen are not there. */
+static void drafts_leave_no_token_out(void **state)
+{
+    running *r = *state;
+    dsv4_error err = {0};
+    model_sequence *s = open_with(r, 9);
+    const model_feed more = {.sequence = s, .tokens = tokens, .n_tokens = 3};
+    require_ok(model_engine_step(r->engine, &more, 1, &err), &err);
+    require_refusal(draft(r, s, 3, &err), &err, "is at token 9, the block has seen those before 0");
+    model_sequence_close(r->kv, s);
+}
+
+/* More sizes than graphs are kept, and the first one again. */
+static void steps_of_many_sizes(void **state)
+{
+    running *r = *state;
+    dsv4_error err = {0};
+    for (int64_t n = 1; n <= STEP_TOKENS; n *= 2) {
+        for (int64_t n_logits = 0; n_logits <= n; n_logits = n_logits == 0 ? 1 : 2 * n_logits) {
+            model_sequence *s = open_with(r, 0);
+            const model_feed feed = {s, tokens, n, n_logits, logits};
+            require_ok(model_engine_step(r->engine, &feed, 1, &err), &err);
+            if (n == 1 && n_logits == 1) {
+                memcpy(first, logits, sizeof first);
+            }
+            model_sequence_close(r->kv, s);
+        }
+    }
+    model_sequence *s = open_with(r, 0);
+    const model_feed feed = {s, tokens, 1, 1, logits};
+    require_ok(model_engine_step(r->engine, &feed, 1, &err), &err);
+    assert_memory_equal(logits, first, sizeof first);
+    model_sequence_close(r->kv, s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_context_is_the_end),
+        cmocka_unit_test(drafts_are_of_their_sequence),
+        cmocka_unit_test(drafts_leave_no_token_out),
+        cmocka_unit_test(steps_of_many_sizes),
+    };
+    return cmocka_run_group_tests(tests, start, stop);
+}
