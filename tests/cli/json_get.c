@@ -17,7 +17,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: json_get FILE [KEY...]\n");
         return EXIT_FAILURE;
     }
-    json_t *root = json_load_file(argv[1], JSON_REJECT_DUPLICATES, &error);
+    json_t *root = json_load_file(argv[1], JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
     const json_t *value = root;
     for (int i = 2; i < argc; i++) {
         value = step(value, argv[i]);
