@@ -5,13 +5,13 @@
 
 #include "model/engine.h"
 
-enum { CONTEXT = 1024, N_STEPS = 10000, WARM_STEPS = 2 * CONTEXT, N_THREADS = 2, PAGE = 4096 };
+enum { CONTEXT = 1024, WARM_STEPS = CONTEXT + 200, N_THREADS = 2, PAGE = 4096 };
 
 /* A sanitizer keeps for a while what was freed, and finds by itself what never was. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-enum { SANITIZER_BYTES = 256 << 20 };
+enum { N_STEPS = 1000, SANITIZER_BYTES = 256 << 20 };
 #else
-enum { SANITIZER_BYTES = 0 };
+enum { N_STEPS = 10000, SANITIZER_BYTES = 0 };
 #endif
 
 typedef struct running {
