@@ -82,8 +82,8 @@ static uint8_t write_group(const float *values, int64_t n, uint8_t *codes)
 dsv4_status fix_fill_mx4_codes(const char *name, double sd, uint64_t seed, dsv4_tensor *codes, dsv4_tensor *scale, dsv4_error *err)
 {
     const fix_rule normal = {FIX_NORMAL, 0, sd, NULL};
-    const int64_t cols = 2 * fix_columns(codes), n_groups = (cols + MX4_GROUP - 1) / MX4_GROUP;
-    const int64_t n_rows = cols > 0 ? dsv4_tensor_count(codes) / (cols / 2) : 0;
+    const int64_t row_bytes = fix_columns(codes), cols = 2 * row_bytes, n_groups = (cols + MX4_GROUP - 1) / MX4_GROUP;
+    const int64_t n_rows = row_bytes > 0 ? dsv4_tensor_count(codes) / row_bytes : 0;
     float group[MX4_GROUP];
     if (codes->dtype != DSV4_U8 || cols < 1 || !dsv4_tensor_is_contiguous(codes)) {
         return dsv4_fail(err, DSV4_E_SHAPE, "fixture '%s': %s with %d dimensions, expected U8 [.., K / 2] without gaps", name,
