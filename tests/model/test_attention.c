@@ -397,10 +397,10 @@ static void blocks_round_where_the_reference_does(void **state)
 
 /* ---- the same bits ------------------------------------------------------------------------------------------------------------------ */
 
-/* Sanitized, every numerics has its block, and blocks with a cache of each kind are among them. */
+/* Sanitized, three numerics have a block each, one with a cache of each kind. */
 static bool is_left_out(int numerics, int block)
 {
-    return SANITIZED && block != numerics % 3;
+    return SANITIZED && (block != numerics % 3 || numerics > 2);
 }
 
 static void assert_same(const subject *a, const char *what, const float *y, const float *expected, int64_t n_rows)

@@ -224,7 +224,7 @@ static void check_numerics(const agreement *a)
     running r = start(a->numerics, 2, 2);
     feed_in_chunks(&r, tokens, PROMPT, whole, 1, first);
     check_agreement(a, "at once", first, rows_of(&list, "prefill_logits", &n), PROMPT);
-    if (!SANITIZED || a < &agreements[2]) {
+    if (!SANITIZED || a == &agreements[0]) {
         check_steps(&r, a, &list, tokens, first);
     }
     draft_all(&r, tokens, whole, 1, drafts);
@@ -243,6 +243,14 @@ static void check_numerics(const agreement *a)
     dsv4_tensor_list_deinit(&prompt);
 }
 
+/* Numerics of which others show every access. */
+static void skip_if_sanitized(void)
+{
+    if (SANITIZED) {
+        skip();
+    }
+}
+
 static void test_exact(void **state)
 {
     (void)state;
@@ -258,12 +266,14 @@ static void test_official(void **state)
 static void test_bf16(void **state)
 {
     (void)state;
+    skip_if_sanitized();
     check_numerics(&agreements[2]);
 }
 
 static void test_quant_f32(void **state)
 {
     (void)state;
+    skip_if_sanitized();
     check_numerics(&agreements[3]);
 }
 
@@ -280,6 +290,7 @@ static void check_against(const char *numerics, const char *what, const float *l
 static void test_against_exact(void **state)
 {
     (void)state;
+    skip_if_sanitized();
     static const char *const numerics[] = {"official", "w8a8", "bf16", "quant_f32"};
     dsv4_tensor_list exact = expected_of("exact"), official = expected_of("official"), prompt = expected_of("long");
     int64_t n, same;
@@ -350,7 +361,7 @@ static void test_same_bits(void **state)
     dsv4_tensor_list prompt = expected_of("long");
     const int32_t *tokens = prompt_of(&prompt);
     float *first = logits_new(PROMPT), *other = logits_new(PROMPT);
-    for (int i = 0; i < (SANITIZED ? 2 : MODEL_N_NUMERICS); i++) {
+    for (int i = 0; i < (SANITIZED ? 1 : MODEL_N_NUMERICS); i++) {
         const char *numerics = model_numerics_table[i].name;
         for (int n_threads = 1; n_threads <= 3; n_threads += SANITIZED ? 2 : 1) {
             running r = start(numerics, n_threads, 2);
