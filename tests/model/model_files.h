@@ -14,22 +14,12 @@
 #include "require.h"
 
 #define TINY_ENGLISH TEST_VECTORS "/../../models/tiny-english"
+#define MODEL_DATA TEST_VECTORS "/../model/data"
+#define TINY_RANDOM MODEL_DATA "/tiny-random"
 #define CONFIGS TEST_VECTORS "/../fuzz/corpus/model_config"
 
 static const char *const english_files[] = {"config.json", "model.safetensors.index.json", "model-00001-of-00002.safetensors",
                                             "model-00002-of-00002.safetensors"};
-
-/* The reference's data: $DSV4_ORACLE, or ../shared/oracle beside the source tree. NULL: not there. */
-static inline const char *oracle_folder(void)
-{
-    static char path[FILE_PATH_BYTES];
-    const char *given = getenv("DSV4_ORACLE");
-    snprintf(path, sizeof path, "%s", given != NULL ? given : TEST_VECTORS "/../../../shared/oracle");
-    if (given == NULL && access(path, R_OK) != 0) { /* a work tree beside others */
-        snprintf(path, sizeof path, "%s", TEST_VECTORS "/../../../../shared/oracle");
-    }
-    return access(path, R_OK) == 0 ? path : NULL;
-}
 
 static inline const char *path_in(const char *folder, const char *name)
 {

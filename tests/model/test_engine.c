@@ -8,7 +8,6 @@
 #include "dsv4/safetensors.h"
 #include "model/engine.h"
 
-#define TINY_RANDOM TEST_VECTORS "/../model/data/tiny-random"
 #define EXPECTED TEST_VECTORS "/../model/data/expected"
 
 enum { PROMPT = 200, V = 512, N_GREEDY = 40, STEP_TOKENS = 200, CONTEXT = 640 };

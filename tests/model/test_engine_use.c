@@ -4,8 +4,6 @@
 
 #include "model/engine.h"
 
-#define TINY_RANDOM TEST_VECTORS "/../model/data/tiny-random"
-
 enum { V = 512, CONTEXT = 300, STEP_TOKENS = 64 };
 
 typedef struct running {

@@ -7,8 +7,6 @@
 #include "model/packed.h"
 #include "model/weights.h"
 
-#define TINY_RANDOM TEST_VECTORS "/../model/data/tiny-random"
-
 typedef struct opened {
     model_checkpoint *checkpoint;
     model_weights *weights;

@@ -4,7 +4,6 @@
 #include "base/checksum.h"
 #include "model/packed_file.h"
 
-#define TINY_RANDOM TEST_VECTORS "/../model/data/tiny-random"
 #define OUT TEST_TEMPORARY "/packed_out"
 #define WEIGHTS OUT "/" PACKED_FILE_NAME
 #define PART OUT "/" PACKED_PART_NAME

@@ -108,17 +108,10 @@ static size_t compare_rows(const model_checkpoint *c, const dsv4_tensor_list *li
 static void rows_are_the_references(void **state)
 {
     (void)state;
-    const char *oracle = oracle_folder();
-    if (oracle == NULL) {
-        print_message("skipped: rows_are_the_references: DSV4_ORACLE names no folder with the reference's data\n");
-        skip();
-    }
-    char folder[FILE_PATH_BYTES];
-    snprintf(folder, sizeof folder, "%s", path_in(oracle, "tiny-random"));
-    model_checkpoint *c = open_or_fail(folder);
+    model_checkpoint *c = open_or_fail(TINY_RANDOM);
     dsv4_safetensors *st = NULL;
     dsv4_error err = {0};
-    require_ok(dsv4_safetensors_open(path_in(oracle, "expected/primitives.safetensors"), &st, &err), &err);
+    require_ok(dsv4_safetensors_open(MODEL_DATA "/primitives.safetensors", &st, &err), &err);
     const size_t n_first = compare_rows(c, dsv4_safetensors_tensors(st), ".row0", false);
     const size_t n_last = compare_rows(c, dsv4_safetensors_tensors(st), ".last", true);
     assert_true(n_first >= 9 && n_last == n_first);
