@@ -4,15 +4,15 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zlib.h>
 
+#include "base/checksum.h"
 #include "base/file.h"
 #include "base/memory.h"
 #include "model/kv_saved.h"
 
 typedef struct saved_stream {
     FILE *file;
-    uLong crc;
+    uint32_t crc;
     size_t elem;
     bool is_finite;
 } saved_stream;
@@ -21,7 +21,7 @@ static bool write_bytes(void *context, void *bytes, size_t n_bytes, bool is_row)
 {
     (void)is_row;
     saved_stream *s = context;
-    s->crc = crc32_z(s->crc, bytes, n_bytes);
+    s->crc = checksum_add(s->crc, bytes, n_bytes);
     return fwrite(bytes, 1, n_bytes, s->file) == n_bytes;
 }
 
@@ -44,7 +44,7 @@ dsv4_status model_sequence_save(const model_kv *kv, const model_sequence *s, con
         is_written = write_bytes(&stream, &token, sizeof token, false);
     }
     is_written = is_written && saved_walk(kv, s, write_bytes, &stream);
-    const uint32_t crc = (uint32_t)stream.crc;
+    const uint32_t crc = stream.crc;
     if (is_written) {
         fwrite(&crc, sizeof crc, 1, w.stream);
     }
@@ -69,7 +69,7 @@ static bool read_bytes(saved_stream *s, void *bytes, size_t n_bytes)
     if (fread(bytes, 1, n_bytes, s->file) != n_bytes) {
         return false;
     }
-    s->crc = crc32_z(s->crc, bytes, n_bytes);
+    s->crc = checksum_add(s->crc, bytes, n_bytes);
     return true;
 }
 

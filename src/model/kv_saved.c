@@ -1,7 +1,7 @@
 #include "model/kv_saved.h"
 
+#include "base/checksum.h"
 #include <string.h>
-#include <zlib.h>
 
 static const char magic[8] = {'D', 'S', 'V', '4', 'S', 'E', 'Q', '\n'};
 
@@ -32,7 +32,7 @@ dsv4_status saved_header_make(const model_kv *kv, const model_sequence *s, const
     out->version = SAVED_VERSION;
     out->n_blocks = model_config_n_blocks(c);
     out->rollback = MODEL_ROLLBACK;
-    out->ratios = (uint32_t)crc32(0, (const Bytef *)c->compress_ratio, (uInt)out->n_blocks * sizeof c->compress_ratio[0]);
+    out->ratios = checksum_add(0, c->compress_ratio, out->n_blocks * sizeof c->compress_ratio[0]);
     out->length = s->length;
     out->drafted = least(s->drafted, s->length);
     out->oldest = most(s->oldest, s->length - MODEL_ROLLBACK);

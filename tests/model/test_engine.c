@@ -1,12 +1,11 @@
 /* The whole model: tiny-random against the reference's results (tests/model/data/README.md), and the same bits however a prompt is
  * cut into steps, whatever else is in a step, on any number of threads. */
-#include "model_files.h"
+#include "running.h"
 #include "sanitized.h"
 
 #include <math.h>
 
 #include "dsv4/safetensors.h"
-#include "model/engine.h"
 
 #define EXPECTED TEST_VECTORS "/../model/data/expected"
 
@@ -43,32 +42,10 @@ static const float *rows_of(const dsv4_tensor_list *list, const char *name, int6
 
 /* ---- a model that runs ------------------------------------------------------------------------------------------------------- */
 
-typedef struct running {
-    model_weights *weights;
-    dsv4_pool *pool;
-    model_engine *engine;
-} running;
-
 static running start(const char *numerics, int n_threads, int64_t n_sequences)
 {
-    running r = {0};
-    model_checkpoint *c = NULL;
-    model_engine_options options = {.n_sequences = n_sequences, .context = CONTEXT, .step_tokens = STEP_TOKENS};
-    dsv4_error err = {0};
-    require_ok(model_numerics_find(numerics, &options.numerics, &err), &err);
-    require_ok(dsv4_pool_create(n_threads, &r.pool, &err), &err);
-    require_ok(model_checkpoint_open(TINY_RANDOM, &c, &err), &err);
-    require_ok(model_weights_pack(c, options.numerics->rows == MODEL_ROWS_I8, r.pool, NULL, &r.weights, &err), &err);
-    model_checkpoint_close(c);
-    require_ok(model_engine_create(r.weights, r.pool, &options, &r.engine, &err), &err);
-    return r;
-}
-
-static void stop(running *r)
-{
-    model_engine_destroy(r->engine);
-    model_weights_free(r->weights);
-    dsv4_pool_destroy(r->pool);
+    return running_start(TINY_RANDOM, numerics, n_threads,
+                         (model_engine_options){.n_sequences = n_sequences, .context = CONTEXT, .step_tokens = STEP_TOKENS});
 }
 
 static model_sequence *open_sequence(running *r)
@@ -234,7 +211,7 @@ static void check_numerics(const agreement *a)
     if (a == &agreements[0]) {
         check_greedy(&r, &list, tokens);
     }
-    stop(&r);
+    running_stop(&r);
     free(first);
     free(other);
     free(drafts);
@@ -300,7 +277,7 @@ static void test_against_exact(void **state)
     for (size_t i = 0; i < sizeof numerics / sizeof *numerics; i++) {
         running r = start(numerics[i], 2, 1);
         feed_in_chunks(&r, prompt_of(&prompt), PROMPT, whole, 1, logits);
-        stop(&r);
+        running_stop(&r);
         check_against(numerics[i], "against exact", logits, of_exact, 1.1 * rms, same - PROMPT / 50);
         check_against(numerics[i], "against official", logits, of_official, 1.5 * rms, same - PROMPT / 20);
     }
@@ -369,7 +346,7 @@ static void test_same_bits(void **state)
             assert_memory_equal(to, first, (size_t)(PROMPT * V) * sizeof *first);
             check_company(&r, tokens, first);
             check_rollback(&r, tokens, first);
-            stop(&r);
+            running_stop(&r);
         }
     }
     free(first);
@@ -397,7 +374,7 @@ static void test_long(void **state)
         snprintf(name, sizeof name, "%s.logits", close[i].numerics);
         const float *expected = rows_of(&list, name, &n_rows);
         check_agreement(&close[i], "600 tokens", picked, expected, n_rows);
-        stop(&r);
+        running_stop(&r);
         free(logits);
         free(picked);
     }

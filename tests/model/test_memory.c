@@ -1,9 +1,7 @@
 /* Memory of a running model: no growth over 10,000 steps, and what a plan says is what weights and sequences take. */
-#include "model_files.h"
+#include "running.h"
 
 #include <malloc.h>
-
-#include "model/engine.h"
 
 enum { CONTEXT = 1024, WARM_STEPS = CONTEXT + 200, N_THREADS = 2, PAGE = 4096 };
 
@@ -14,32 +12,10 @@ enum { N_STEPS = 1000, SANITIZER_BYTES = 256 << 20 };
 enum { N_STEPS = 10000, SANITIZER_BYTES = 0 };
 #endif
 
-typedef struct running {
-    model_weights *weights;
-    dsv4_pool *pool;
-    model_engine *engine;
-} running;
-
 static running start(const char *numerics, int64_t n_sequences, int64_t context)
 {
-    running r = {0};
-    model_checkpoint *c = NULL;
-    model_engine_options options = {.n_sequences = n_sequences, .context = context, .step_tokens = 64};
-    dsv4_error err = {0};
-    require_ok(model_numerics_find(numerics, &options.numerics, &err), &err);
-    require_ok(dsv4_pool_create(N_THREADS, &r.pool, &err), &err);
-    require_ok(model_checkpoint_open(TINY_ENGLISH, &c, &err), &err);
-    require_ok(model_weights_pack(c, options.numerics->rows == MODEL_ROWS_I8, r.pool, NULL, &r.weights, &err), &err);
-    model_checkpoint_close(c);
-    require_ok(model_engine_create(r.weights, r.pool, &options, &r.engine, &err), &err);
-    return r;
-}
-
-static void stop(running *r)
-{
-    model_engine_destroy(r->engine);
-    model_weights_free(r->weights);
-    dsv4_pool_destroy(r->pool);
+    return running_start(TINY_ENGLISH, numerics, N_THREADS,
+                         (model_engine_options){.n_sequences = n_sequences, .context = context, .step_tokens = 64});
 }
 
 static size_t resident_bytes(void)
@@ -98,7 +74,7 @@ static void steps_leave_nothing_behind(void **state)
     assert_int_equal(heap_bytes(), heap);
     assert_in_range(resident_bytes(), 0, resident + 16 * PAGE + SANITIZER_BYTES);
     free(logits);
-    stop(&r);
+    running_stop(&r);
 }
 
 /* All slots and pages in use: what that adds to resident memory is what model_kv_bytes promised. */
@@ -120,7 +96,7 @@ static void sequences_take_what_was_planned(void **state)
     memset(kv->pages, 1, (size_t)kv->n_pages * kv->page_bytes);
     const double taken = (double)(resident_bytes() - before);
     assert_true(taken > 0.95 * (double)planned && taken < 1.05 * (double)planned);
-    stop(&r);
+    running_stop(&r);
 }
 
 int main(void)

@@ -61,20 +61,6 @@ static int64_t packed_bytes(const step_packing *p, int64_t n_routes, int64_t n_s
     return (n_routes + (UK_ROWS - 1) * n_slots) * step_acts_bytes(p, 1);
 }
 
-static model_weight expert_of(const model_expert_bank *bank, int64_t e)
-{
-    model_weight w = bank->first;
-    size_t offset = (size_t)e * bank->stride;
-    w.packed.panels = (char *)w.packed.panels + offset;
-    if (w.packed.correction != NULL) {
-        w.packed.correction = (int32_t *)(void *)((char *)w.packed.correction + offset);
-    }
-    if (w.scales != NULL) {
-        w.scales = (const float *)(const void *)((const char *)w.scales + offset);
-    }
-    return w;
-}
-
 static double share_of_slot(const experts *o, int64_t index)
 {
     return op_slot_at(&o->slots, index).n > 0 ? 1 : 0;
@@ -233,7 +219,7 @@ static void up_run(const void *arg, int64_t block, void *scratch)
     }
     tile_range panels = tile_at(block % p->n_tiles, p->panel_tile, p->n_panels);
     step_acts acts = acts_of(p, index, slot);
-    model_weight w1 = expert_of(&o->w1, slot.expert), w3 = expert_of(&o->w3, slot.expert);
+    model_weight w1 = model_expert_weight(&o->w1, slot.expert), w3 = model_expert_weight(&o->w3, slot.expert);
     for (int64_t panel = panels.begin; panel < panels.end; panel++) {
         for (int64_t t = 0; t < slot.n; t += ROW_TILE) {
             up_tile(o, slot, &acts, (tile_range){t, tile_min(t + ROW_TILE, slot.n)}, panel, &w1, &w3, scratch);
@@ -266,7 +252,7 @@ static void down_run(const void *arg, int64_t block, void *scratch)
     }
     tile_range panels = tile_at(block % p->n_tiles, p->panel_tile, p->n_panels);
     step_acts acts = acts_of(p, index, slot);
-    model_weight w2 = expert_of(&o->w2, slot.expert);
+    model_weight w2 = model_expert_weight(&o->w2, slot.expert);
     float *y = scratch;
     for (int64_t panel = panels.begin; panel < panels.end; panel++) {
         for (int64_t t = 0; t < slot.n; t += ROW_TILE) {
