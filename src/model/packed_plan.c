@@ -58,7 +58,7 @@ static size_t vector_bytes(packed_kind kind, int64_t k, int64_t n)
                : bytes;
 }
 
-/* Gives the piece its place; large ones begin with a huge page. false: beyond what a file may hold. */
+/* Gives the piece its place, on pages of its own. false: beyond what a file may hold. */
 static bool place(packed_plan *plan, packed_piece *p)
 {
     size_t total, end;
@@ -66,7 +66,7 @@ static bool place(packed_plan *plan, packed_piece *p)
     if (p->bytes == 0 || p->bytes > SIZE_MAX / 4 || __builtin_mul_overflow(p->stride, (size_t)p->count, &total)) {
         return false;
     }
-    p->offset = round_up(plan->bytes, total >= PACKED_HUGE_PAGE ? PACKED_HUGE_PAGE : PACKED_PAGE);
+    p->offset = round_up(plan->bytes, PACKED_PAGE);
     if (__builtin_add_overflow(p->offset, total, &end) || end > SIZE_MAX / 4) {
         return false;
     }
