@@ -6,8 +6,7 @@
  * four half lines are taken apart once, into eight registers, for all rows of a group. */
 #include "kernels/avx2/tile_fp4.h"
 
-#include "kernels/avx2/avx2.h"
-#include "kernels/avx2/stream.h"
+#include "kernels/avx2/products.h"
 
 enum { LINE = 64, STEPS_IN_INT16 = 4 };
 
@@ -106,7 +105,7 @@ UK_INLINE void gemm_group(const int m, const bool is_first, int64_t k64, const c
     }
     for (int64_t block = 0; block < k64; block++, panel += UK_BLOCK_BYTES_FP4) {
         if (is_first) {
-            request_block(panel, AHEAD_OF_ONE_GROUP);
+            request_block(panel, m == 1 ? AHEAD_OF_ONE_PASS : AHEAD_OF_ONE_GROUP);
         }
         for (int g = 0; g < UK_BLOCK_FP4 / UK_GROUP_FP4; g++, a += FP4_GROUP_LANES * a_step) {
             const uint8_t *e = panel + g * UK_PANEL, *lines = panel + (1 + g * UK_FP4_STEPS) * LINE;
