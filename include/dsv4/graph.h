@@ -109,6 +109,11 @@ dsv4_view dsv4_graph_alloc(dsv4_graph *g, const char *name, int64_t rows, int64_
  * and follow each other: with two rooms in turn a part waits for the one before the last, if at all. */
 void dsv4_graph_reuse(dsv4_graph *g, int room);
 
+/* Lends 64-byte aligned memory until the graph is destroyed: dsv4_graph_alloc takes what it hands out from there, with whatever it
+ * holds, and new memory where that has no room. Graphs that run one at a time may have the same: nothing stays there between runs.
+ * For builders whose stages write all that they read. */
+void dsv4_graph_lend(dsv4_graph *g, void *memory, size_t n_bytes);
+
 /* Appends a stage. */
 dsv4_stage dsv4_graph_stage(dsv4_graph *g, const dsv4_stage_desc *desc);
 

@@ -25,10 +25,9 @@ void *memory_array(size_t n, size_t item_bytes)
         return NULL;
     }
     size_t alignment = n_bytes < LARGE ? ALIGNMENT : HUGE_PAGE;
-    n_bytes = n_bytes == 0 ? alignment : (n_bytes + alignment - 1) / alignment * alignment;
-    void *block = aligned_alloc(alignment, n_bytes);
+    void *block = aligned_alloc(alignment, n_bytes == 0 ? alignment : (n_bytes + alignment - 1) / alignment * alignment);
     if (block != NULL) {
-        memory_prefer_huge(block, n_bytes);
+        memory_prefer_huge(block, n_bytes); /* but for the last, which may not be used whole */
     }
     return block;
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/progress.h"
+#include "base/size_text.h"
 #include "model/packed.h"
 
 enum { MAX_PROBLEMS_SHOWN = 20 };
@@ -45,19 +46,6 @@ const char *inspect_problem_kind(model_problem_kind kind)
 
 /* ---- text ------------------------------------------------------------------------------------------------------------------- */
 
-/* "805.3 GiB" */
-static const char *size_text(double bytes, char *text, size_t size)
-{
-    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-    size_t u = 0;
-    while (bytes >= 1024 && u + 1 < sizeof units / sizeof *units) {
-        bytes /= 1024;
-        u++;
-    }
-    snprintf(text, size, u == 0 ? "%.0f %s" : "%.1f %s", bytes, units[u]);
-    return text;
-}
-
 static void print_architecture(const model_checkpoint *c)
 {
     const model_config *m = &c->config;
@@ -86,11 +74,11 @@ static void print_layers(const inspect_view *view)
     for (int b = 0; b < model_config_n_blocks(c); b++) {
         const model_amount *a = &view->summary->block[b];
         const bool is_draft = b >= c->num_hidden_layers;
-        char name[24], size[32], active[32];
+        char name[24];
         snprintf(name, sizeof name, "%s%d", is_draft ? "draft " : "", is_draft ? b - (int)c->num_hidden_layers : b);
         cli_print("%-10s %-16s %-9s %12s %16s\n", name, inspect_attention(c->compress_ratio[b]),
-                  model_config_is_hashed(c, b) ? "token id" : "score", size_text((double)a->bytes, size, sizeof size),
-                  size_text(a->active_bytes, active, sizeof active));
+                  model_config_is_hashed(c, b) ? "token id" : "score", size_text_of((double)a->bytes).text,
+                  size_text_of(a->active_bytes).text);
     }
 }
 
@@ -109,10 +97,10 @@ static const char *dtypes_text(const model_amount *a, char *text, size_t size)
 
 static void print_amount(const char *name, const model_amount *a, size_t all_bytes)
 {
-    char size[32], active[32], dtypes[80];
+    char dtypes[80];
     if (a->n_tensors > 0) {
-        cli_print("%-18s %8zu %12s %6.1f %% %16s  %s\n", name, a->n_tensors, size_text((double)a->bytes, size, sizeof size),
-                  100.0 * (double)a->bytes / (double)all_bytes, size_text(a->active_bytes, active, sizeof active),
+        cli_print("%-18s %8zu %12s %6.1f %% %16s  %s\n", name, a->n_tensors, size_text_of((double)a->bytes).text,
+                  100.0 * (double)a->bytes / (double)all_bytes, size_text_of(a->active_bytes).text,
                   dtypes_text(a, dtypes, sizeof dtypes));
     }
 }
@@ -121,15 +109,14 @@ static void print_groups(const inspect_view *view)
 {
     const model_summary *s = view->summary;
     const size_t all_bytes = s->trunk.bytes + s->draft.bytes;
-    char size[32];
     cli_print("\n%-18s %8s %12s %8s %16s  %s\n", "group", "tensors", "size", "share", "read per token", "stored as");
     for (model_group g = 0; g < MODEL_N_GROUPS; g++) {
         print_amount(model_group_name(g), &s->group[g], all_bytes);
     }
     print_amount("draft blocks", &s->draft, all_bytes);
     cli_print("\n%zu tensors, %zu bytes (%s) in %zu files; without drafts a token reads %.0f bytes\n",
-              s->trunk.n_tensors + s->draft.n_tensors, all_bytes, size_text((double)all_bytes, size, sizeof size),
-              view->checkpoint->n_shards, s->trunk.active_bytes);
+              s->trunk.n_tensors + s->draft.n_tensors, all_bytes, size_text_of((double)all_bytes).text, view->checkpoint->n_shards,
+              s->trunk.active_bytes);
 }
 
 static void print_tensors(const model_checkpoint *c)

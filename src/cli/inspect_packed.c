@@ -1,6 +1,7 @@
 /* cli/inspect_packed.c - `dsv4 inspect` of a folder that `dsv4 convert` made. */
 #include "base/file.h"
 #include "base/progress.h"
+#include "base/size_text.h"
 #include "cli/inspect.h"
 #include "model/packed.h"
 
@@ -32,7 +33,7 @@ dsv4_status inspect_packed(const char *folder, bool with_values, dsv4_error *err
     if (status == DSV4_OK) {
         cli_print("%s: packed DeepSeek-V4, dimensions \"%s\", %d layers, %d draft blocks (%s)\n", folder, c->dims.name,
                   (int)c->num_hidden_layers, c->n_draft_blocks, inspect_draft(c));
-        cli_print("%zu bytes of weights for %s, experts %s\n", w->bytes,
+        cli_print("%zu bytes (%s) of weights for %s, experts %s\n", w->bytes, size_text_of((double)w->bytes).text,
                   w->int8 ? "w8a8 (FP8 weights as INT8)" : "all numerics but w8a8", inspect_expert_dtype(c));
         cli_print("header checked%s\n", with_values ? ", all checksums hold" : "; values not checked (--values)");
     }

@@ -1,10 +1,12 @@
 #include "model/engine.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
 #include "model/graph.h"
+#include "model/step_sizes.h"
 #include "ops/tile.h"
 
 enum { MAX_GRAPHS = 24 /* that are kept: the one not used for longest makes room */, MAX_STEP_TOKENS = 1 << 16 };
@@ -22,6 +24,8 @@ struct model_engine {
     model_kv *kv;
     void *streams; /* [step_tokens, M*D]: of the latest step, for the draft block; NULL: the model has none */
     size_t streams_bytes;
+    void *room; /* for what passes between operators: of all graphs, as one runs at a time */
+    size_t room_bytes;
     kept_range *kept; /* [n_sequences] */
     model_graph graphs[MAX_GRAPHS];
     int n_graphs;
@@ -31,6 +35,44 @@ struct model_engine {
 static bool has_draft(const model_engine *e)
 {
     return e->weights->config.draft == MODEL_DRAFT_MTP && e->weights->n_blocks > e->weights->config.num_hidden_layers;
+}
+
+static bool uses_drafts(const model_engine *e)
+{
+    return e->options.drafts && has_draft(e);
+}
+
+/* ---- graphs as they would be ---------------------------------------------------------------------------------------------- */
+
+static model_graph_options graph_options(const model_engine *e, model_step_size size)
+{
+    return (model_graph_options){.weights = e->weights,
+                                 .numerics = e->options.numerics,
+                                 .kv = e->kv,
+                                 .pool = e->pool,
+                                 .T = size.T,
+                                 .n_logits = size.n_logits,
+                                 .context = e->options.context,
+                                 .kind = size.kind,
+                                 .streams = e->streams,
+                                 .room = e->room,
+                                 .room_bytes = e->room_bytes,
+                                 .trace_level = e->options.trace_level};
+}
+
+static model_graph_size measure(const model_engine *e, model_step_size size)
+{
+    const model_graph_options options = graph_options(e, size);
+    return model_graph_measure(&options);
+}
+
+static size_t largest_room(const model_engine *e)
+{
+    const int64_t n = e->options.step_tokens;
+    const size_t trunk =
+        measure(e, model_step_size_for(&e->options, MODEL_GRAPH_TRUNK, n, tile_max(e->options.step_logits, 1))).room;
+    const size_t draft = uses_drafts(e) ? measure(e, model_step_size_for(&e->options, MODEL_GRAPH_DRAFT, n, 1)).room : 0;
+    return trunk > draft ? trunk : draft;
 }
 
 /* ---- creation ------------------------------------------------------------------------------------------------------------ */
@@ -51,6 +93,22 @@ static dsv4_status check_options(const model_weights *w, const model_engine_opti
     return DSV4_OK;
 }
 
+/* Addresses for what steps pass on: memory comes as it is used. */
+static dsv4_status reserve_rooms(model_engine *e, dsv4_error *err)
+{
+    const dsv4_config *d = &e->weights->config.dims;
+    e->streams_bytes =
+        (size_t)(e->options.step_tokens * d->hc_mult * d->hidden_size) * dsv4_dtype_bytes(e->options.numerics->dtype);
+    e->streams = has_draft(e) ? memory_map(e->streams_bytes) : NULL;
+    e->kept = calloc((size_t)e->options.n_sequences, sizeof *e->kept);
+    e->room_bytes = largest_room(e);
+    e->room = e->room_bytes == 0 ? NULL : memory_reserve(e->room_bytes);
+    if (e->kept == NULL || e->room == NULL || (has_draft(e) && e->streams == NULL)) {
+        return dsv4_fail(err, DSV4_E_NO_MEMORY, "engine: no memory for %lld tokens a step", (long long)e->options.step_tokens);
+    }
+    return DSV4_OK;
+}
+
 dsv4_status model_engine_create(const model_weights *weights, dsv4_pool *pool, const model_engine_options *options,
                                 model_engine **out, dsv4_error *err)
 {
@@ -62,16 +120,7 @@ dsv4_status model_engine_create(const model_weights *weights, dsv4_pool *pool, c
     *e = (model_engine){.weights = weights, .pool = pool, .options = *options};
     int64_t total = options->total_tokens > 0 ? options->total_tokens : options->n_sequences * options->context;
     status = model_kv_create(&weights->config, options->numerics, options->n_sequences, options->context, total, &e->kv, err);
-    if (status == DSV4_OK) {
-        const dsv4_config *d = &weights->config.dims;
-        e->streams_bytes =
-            (size_t)(options->step_tokens * d->hc_mult * d->hidden_size) * dsv4_dtype_bytes(options->numerics->dtype);
-        e->streams = has_draft(e) ? memory_map(e->streams_bytes) : NULL;
-        e->kept = calloc((size_t)options->n_sequences, sizeof *e->kept);
-        if (e->kept == NULL || (has_draft(e) && e->streams == NULL)) {
-            status = dsv4_fail(err, DSV4_E_NO_MEMORY, "engine: no memory for %lld tokens a step", (long long)options->step_tokens);
-        }
-    }
+    status = status == DSV4_OK ? reserve_rooms(e, err) : status;
     if (status != DSV4_OK) {
         model_engine_destroy(e);
         return status;
@@ -90,6 +139,9 @@ void model_engine_destroy(model_engine *e)
     }
     if (e->streams != NULL) {
         memory_unmap(e->streams, e->streams_bytes);
+    }
+    if (e->room != NULL) {
+        memory_unmap(e->room, e->room_bytes);
     }
     free(e->kept);
     model_kv_destroy(e->kv);
@@ -113,16 +165,6 @@ const model_graph *model_engine_latest_graph(const model_engine *e)
 
 /* ---- graphs, made when they are first needed ----------------------------------------------------------------------------- */
 
-/* Rows of the graph that serves n of at most max: powers of two up to 16, then fours of them. */
-static int64_t bucket_of(int64_t n, int64_t max)
-{
-    int64_t size = 1;
-    while (size < n) {
-        size *= size < 16 ? 2 : 4;
-    }
-    return size < max ? size : max;
-}
-
 /* Graphs lie by their latest use. */
 static model_graph *move_to_front(model_engine *e, int i)
 {
@@ -135,10 +177,10 @@ static model_graph *move_to_front(model_engine *e, int i)
 static dsv4_status find_graph(model_engine *e, model_graph_kind kind, int64_t n_rows, int64_t n_logits, model_graph **out,
                               dsv4_error *err)
 {
-    int64_t T = bucket_of(n_rows, e->options.step_tokens), L = n_logits == 0 ? 0 : bucket_of(n_logits, T);
+    const model_step_size size = model_step_size_for(&e->options, kind, n_rows, n_logits);
     for (int i = 0; i < e->n_graphs; i++) {
-        model_graph *g = &e->graphs[i];
-        if (g->kind == kind && g->T == T && g->n_logits == L) {
+        const model_graph *g = &e->graphs[i];
+        if (g->kind == size.kind && g->T == size.T && g->n_logits == size.n_logits) {
             *out = move_to_front(e, i);
             return DSV4_OK;
         }
@@ -146,40 +188,28 @@ static dsv4_status find_graph(model_engine *e, model_graph_kind kind, int64_t n_
     if (e->n_graphs == MAX_GRAPHS) {
         model_graph_deinit(&e->graphs[--e->n_graphs]);
     }
-    model_graph_options options = {.weights = e->weights, .numerics = e->options.numerics, .kv = e->kv, .pool = e->pool};
-    options.T = T;
-    options.n_logits = L;
-    options.context = e->options.context;
-    options.kind = kind;
-    options.streams = e->streams;
-    options.trace_level = e->options.trace_level;
-    dsv4_status status = model_graph_init(&options, &e->graphs[e->n_graphs], err);
+    const model_graph_options options = graph_options(e, size);
+    const dsv4_status status = model_graph_init(&options, &e->graphs[e->n_graphs], err);
     if (status == DSV4_OK) {
+        malloc_trim(0); /* sealing leaves several times of what it keeps */
         *out = move_to_front(e, e->n_graphs++);
     }
     return status;
 }
 
-dsv4_status model_engine_bytes(const model_weights *weights, dsv4_pool *pool, const model_engine_options *o, bool drafts,
-                               size_t *n_bytes, dsv4_error *err)
+dsv4_status model_engine_bytes(const model_weights *weights, dsv4_pool *pool, const model_engine_options *options,
+                               int64_t prompt_tokens, size_t *n_bytes, dsv4_error *err)
 {
     model_engine *e = NULL;
-    dsv4_status status = model_engine_create(weights, pool, o, &e, err);
+    model_step_size sizes[MODEL_MAX_STEP_SIZES];
+    dsv4_status status = model_engine_create(weights, pool, options, &e, err);
     if (status != DSV4_OK) {
         return status;
     }
-    model_graph_options graph = {.weights = weights, .numerics = o->numerics, .kv = e->kv, .pool = pool, .streams = e->streams};
-    graph.context = o->context;
-    size_t bytes = e->streams != NULL ? e->streams_bytes : 0;
-    graph.T = o->step_tokens;
-    bytes += model_graph_bytes(&graph); /* chunks of a prompt but for the last one have no logits */
-    graph.n_logits = 1;
-    for (int64_t n = 1, T = 0; T < o->step_tokens; n = T + 1) {
-        graph.T = T = bucket_of(n, o->step_tokens);
-        graph.kind = MODEL_GRAPH_TRUNK;
-        bytes += model_graph_bytes(&graph);
-        graph.kind = MODEL_GRAPH_DRAFT;
-        bytes += drafts && has_draft(e) ? model_graph_bytes(&graph) : 0;
+    const int n = model_step_sizes(&e->options, uses_drafts(e), prompt_tokens, sizes);
+    size_t bytes = e->room_bytes + (e->streams != NULL ? e->streams_bytes : 0);
+    for (int i = 0; i < n; i++) {
+        bytes += measure(e, sizes[i]).own;
     }
     *n_bytes = bytes;
     model_engine_destroy(e);

@@ -17,6 +17,8 @@ typedef struct model_engine_options {
     int64_t context;      /* tokens of a sequence at most */
     int64_t total_tokens; /* of all sequences together; 0: n_sequences * context */
     int64_t step_tokens;  /* of a step at most (prefill chunk) */
+    int64_t step_logits;  /* rows of logits of a step; 0: one. For the plan: a step may have more, and takes more memory then */
+    bool drafts;          /* model_engine_draft is going to be called; for the plan likewise */
     int trace_level;      /* of the execs, dsv4_exec_create */
 } model_engine_options;
 
@@ -25,10 +27,11 @@ DSV4_MUST_CHECK dsv4_status model_engine_create(const model_weights *weights, ds
                                                 model_engine **out, dsv4_error *err);
 void model_engine_destroy(model_engine *e);
 
-/* Bytes that steps take when graphs of all sizes up to step_tokens are in use, with a row of logits each, and those of the draft block
- * with `drafts`. The weights' memory is not looked at. */
+/* Bytes that the steps of a run take: those that read a prompt of that many tokens (0: any, of step_tokens at least), and steps of one
+ * token behind it, or of two with drafts. What passes between operators counts once, for the largest: no two steps run at a time. The
+ * weights' memory is not looked at. */
 DSV4_MUST_CHECK dsv4_status model_engine_bytes(const model_weights *weights, dsv4_pool *pool, const model_engine_options *options,
-                                               bool drafts, size_t *n_bytes, dsv4_error *err);
+                                               int64_t prompt_tokens, size_t *n_bytes, dsv4_error *err);
 
 model_kv *model_engine_kv(model_engine *e); /* sequences are opened, forked, cut and saved there */
 const model_weights *model_engine_weights(const model_engine *e);

@@ -87,6 +87,9 @@ typedef struct model_perplexity {
     double seconds;
 } model_perplexity;
 
+/* Tokens of a step, each with its row of logits. */
+int64_t model_perplexity_rows(int64_t chunk, int64_t vocabulary);
+
 /* segment_nats (may be NULL): [ceil(n / segment)], nats of each segment that was read whole. The sequence is empty before and after.
  * n >= 1. */
 DSV4_MUST_CHECK dsv4_status model_perplexity_of(const model_perplexity_task *task, model_sequence *sequence, const int32_t *tokens,

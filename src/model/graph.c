@@ -7,6 +7,7 @@
 #include "model/step/attention.h"
 #include "model/step/moe.h"
 #include "model/step/streams.h"
+#include "rt/exec.h"
 
 /* ---- embedding ------------------------------------------------------------------------------------------------------------- */
 
@@ -305,6 +306,7 @@ dsv4_status model_graph_init(const model_graph_options *o, model_graph *out, dsv
     if (out->g == NULL) {
         return dsv4_fail(err, DSV4_E_NO_MEMORY, "no memory for the graph of a step");
     }
+    dsv4_graph_lend(out->g, o->room, o->room_bytes);
     build(o, uk, out);
     status = dsv4_graph_seal(out->g, DSV4_DEPS_BLOCK, err);
     status = status == DSV4_OK ? dsv4_exec_create(out->g, o->pool, o->trace_level, &out->exec, err) : status;
@@ -314,17 +316,19 @@ dsv4_status model_graph_init(const model_graph_options *o, model_graph *out, dsv
     return status;
 }
 
-size_t model_graph_bytes(const model_graph_options *o)
+model_graph_size model_graph_measure(const model_graph_options *o)
 {
     const uk_table *uk = NULL;
     model_graph graph = {.g = dsv4_graph_create("step")};
-    size_t bytes = 0;
+    model_graph_size size = {0, 0};
     if (graph.g != NULL && uk_find(NULL, &uk, NULL) == DSV4_OK) {
         build(o, uk, &graph);
-        bytes = (size_t)dsv4_graph_get_info(graph.g).between_bytes;
+        const dsv4_graph_info info = dsv4_graph_get_info(graph.g);
+        size.room = (size_t)info.between_bytes;
+        size.own = (size_t)(info.memory_bytes - info.between_bytes) + rt_exec_bytes(graph.g, dsv4_pool_n_threads(o->pool));
     }
     dsv4_graph_destroy(graph.g);
-    return bytes;
+    return size;
 }
 
 void model_graph_deinit(model_graph *graph)

@@ -33,6 +33,8 @@ typedef struct model_graph_options {
     model_graph_kind kind;
     int block;     /* of MODEL_GRAPH_BLOCK */
     void *streams; /* [T, M*D] of the numerics' dtype: written by a trunk (NULL: not), read by a draft; a block's are replaced */
+    void *room;    /* for what passes between operators, of graphs that run one at a time (dsv4_graph_lend); NULL: none */
+    size_t room_bytes;
     int trace_level;
 } model_graph_options;
 
@@ -40,8 +42,12 @@ typedef struct model_graph_options {
 DSV4_MUST_CHECK dsv4_status model_graph_init(const model_graph_options *options, model_graph *out, dsv4_error *err);
 void model_graph_deinit(model_graph *graph);
 
-/* Bytes of what passes between the operators of such a graph; 0 without memory. The weights' memory is not looked at. */
-size_t model_graph_bytes(const model_graph_options *options);
+/* What such a graph takes; zeros without memory. The weights' memory is not looked at. */
+typedef struct model_graph_size {
+    size_t room; /* for what passes between operators */
+    size_t own;  /* the rest: its blocks, their order, and scratch of workers. Nearly: how many edges it has, only its seal tells */
+} model_graph_size;
+model_graph_size model_graph_measure(const model_graph_options *options);
 
 /* Row i of the logits of the last run, [V]. */
 void model_graph_logits(const model_graph *graph, int64_t i, float *logits);

@@ -17,7 +17,7 @@
 #define PACKED_PART_NAME "weights.dsv4.part"
 #define PACKED_MAGIC "DSV4PACK"
 
-enum { PACKED_VERSION = 1, PACKED_MAGIC_BYTES = 8 };
+enum { PACKED_VERSION = 2, PACKED_MAGIC_BYTES = 8 };
 
 typedef struct packed_state { /* of a piece */
     bool is_done;

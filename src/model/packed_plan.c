@@ -14,6 +14,7 @@ typedef struct maker {
     bool int8;
     packed_plan plan;
     char prefix[24]; /* "", "layers.7.", "mtp.0." */
+    bool is_draft;
     dsv4_status status;
     dsv4_error *err;
 } maker;
@@ -58,7 +59,7 @@ static size_t vector_bytes(packed_kind kind, int64_t k, int64_t n)
                : bytes;
 }
 
-/* Gives the piece its place; large ones begin with a huge page. false: beyond what a file may hold. */
+/* Gives the piece its place, on pages of its own. false: beyond what a file may hold. */
 static bool place(packed_plan *plan, packed_piece *p)
 {
     size_t total, end;
@@ -66,7 +67,7 @@ static bool place(packed_plan *plan, packed_piece *p)
     if (p->bytes == 0 || p->bytes > SIZE_MAX / 4 || __builtin_mul_overflow(p->stride, (size_t)p->count, &total)) {
         return false;
     }
-    p->offset = round_up(plan->bytes, total >= PACKED_HUGE_PAGE ? PACKED_HUGE_PAGE : PACKED_PAGE);
+    p->offset = round_up(plan->bytes, PACKED_PAGE);
     if (__builtin_add_overflow(p->offset, total, &end) || end > SIZE_MAX / 4) {
         return false;
     }
@@ -85,7 +86,7 @@ static packed_piece *add(maker *m, const char *name, packed_kind kind, model_for
         return NULL;
     }
     packed_piece *p = &m->plan.pieces[m->plan.n];
-    *p = (packed_piece){.kind = kind, .form = form, .k = k, .n = n, .count = count};
+    *p = (packed_piece){.kind = kind, .is_draft = m->is_draft, .form = form, .k = k, .n = n, .count = count};
     snprintf(p->name, sizeof p->name, "%s%s", m->prefix, name);
     p->bytes = kind == PACKED_WEIGHT || kind == PACKED_BANK ? packed_form_bytes(form, k, n) : vector_bytes(kind, k, n);
     if (!place(&m->plan, p)) {
@@ -223,8 +224,8 @@ static void add_block(maker *m, int block, model_block_weights *b)
     const model_config *c = m->config;
     const int n_layers = (int)c->num_hidden_layers;
     const int64_t hc = c->dims.hc_mult, mix = (2 + hc) * hc;
-    const bool is_draft = block >= n_layers;
-    snprintf(m->prefix, sizeof m->prefix, "%s.%d.", is_draft ? "mtp" : "layers", is_draft ? block - n_layers : block);
+    m->is_draft = block >= n_layers;
+    snprintf(m->prefix, sizeof m->prefix, "%s.%d.", m->is_draft ? "mtp" : "layers", m->is_draft ? block - n_layers : block);
     b->ratio = c->compress_ratio[block];
     add_streams(m, "hc_attn", mix, 3, &b->attn_streams);
     add_streams(m, "hc_ffn", mix, 3, &b->ffn_streams);
@@ -232,7 +233,7 @@ static void add_block(maker *m, int block, model_block_weights *b)
     add_bf16(m, "ffn_norm", 1, c->dims.hidden_size, &b->ffn_norm);
     add_attention(m, b);
     add_experts(m, b, model_config_is_hashed(c, block));
-    if (is_draft) {
+    if (m->is_draft) {
         add_draft_parts(m, b);
     }
 }
@@ -246,6 +247,7 @@ static void add_all(maker *m, model_weights *w)
         add_block(m, b, &w->blocks[b]);
     }
     m->prefix[0] = '\0';
+    m->is_draft = false;
     add_bf16(m, "embed", c->vocab_size, c->dims.hidden_size, &w->embedding);
     add_bf16(m, "norm", 1, c->dims.hidden_size, &w->norm);
     add_streams(m, "hc_head", c->dims.hc_mult, 1, &w->head_streams);

@@ -13,6 +13,7 @@ typedef enum packed_kind { PACKED_WEIGHT, PACKED_BANK, PACKED_BF16, PACKED_F32, 
 typedef struct packed_piece {
     char name[MODEL_NAME_BYTES]; /* of the tensor, without ".weight"; of a bank with '*' for the expert */
     packed_kind kind;
+    bool is_draft;   /* of a draft block */
     model_form form; /* WEIGHT, BANK */
     int64_t k, n;    /* inputs, outputs; a vector has k rows of n values */
     int64_t count;   /* 1; of a bank its experts */

@@ -76,13 +76,18 @@ static dsv4_status read_all(reader *r, const int32_t *tokens, int64_t n, double 
     return status;
 }
 
+int64_t model_perplexity_rows(int64_t chunk, int64_t vocabulary)
+{
+    const int64_t affordable = LOGITS_BYTES / (vocabulary * (int64_t)sizeof(float)) + 1;
+    return chunk < affordable ? chunk : affordable;
+}
+
 dsv4_status model_perplexity_of(const model_perplexity_task *task, model_sequence *sequence, const int32_t *tokens, int64_t n,
                                 double *segment_nats, model_perplexity *out, dsv4_error *err)
 {
     assert(n >= 1 && task->segment >= 1 && task->chunk >= 1 && sequence->length == 0);
     reader r = {.task = task, .sequence = sequence, .vocabulary = model_engine_weights(task->engine)->config.vocab_size};
-    const int64_t affordable = LOGITS_BYTES / (r.vocabulary * (int64_t)sizeof *r.logits) + 1;
-    r.rows = task->chunk < affordable ? task->chunk : affordable;
+    r.rows = model_perplexity_rows(task->chunk, r.vocabulary);
     r.input = memory_array((size_t)r.rows, sizeof *r.input);
     r.logits = memory_array((size_t)r.rows, (size_t)r.vocabulary * sizeof *r.logits);
     *out = (model_perplexity){0};

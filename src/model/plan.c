@@ -1,6 +1,7 @@
 /* plan.c - how much memory a model will take. */
 #include "model/plan.h"
 
+#include "base/size_text.h"
 #include "model/kv.h"
 #include "model/packed_plan.h"
 
@@ -14,6 +15,9 @@ dsv4_status model_plan_make(const model_config *config, const model_plan_request
         return status;
     }
     model_plan plan = {.weights = packed.bytes, .steps = request->step_bytes, .limits = limits};
+    for (size_t i = 0; request->mapped && !request->drafts && i < packed.n; i++) {
+        plan.weights -= packed.pieces[i].is_draft ? packed_piece_bytes(&packed.pieces[i]) : 0;
+    }
     plan.sequences = model_kv_bytes(&weights->config, request->numerics, request->n_sequences, request->total_tokens);
     packed_plan_deinit(&packed);
     model_weights_free(weights);
@@ -28,13 +32,12 @@ dsv4_status model_plan_make(const model_config *config, const model_plan_request
 
 dsv4_status model_plan_check(const model_plan *p, dsv4_error *err)
 {
-    const double gib = 1 << 30;
     if (p->total <= p->limits.available) {
         return DSV4_OK;
     }
-    return dsv4_fail(err, DSV4_E_NO_MEMORY,
-                     "the model needs %.2f GiB of memory (weights %.2f, sequences %.2f, steps %.2f), %.2f GiB are available%s",
-                     (double)p->total / gib, (double)p->weights / gib, (double)p->sequences / gib, (double)p->steps / gib,
-                     (double)p->limits.available / gib,
+    return dsv4_fail(err, DSV4_E_NO_MEMORY, "the model needs %s of memory (weights %s, sequences %s, steps %s), %s are available%s",
+                     size_text_of((double)p->total).text, size_text_of((double)p->weights).text,
+                     size_text_of((double)p->sequences).text, size_text_of((double)p->steps).text,
+                     size_text_of((double)p->limits.available).text,
                      p->limits.group < p->limits.machine ? " (limit of the control group)" : " on this machine");
 }

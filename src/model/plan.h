@@ -9,14 +9,16 @@
 typedef struct model_plan_request {
     const model_numerics *numerics;
     int64_t n_sequences, total_tokens; /* of model_kv_bytes */
-    size_t step_bytes;                 /* of the graphs of steps: what passes between operators */
+    size_t step_bytes;                 /* of model_engine_bytes, and what the caller keeps of steps */
+    bool mapped;                       /* weights lie in a packed file: only what is read of it takes memory */
+    bool drafts;                       /* the draft blocks are read */
 } model_plan_request;
 
 typedef struct model_plan {
-    size_t weights;   /* in packed form, the same in memory and in a file that is mapped */
+    size_t weights;   /* in packed form: all of them, or those of a mapped file that the run can read */
     size_t sequences; /* when all of their memory is used */
     size_t steps;
-    size_t total;
+    size_t total; /* what the process will hold more than before, once all weights and the whole context were used */
     memory_limits limits;
 } model_plan;
 

@@ -140,6 +140,29 @@ static void *take_again(dsv4_graph *g, const char *name, int64_t rows, int64_t c
     return NULL;
 }
 
+void dsv4_graph_lend(dsv4_graph *g, void *memory, size_t n_bytes)
+{
+    g->lent = memory;
+    g->lent_bytes = n_bytes;
+}
+
+/* Of what is lent, or the graph's own. */
+static void *take_new(dsv4_graph *g, int64_t n_bytes)
+{
+    enum { ALIGNMENT = 64 };
+    const size_t size = ((size_t)n_bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    void *memory = g->lent;
+    if (g->lent == NULL || size > g->lent_bytes) {
+        memory = dsv4_graph_memory(g, size);
+    } else {
+        g->lent += size;
+        g->lent_bytes -= size;
+        g->memory_bytes += (int64_t)size;
+    }
+    g->between_bytes += memory == NULL ? 0 : (int64_t)size;
+    return memory;
+}
+
 dsv4_view dsv4_graph_alloc(dsv4_graph *g, const char *name, int64_t rows, int64_t cols, size_t elem_bytes, void **data)
 {
     int64_t row_bytes, n_bytes;
@@ -158,8 +181,7 @@ dsv4_view dsv4_graph_alloc(dsv4_graph *g, const char *name, int64_t rows, int64_
     *data = g->room > 0 ? take_again(g, name, rows, cols, elem_bytes) : NULL;
     const bool is_new = *data == NULL;
     if (is_new) {
-        *data = dsv4_graph_memory(g, (size_t)n_bytes);
-        g->between_bytes += n_bytes;
+        *data = take_new(g, n_bytes);
     }
     const dsv4_view view = *data == NULL ? 0 : dsv4_graph_view(g, name, *data, rows, cols, elem_bytes, (size_t)row_bytes);
     if (g->room > 0 && is_new && building(g) && !vec_push(&g->reusable, ((rt_reusable){g->views.items[view], g->room, true}))) {
@@ -173,10 +195,9 @@ dsv4_view dsv4_graph_alloc(dsv4_graph *g, const char *name, int64_t rows, int64_
 dsv4_view dsv4_graph_verdict_view(dsv4_graph *g, const dsv4_error **verdicts)
 {
     if (g->verdicts == NULL) {
-        void *memory;
-        dsv4_view view = dsv4_graph_alloc(g, "verdicts", DSV4_MAX_VERDICTS, (int64_t)sizeof(dsv4_error), 1, &memory);
-        g->verdicts = memory;
-        g->verdict_view = view;
+        const size_t bytes = sizeof *g->verdicts;
+        g->verdicts = dsv4_graph_memory(g, DSV4_MAX_VERDICTS * bytes);
+        g->verdict_view = dsv4_graph_view(g, "verdicts", g->verdicts, DSV4_MAX_VERDICTS, (int64_t)bytes, 1, bytes);
     }
     *verdicts = g->verdicts;
     return g->verdict_view;

@@ -83,6 +83,10 @@ static inline int rt_exec_home(const dsv4_exec *x, const rt_task *t)
 DSV4_MUST_CHECK dsv4_status rt_exec_create(const dsv4_graph *g, dsv4_pool *pool, int level, const rt_pmu_choice *pmu,
                                            dsv4_exec **out, dsv4_error *err);
 
+/* Bytes that sealing the graph and an exec of level 0 keep, besides the memory that builders took. Before the seal the numbers of
+ * edges and joins are taken from those of other graphs. */
+size_t rt_exec_bytes(const dsv4_graph *g, int n_workers);
+
 /* Blocks of the last run that lack a count. */
 int64_t rt_exec_n_uncounted(const dsv4_exec *exec);
 

@@ -1,4 +1,6 @@
 /* rt/exec_create.c - everything that a replay needs, made and released. */
+#include <limits.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -95,6 +97,19 @@ static bool init_exec(dsv4_exec *x)
         ok = add_root(&x->workers[rt_exec_home(x, &g->tasks[g->roots[i]])], g->roots[i]);
     }
     return ok;
+}
+
+size_t rt_exec_bytes(const dsv4_graph *g, int n_workers)
+{
+    const double blocks = (double)g->n_blocks, stages = (double)(g->stages.n + 1);
+    const double n_tasks = g->sealed ? (double)g->n_tasks : 1.1 * blocks;
+    const double n_edges =
+        g->sealed ? (double)g->n_edges : 3 * cbrt(blocks / stages) * blocks; /* as in steps of 1 to 1024 tokens */
+    const double of_task = sizeof *g->tasks + sizeof(rt_counter), of_edge = sizeof *g->after;
+    const double of_worker = (double)g->scratch_bytes + n_tasks / CHAR_BIT + sizeof(rt_worker);
+    return (size_t)(n_tasks * of_task + n_edges * of_edge + n_workers * of_worker) +
+           (size_t)g->stages.capacity * sizeof *g->stages.items + (size_t)g->views.capacity * sizeof *g->views.items +
+           (size_t)g->reusable.capacity * sizeof *g->reusable.items;
 }
 
 dsv4_status rt_exec_create(const dsv4_graph *g, dsv4_pool *pool, int level, const rt_pmu_choice *pmu, dsv4_exec **out,

@@ -88,6 +88,8 @@ struct dsv4_graph {
     int64_t n_blocks;
     size_t scratch_bytes; /* largest of the stages */
     int64_t memory_bytes, between_bytes;
+    char *lent; /* what is left of it */
+    size_t lent_bytes;
     dsv4_error *verdicts; /* [DSV4_MAX_VERDICTS], NULL until asked for */
     dsv4_view verdict_view;
     int64_t n_verdicts;

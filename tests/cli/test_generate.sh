@@ -109,7 +109,7 @@ has_json l.json "$("$json_get" l.json logprobs 0 logprob)" logprobs 0 best 0 log
 # ---- what stderr has
 run generate -p 'In the beginning' -n 20
 same 'the same text' out by_default
-holds 'the plan stands first' grep -qE '^memory: weights 0\.00[0-9] GiB, 29 tokens of context ' <(head -1 err)
+holds 'the plan stands first' grep -qE '^memory: [0-9.]+ MiB: weights 3\.[0-9] MiB, 29 tokens of context [0-9.]+ KiB, steps [0-9.]+ MiB; free ' <(head -1 err)
 holds 'numbers at the end' grep -qE '^prompt 9 tokens, [0-9.]+ tokens/s; generated 20 tokens, [0-9.]+ tokens/s; length$' <(tail -1 err)
 
 # ---- a state

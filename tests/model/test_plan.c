@@ -45,6 +45,27 @@ static void parts_are_what_is_taken(void **state)
     model_checkpoint_close(c);
 }
 
+/* Of a mapped file the draft block is read only where it is asked for. */
+static void only_what_is_read_of_a_file_counts(void **state)
+{
+    (void)state;
+    model_plan_request r = request("w8a8");
+    model_config config;
+    model_plan packed, mapped, drafting;
+    dsv4_error err = {0};
+    require_ok(model_folder_config(TINY_RANDOM, &config, &err), &err);
+    assert_int_equal(model_config_n_blocks(&config), config.num_hidden_layers + 1);
+    require_ok(model_plan_make(&config, &r, (memory_limits){0}, &packed, &err), &err);
+    r.mapped = true;
+    require_ok(model_plan_make(&config, &r, (memory_limits){0}, &mapped, &err), &err);
+    r.drafts = true;
+    require_ok(model_plan_make(&config, &r, (memory_limits){0}, &drafting, &err), &err);
+    assert_int_equal(packed.weights, drafting.weights);
+    const size_t block = packed.weights / (size_t)model_config_n_blocks(&config); /* blocks are alike, about */
+    assert_in_range(packed.weights - mapped.weights, block / 2, block * 2);
+    assert_int_equal(packed.total - mapped.total, packed.weights - mapped.weights);
+}
+
 /* Of the published model, from its configuration alone: FP4 experts are 17/32 bytes a value there and here. */
 static void published_models_are_planned(void **state)
 {
@@ -67,6 +88,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parts_are_what_is_taken),
+        cmocka_unit_test(only_what_is_read_of_a_file_counts),
         cmocka_unit_test(published_models_are_planned),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

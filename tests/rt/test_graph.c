@@ -182,6 +182,28 @@ static void test_memory_is_handed_out_again(void **state)
     dsv4_graph_destroy(g);
 }
 
+/* What is lent is handed out in order, as it is, while it lasts. */
+static void test_memory_is_lent(void **state)
+{
+    (void)state;
+    static _Alignas(64) char lent[5 * 64];
+    static const char zeros[3 * 64];
+    dsv4_graph *g = dsv4_graph_create("lent");
+    memset(lent, 7, sizeof lent);
+    dsv4_graph_lend(g, lent, sizeof lent);
+    char *first = alloc(g, "a", 2), *too_large = alloc(g, "b", 4), *second = alloc(g, "c", 3), *third = alloc(g, "d", 1);
+    assert_ptr_equal(first, lent);
+    assert_ptr_equal(second, lent + 2 * 64);
+    assert_int_equal(second[0], 7);
+    assert_true(too_large + 4 * 64 <= lent || too_large >= lent + sizeof lent);
+    assert_memory_equal(too_large, zeros, sizeof zeros);
+    assert_true(third + 64 <= lent || third >= lent + sizeof lent);
+    const dsv4_graph_info info = dsv4_graph_get_info(g);
+    assert_int_equal(info.between_bytes, 10 * 64);
+    assert_int_equal(info.memory_bytes, 10 * 64);
+    dsv4_graph_destroy(g);
+}
+
 static void test_deps_parse(void **state)
 {
     (void)state;
@@ -619,6 +641,7 @@ int main(void)
         cmocka_unit_test(test_stage_without_blocks),
         cmocka_unit_test(test_memory_is_zeroed_and_aligned),
         cmocka_unit_test(test_memory_is_handed_out_again),
+        cmocka_unit_test(test_memory_is_lent),
         cmocka_unit_test(test_deps_parse),
         cmocka_unit_test(test_sealed_graph_is_closed),
         cmocka_unit_test(test_after_orders_whole_stages),

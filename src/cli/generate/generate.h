@@ -48,7 +48,8 @@ typedef struct generate_model {
     dsv4_pool *pool;
     model_engine *engine;
     model_sampler *sampler;
-    int64_t context, chunk; /* of the engine */
+    int64_t context, chunk;             /* of the engine */
+    int64_t prompt_tokens, step_logits; /* that it is planned for */
     double load_s;
     char name[40]; /* of its weights, for saved states */
 } generate_model;
@@ -56,8 +57,17 @@ typedef struct generate_model {
 /* Finds the folder, reads its config.json and tokenizer.json. */
 DSV4_MUST_CHECK dsv4_status generate_model_find(const generate_options *o, generate_model *m, dsv4_error *err);
 
-/* Prints the memory plan and loads the rest, for sequences of up to `context` tokens, or as many as the model can have. */
-DSV4_MUST_CHECK dsv4_status generate_model_load(const generate_options *o, int64_t context, generate_model *m, dsv4_error *err);
+/* What a model is loaded for. */
+typedef struct generate_use {
+    int64_t context;       /* tokens of a sequence at most; fewer where the model cannot have as many */
+    int64_t prompt_tokens; /* that are read; 0: not known */
+    int64_t step_tokens;   /* that are read at once at most */
+    int64_t step_logits;   /* rows of logits of a step; 0: of its last token */
+} generate_use;
+
+/* Prints the memory plan and loads the rest. */
+DSV4_MUST_CHECK dsv4_status generate_model_load(const generate_options *o, const generate_use *use, generate_model *m,
+                                                dsv4_error *err);
 
 void generate_model_close(generate_model *m);
 

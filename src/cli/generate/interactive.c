@@ -214,7 +214,8 @@ static dsv4_status talk_on(talk *t, dsv4_error *err)
 dsv4_status generate_interactive(const generate_options *o, generate_model *m, dsv4_error *err)
 {
     talk t = {.o = o, .m = m, .messages = json_array()};
-    dsv4_status status = generate_model_load(o, o->context > 0 ? o->context : DEFAULT_CONTEXT, m, err);
+    const generate_use use = {.context = o->context > 0 ? o->context : DEFAULT_CONTEXT, .step_tokens = o->chunk};
+    dsv4_status status = generate_model_load(o, &use, m, err);
     if (status == DSV4_OK) {
         status = model_sequence_open(model_engine_kv(m->engine), &t.run.sequence, err);
     }

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/memory.h"
+#include "base/size_text.h"
 #include "cli/generate/generate.h"
 #include "model/checkpoint.h"
 #include "model/packed_plan.h"
@@ -74,24 +75,36 @@ dsv4_status generate_model_find(const generate_options *o, generate_model *m, ds
 
 /* ---- memory -------------------------------------------------------------------------------------------------------------------- */
 
-static double gib(size_t n_bytes)
+static model_engine_options engine_options(const generate_options *o, const generate_model *m)
 {
-    return (double)n_bytes / (1 << 30);
+    return (model_engine_options){.numerics = m->numerics,
+                                  .n_sequences = 1,
+                                  .context = m->context,
+                                  .step_tokens = m->chunk,
+                                  .step_logits = m->step_logits,
+                                  .drafts = o->speculate};
 }
 
-static model_engine_options engine_options(const generate_model *m)
+static void print_plan(const generate_model *m, const model_plan *plan, bool is_mapped)
 {
-    return (model_engine_options){.numerics = m->numerics, .n_sequences = 1, .context = m->context, .step_tokens = m->chunk};
+    fprintf(stderr, "memory: %s: weights %s%s, %lld tokens of context %s, steps %s; free %s\n",
+            size_text_of((double)plan->total).text, size_text_of((double)plan->weights).text, is_mapped ? " as they are read" : "",
+            (long long)m->context, size_text_of((double)plan->sequences).text, size_text_of((double)plan->steps).text,
+            size_text_of((double)plan->limits.available).text);
 }
 
 /* What is going to be taken, before it is. Of weights only the shape is looked at. */
-static dsv4_status plan_memory(const generate_options *o, const generate_model *m, const model_weights *weights, dsv4_error *err)
+static dsv4_status plan_memory(const generate_options *o, const generate_model *m, const model_weights *weights, bool is_mapped,
+                               dsv4_error *err)
 {
-    const model_engine_options options = engine_options(m);
+    const model_engine_options options = engine_options(o, m);
     model_plan_request request = {.numerics = m->numerics, .n_sequences = 1, .total_tokens = m->context};
     model_plan plan;
     dsv4_error cause = {0};
-    dsv4_status status = model_engine_bytes(weights, m->pool, &options, o->speculate, &request.step_bytes, err);
+    request.mapped = is_mapped;
+    request.drafts = o->speculate;
+    dsv4_status status = model_engine_bytes(weights, m->pool, &options, m->prompt_tokens, &request.step_bytes, err);
+    request.step_bytes += (size_t)(m->step_logits * m->config.vocab_size) * sizeof(float);
     if (status == DSV4_OK) {
         status = model_plan_make(&weights->config, &request, memory_limits_read("/proc", "/sys/fs/cgroup"), &plan, err);
     }
@@ -99,8 +112,7 @@ static dsv4_status plan_memory(const generate_options *o, const generate_model *
         return status;
     }
     if (!o->quiet) {
-        fprintf(stderr, "memory: weights %.3f GiB, %lld tokens of context %.3f GiB, steps %.3f GiB; free %.1f GiB\n",
-                gib(plan.weights), (long long)m->context, gib(plan.sequences), gib(plan.steps), gib(plan.limits.available));
+        print_plan(m, &plan, is_mapped);
     }
     status = model_plan_check(&plan, &cause);
     return status == DSV4_OK ? status : dsv4_fail(err, status, "%.300s: %s", m->folder, cause.text);
@@ -120,7 +132,7 @@ static dsv4_status plan_shape(const generate_options *o, const generate_model *m
         status = dsv4_fail(err, DSV4_E_NO_MEMORY, "%.300s: no address space for %zu bytes of weights", m->folder, plan.bytes);
     } else {
         packed_plan_bind(&plan, addresses);
-        status = plan_memory(o, m, shape, err);
+        status = plan_memory(o, m, shape, false, err);
         memory_unmap(addresses, plan.bytes);
     }
     packed_plan_deinit(&plan);
@@ -156,7 +168,7 @@ static dsv4_status open_weights(const generate_options *o, generate_model *m, ds
         status = model_weights_open(m->folder, takes_int8(m), m->pool, o->quiet ? NULL : &bar, &m->weights, err);
         progress_end(&bar);
     }
-    return status == DSV4_OK && is_packed ? plan_memory(o, m, m->weights, err) : status;
+    return status == DSV4_OK && is_packed ? plan_memory(o, m, m->weights, true, err) : status;
 }
 
 /* Of all norms, which no two trainings share: FNV-1a. */
@@ -174,9 +186,9 @@ static void name_weights(generate_model *m)
     snprintf(m->name, sizeof m->name, "%016llx", (unsigned long long)hash);
 }
 
-static dsv4_status create_engine(generate_model *m, dsv4_error *err)
+static dsv4_status create_engine(const generate_options *o, generate_model *m, dsv4_error *err)
 {
-    const model_engine_options options = engine_options(m);
+    const model_engine_options options = engine_options(o, m);
     return model_engine_create(m->weights, m->pool, &options, &m->engine, err);
 }
 
@@ -185,12 +197,21 @@ static int64_t least(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-dsv4_status generate_model_load(const generate_options *o, int64_t context, generate_model *m, dsv4_error *err)
+/* A prompt that is shorter than a chunk is one. Drafts need steps of two. */
+static void take_use(generate_model *m, const generate_use *use)
+{
+    const int64_t prompt = use->prompt_tokens > 2 ? use->prompt_tokens : 2;
+    m->context = least(use->context, m->config.dims.max_position_embeddings);
+    m->chunk = least(least(use->step_tokens, m->context), use->prompt_tokens == 0 ? m->context : prompt);
+    m->prompt_tokens = use->prompt_tokens;
+    m->step_logits = least(use->step_logits, m->chunk);
+}
+
+dsv4_status generate_model_load(const generate_options *o, const generate_use *use, generate_model *m, dsv4_error *err)
 {
     const model_sampler_options sampler = generate_sampler_options(o);
     const double started_s = clock_s();
-    m->context = least(context, m->config.dims.max_position_embeddings);
-    m->chunk = least(o->chunk, m->context);
+    take_use(m, use);
     if (o->speculate && m->config.draft != MODEL_DRAFT_MTP) {
         return dsv4_fail(err, DSV4_E_UNSUPPORTED, "%s: has no block that drafts a token, --speculate needs one", m->folder);
     }
@@ -200,7 +221,7 @@ dsv4_status generate_model_load(const generate_options *o, int64_t context, gene
     }
     if (status == DSV4_OK) {
         name_weights(m);
-        status = create_engine(m, err);
+        status = create_engine(o, m, err);
     }
     if (status == DSV4_OK) {
         status = model_sampler_create(m->config.vocab_size, &sampler, &m->sampler, err);

@@ -85,7 +85,10 @@ dsv4_status generate_perplexity(const generate_options *o, generate_model *m, ds
         status = dsv4_fail(err, DSV4_E_VALUE, "%s: is empty, expected a text", o->perplexity);
     }
     if (status == DSV4_OK) {
-        status = generate_model_load(o, o->context > 0 ? o->context : DEFAULT_SEGMENT, m, err);
+        generate_use use = {.context = o->context > 0 ? o->context : DEFAULT_SEGMENT};
+        use.prompt_tokens = (int64_t)ids.n < use.context ? (int64_t)ids.n : use.context;
+        use.step_tokens = use.step_logits = model_perplexity_rows(o->chunk, m->config.vocab_size);
+        status = generate_model_load(o, &use, m, err);
     }
     if (status == DSV4_OK) {
         status = measure(o, m, &ids, err);

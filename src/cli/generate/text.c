@@ -164,7 +164,10 @@ dsv4_status generate_text(const generate_options *o, generate_model *m, dsv4_err
     dsv4_status status = get_prompt(o, m, &run.ids, err);
     if (status == DSV4_OK) {
         const int64_t n = (int64_t)run.ids.n + max_tokens(o) + (o->load != NULL ? RESTORED_CONTEXT : 0);
-        status = generate_model_load(o, o->context > 0 ? o->context : n, m, err);
+        const generate_use use = {.context = o->context > 0 ? o->context : n,
+                                  .prompt_tokens = o->load != NULL ? 0 : (int64_t)run.ids.n,
+                                  .step_tokens = o->chunk};
+        status = generate_model_load(o, &use, m, err);
     }
     if (status == DSV4_OK) {
         status = o->load != NULL ? restore(o, m, &run, err) : model_sequence_open(model_engine_kv(m->engine), &run.sequence, err);

@@ -2,7 +2,7 @@
  *
  * A step has a fixed number of rows, one per token, of any sequences; rows of one sequence follow each other, by ascending position.
  * Which tokens they are is written before each run, so that one sealed graph serves all steps of its size. A row beyond the valid
- * ones holds what it held before: stages may skip it, and no valid row depends on one. */
+ * ones holds anything: stages may skip it, and no valid row depends on one. */
 #ifndef MODEL_STEP_STEP_H
 #define MODEL_STEP_STEP_H
 
