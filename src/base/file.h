@@ -25,6 +25,9 @@ DSV4_MUST_CHECK dsv4_status file_writer_open(file_writer *w, const char *path, d
 DSV4_MUST_CHECK dsv4_status file_writer_commit(file_writer *w, dsv4_error *err);
 void file_writer_abort(file_writer *w);
 
+/* Would file_writer_open succeed? Leaves everything as it was; an existing pipe or device is not opened. */
+DSV4_MUST_CHECK dsv4_status file_check_writable(const char *path, dsv4_error *err);
+
 /* The bytes of a regular file of at most max_bytes, and a 0 behind them; the caller frees *bytes. DSV4_E_NOT_FOUND; DSV4_E_IO: cannot be
  * read or is no regular file; DSV4_E_FORMAT: larger than max_bytes. */
 DSV4_MUST_CHECK dsv4_status file_read(const char *path, size_t max_bytes, char **bytes, size_t *n_bytes, dsv4_error *err);

@@ -190,7 +190,7 @@ int cli_parse(const cli_command *command, int argc, char **argv, void *options, 
     }
     *first = optind;
     json_path = json;
-    return -1;
+    return json == NULL || file_check_writable(json, &err) == DSV4_OK ? -1 : cli_fail(&err);
 }
 
 /* ---- text and errors ------------------------------------------------------------------------------------------------------ */

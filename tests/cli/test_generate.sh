@@ -195,9 +195,14 @@ refuses 'prompt: got 9 tokens, expected at most 5' generate --quiet -p 'In the b
 refuses 'none: ' generate --file none
 : >empty
 refuses 'empty: is empty' generate --perplexity empty
-run generate --quiet -p x -n 1 --save-state nothing/state
-exits 2
-complains 'nothing/state: cannot write'
+mkdir folder
+echo text >old
+for option in --save-state --json; do
+    refuses 'nothing/state: cannot write: No such file or directory' generate --quiet -p x -n 100000 $option nothing/state
+    refuses 'folder: cannot write: Is a directory' generate --quiet -p x -n 100000 $option folder
+    refuses 'prompt: got 2 tokens, expected at most 1' generate --quiet -p x --context 1 $option old
+    holds 'what was there stays until there is more' [ "$(cat old)" = text ]
+done
 for bad in '--temperature -1' '--temperature nan' '--top-p 1.5' '--top-k -1' '--min-p 2' '--repetition-penalty x' '-n -1' \
     '--threads 0' '--chunk 1' '--context 0' '--logprobs 101' '--seed -1' '--presence-penalty 101'; do
     # shellcheck disable=SC2086

@@ -161,7 +161,10 @@ static dsv4_status generate_and_show(const generate_options *o, generate_model *
 dsv4_status generate_text(const generate_options *o, generate_model *m, dsv4_error *err)
 {
     generate_run run = {.sequence = NULL};
-    dsv4_status status = get_prompt(o, m, &run.ids, err);
+    dsv4_status status = o->save != NULL ? file_check_writable(o->save, err) : DSV4_OK;
+    if (status == DSV4_OK) {
+        status = get_prompt(o, m, &run.ids, err);
+    }
     if (status == DSV4_OK) {
         const int64_t n = (int64_t)run.ids.n + max_tokens(o) + (o->load != NULL ? RESTORED_CONTEXT : 0);
         status = generate_model_load(o, o->context > 0 ? o->context : n, m, err);
