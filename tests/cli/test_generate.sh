@@ -122,6 +122,25 @@ generates -p 'In the beginning' -n 0 --save-state state
 generates --load-state state -n 20
 same 'a state of a prompt' out by_default
 refuses "state: " generate --quiet --load-state state -n 4 --numerics bf16
+goes_on() { # model, how the text is computed and drawn...
+    local how=(-m "$1" --logprobs 2 "${@:2}")
+    generates "${how[@]}" --file long -n 30 --json whole.json
+    generates "${how[@]}" --file long -n 13 --json part1.json --save-state state
+    generates "${how[@]}" --load-state state -n 17 --threads 1 --chunk 7 --json part2.json
+    for key in tokens logprobs; do
+        holds "$key of both parts are those of the whole" [ "$("$json_get" whole.json $key)" = \
+            "$(printf '%s,%s' "$("$json_get" part1.json $key)" "$("$json_get" part2.json $key)" | sed 's/\],\[/,/')" ]
+    done
+    has_json whole.json length end
+}
+for numerics in official w8a8; do
+    for model in "$english" "$random"; do
+        goes_on "$model" --numerics $numerics
+        goes_on "$model" --numerics $numerics --temperature 1 --seed 3 --repetition-penalty 1.1
+    done
+    goes_on "$random" --numerics $numerics --speculate
+done
+refuses "state: " generate --quiet --load-state state -m "$english"
 printf 'nothing of the kind' >state
 refuses "state: " generate --quiet --load-state state -n 4
 refuses 'none: ' generate --quiet --load-state none
