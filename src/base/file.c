@@ -45,6 +45,11 @@ static int create_temporary(file_writer *w)
     return -1;
 }
 
+bool file_is_temporary_end(const char *end)
+{
+    return end[0] == '.' && strspn(end + 1, "0123456789abcdef") == 8 && strcmp(end + 9, ".tmp") == 0;
+}
+
 static bool is_special(mode_t type)
 {
     return type != 0 && type != S_IFREG && type != S_IFDIR;

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/stop.h"
 
 static const cli_command *const commands[] = {&cli_list,  &cli_run,      &cli_check,    &cli_bench,   &cli_trace,
                                               &cli_sim,   &cli_ablate,   &cli_tune,     &cli_inspect, &cli_convert,
@@ -61,6 +62,9 @@ int main(int argc, char **argv)
     occupy_standard_descriptors();
     int code = run_command(argc, argv);
     if (fflush(stdout) == 0 && !ferror(stdout)) {
+        if (code == CLI_INTERRUPTED) {
+            cli_stop_end();
+        }
         return code;
     }
     dsv4_error err = {0};

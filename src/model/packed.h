@@ -9,6 +9,8 @@
 #ifndef MODEL_PACKED_H
 #define MODEL_PACKED_H
 
+#include <signal.h>
+
 #include "dsv4/graph.h"
 #include "kernels/pack_fp.h"
 #include "model/checkpoint.h"
@@ -114,14 +116,17 @@ bool model_folder_is_packed(const char *folder);
 void model_weights_preload(const model_weights *w);
 
 typedef struct model_convert_options {
-    bool int8;    /* FP8 weights become INT8 */
-    bool restart; /* what an earlier conversion left is not used */
+    bool int8;                         /* FP8 weights become INT8 */
+    bool restart;                      /* what an earlier conversion left is not used */
+    const volatile sig_atomic_t *stop; /* not 0: end soon, so that a later conversion goes on; NULL: none */
 } model_convert_options;
 
 typedef struct model_convert_result {
     size_t file_bytes;
-    size_t n_pieces, n_kept; /* of an earlier conversion */
-    bool was_complete;       /* nothing was to be done */
+    size_t n_pieces, n_done, n_kept; /* kept: done by an earlier conversion */
+    bool was_complete;               /* nothing was to be done */
+    bool was_stopped;                /* before all were done */
+    bool was_given_up;               /* and what was done is removed: whole weights were to be replaced, which stay */
 } model_convert_result;
 
 /* Writes the packed form of a published folder into another folder, which is made if it is not there: weights.dsv4, and copies of

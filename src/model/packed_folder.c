@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -92,6 +93,44 @@ static bool is_small_file(const char *name)
     return false;
 }
 
+/* A copy of a small file that was not finished. */
+static bool is_leftover(const char *name)
+{
+    for (int i = 0; i < N_SMALL_FILES; i++) {
+        const size_t n = strlen(small_files[i]);
+        if (strncmp(name, small_files[i], n) == 0 && file_is_temporary_end(name + n)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void remove_leftovers(const packed_folder *f)
+{
+    DIR *directory = opendir(f->path);
+    const struct dirent *entry;
+    while (directory != NULL && (entry = readdir(directory)) != NULL) {
+        if (is_leftover(entry->d_name)) {
+            unlinkat(dirfd(directory), entry->d_name, 0);
+        }
+    }
+    if (directory != NULL) {
+        closedir(directory);
+    }
+}
+
+/* That of a conversion that was ended, beside the whole file: nothing goes on with it. */
+static void remove_part(const packed_folder *f)
+{
+    const int fd = open(f->part, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    if (fd >= 0) {
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+            unlink(f->part);
+        }
+        close(fd);
+    }
+}
+
 static dsv4_status check_entries(const packed_folder *f, DIR *directory, dsv4_error *err)
 {
     bool has_weights = false, has_small = false;
@@ -105,7 +144,7 @@ static dsv4_status check_entries(const packed_folder *f, DIR *directory, dsv4_er
             has_weights = true;
         } else if (is_small_file(entry->d_name)) {
             has_small = true;
-        } else {
+        } else if (!is_leftover(entry->d_name)) {
             return dsv4_fail(err, DSV4_E_VALUE, "%.200s: holds '%.80s', expected a new folder or one that a conversion made",
                              f->path, entry->d_name);
         }
@@ -151,9 +190,16 @@ dsv4_status packed_folder_prepare(const packed_folder *f, const packed_file *fil
     if (directory == NULL) {
         return dsv4_fail(err, DSV4_E_IO, "%.300s: cannot make the folder: %s", f->path, strerror(errno));
     }
-    const dsv4_status status = check_entries(f, directory, err);
+    dsv4_status status = check_entries(f, directory, err);
     closedir(directory);
-    return status != DSV4_OK || restart || access(f->whole, F_OK) != 0 ? status : compare_whole(f, file, is_complete, err);
+    if (status == DSV4_OK && !restart && access(f->whole, F_OK) == 0) {
+        status = compare_whole(f, file, is_complete, err);
+    }
+    if (*is_complete) {
+        remove_leftovers(f);
+        remove_part(f);
+    }
+    return status;
 }
 
 /* ---- at the end ---------------------------------------------------------------------------------------------------------------------- */
@@ -179,9 +225,19 @@ static dsv4_status copy_file(const char *from, const char *to, bool is_required,
     return status;
 }
 
+bool packed_folder_give_up(const packed_folder *f)
+{
+    const bool has_whole = access(f->whole, F_OK) == 0;
+    if (has_whole) {
+        remove_part(f);
+    }
+    return has_whole;
+}
+
 dsv4_status packed_folder_finish(const packed_folder *f, const char *published, dsv4_error *err)
 {
     dsv4_status status = DSV4_OK;
+    remove_leftovers(f);
     for (int i = 0; status == DSV4_OK && i < N_SMALL_FILES; i++) {
         char from[FILE_PATH_BYTES], to[FILE_PATH_BYTES];
         if ((status = join(published, small_files[i], from, err)) == DSV4_OK &&

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "cli/generate/generate.h"
+#include "cli/stop.h"
 
 enum { LINE_BYTES = 1 << 20, DEFAULT_CONTEXT = 8192, DEFAULT_TOKENS = 2048 };
 
@@ -98,7 +99,7 @@ static dsv4_status answer(talk *t, const char *prompt, size_t n_prompt, dsv4_err
     if (status == DSV4_OK) {
         status = generate_continue(t->o, t->m, &t->run, t->o->max_tokens >= 0 ? t->o->max_tokens : DEFAULT_TOKENS, &out, err);
     }
-    generate_stop_disarm();
+    cli_stop_disarm();
     if (status == DSV4_OK) {
         status = note_text(t, prompt, n_prompt, err);
     }
@@ -203,7 +204,7 @@ static dsv4_status talk_on(talk *t, dsv4_error *err)
     }
     dsv4_status status = DSV4_OK;
     bool over = false;
-    generate_stop_disarm();
+    cli_stop_disarm();
     while (status == DSV4_OK && !over && read_line(line)) {
         status = obey(t, line, &over, err);
     }
