@@ -96,6 +96,12 @@ generates -p 'In the beginning' -n 0 --json s.json
 has_json s.json '[]' tokens
 generates -p '' -n 2 --json s.json
 has_json s.json '[0]' prompt_tokens
+: >empty
+generates --file empty -n 2 --json s.json
+has_json s.json '[0]' prompt_tokens
+printf 'In\0the' >zero
+generates --file zero -n 2 --json s.json
+has_json s.json '[0,43,80,191,259,71]' prompt_tokens
 
 # ---- log-probabilities
 generates -p 'In the beginning' -n 20 --logprobs 3 --json l.json
@@ -181,11 +187,48 @@ holds 'nothing behind /quit' fails "$json_get" i.json messages 4 2>err
 printf '/reset\n/nonsense\n' | "$program" generate --interactive --quiet >out 2>err
 complains 'got "/nonsense", expected /help, /reset, /quit or a text'
 
+talk() { # lines: a printf format
+    # shellcheck disable=SC2059
+    printf "$1" >lines
+    run generate --interactive --quiet -n 4 --json i.json <lines
+    [ "$status" = 2 ] || holds 'the chat ends well' [ "$status" = 0 ]
+}
+talk 'Who?\nAnd he?\n'
+cp i.json two_turns.json
+talk 'Who?\nAnd\0he?\n\n\xff\xfe\n%2500d\n/reset now\nAnd he?'
+same 'lines that are refused leave no trace' i.json two_turns.json
+for why in 'got a line with a zero byte, ignored' 'the line is not UTF-8' \
+    'the chat has 25[0-9][0-9] tokens with that, expected at most 2048, the context: /reset forgets it' 'got "/reset now", expected'; do
+    holds "stderr has: $why" grep -qE "^dsv4: $why" err
+done
+head -c 1048576 /dev/zero | tr '\0' 'a' | "$program" generate --interactive --quiet >out 2>err
+complains 'got a line of a megabyte or more, ignored'
+talk "$(for ((i = 0; i < 120; i++)); do printf 'And it came to pass in the days of the king\\n'; done)" # up to the context's end
+has_json i.json assistant messages 61 role
+holds 'nothing of what did not fit' fails "$json_get" i.json messages 230 2>out
+holds 'turns at the end are refused' [ "$(sort -u err)" = "$(tail -1 err)" ]
+run generate --interactive --quiet <.
+exits 2
+complains 'stdin: cannot read$'
+run generate --interactive --quiet <&-
+exits 0
+
 # ---- a pipe that is closed, a disk that is full
 status=0
 "$program" generate -p 'In the beginning' -n 2000 --quiet 2>err | head -c 1 >out || status=$?
 exits 2
 complains 'stdout: cannot write'
+for how in '-p x -n 2000' '-p x -n 2000 --logprobs 2' '--interactive -n 2000'; do
+    status=0
+    # shellcheck disable=SC2086
+    { "$program" generate --quiet $how <lines 2>err || echo $? >code; } | head -c 1 >out
+    holds 'a pipe that is closed ends it' [ "$(cat code)" = 2 ]
+    complains 'stdout: cannot write the text$'
+    # shellcheck disable=SC2086
+    "$program" generate --quiet $how <lines >/dev/full 2>err || status=$?
+    exits 2
+    complains 'stdout: cannot write the text$'
+done
 
 # ---- what cannot be
 refuses 'got 0 of -p, --file, --chat, --interactive, --perplexity, expected one' generate
@@ -203,7 +246,6 @@ refuses 'prompt: got 9 tokens, expected at most 5' generate -p 'In the beginning
 head -c 1000000 /dev/zero | tr '\0' 'a' >endless
 refuses 'prompt: got 1000001 tokens, expected at most 2048, the context' generate --file endless
 refuses 'none: ' generate --file none
-: >empty
 refuses 'empty: is empty' generate --perplexity empty
 mkdir folder
 echo text >old
