@@ -102,9 +102,9 @@ DSV4_MUST_CHECK dsv4_status model_weights_pack(const model_checkpoint *c, bool i
                                                model_weights **out, dsv4_error *err);
 void model_weights_free(model_weights *w);
 
-/* The weights of a packed file, mapped: started at once, read as they are used. Checks its header and all that could lead out of the
- * file or its tables; model_packed_verify reads every byte of that of a folder. */
-DSV4_MUST_CHECK dsv4_status model_weights_map(const char *path, model_weights **out, dsv4_error *err);
+/* The weights of a packed folder, mapped: started at once, read as they are used. Checks the header, that config.json belongs to it, and
+ * all that could lead out of the file or its tables; model_packed_verify reads every byte. */
+DSV4_MUST_CHECK dsv4_status model_weights_map(const char *folder, model_weights **out, dsv4_error *err);
 DSV4_MUST_CHECK dsv4_status model_packed_verify(const char *folder, struct progress *bar, dsv4_error *err);
 
 /* The weights of a folder, a published or a packed one. DSV4_E_UNSUPPORTED: packed for other numerics. */

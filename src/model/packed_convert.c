@@ -247,9 +247,12 @@ static dsv4_status convert_into(const model_checkpoint *c, const packed_folder *
     dsv4_status status = DSV4_OK;
     result->file_bytes = file->file_bytes;
     result->n_pieces = file->plan.n;
-    if ((status = packed_folder_prepare(out, file, options->restart, &result->was_complete, err)) != DSV4_OK ||
-        result->was_complete) {
+    if ((status = packed_folder_check_small(c->folder, err)) != DSV4_OK ||
+        (status = packed_folder_prepare(out, file, options->restart, &result->was_complete, err)) != DSV4_OK) {
         return status;
+    }
+    if (result->was_complete) {
+        return packed_folder_copy_small(out, c->folder, err);
     }
     status = write_weights(&work, options, pool, result, err);
     if (status == DSV4_OK && !result->was_stopped) {

@@ -204,24 +204,65 @@ dsv4_status packed_folder_prepare(const packed_folder *f, const packed_file *fil
 
 /* ---- at the end ---------------------------------------------------------------------------------------------------------------------- */
 
-static dsv4_status copy_file(const char *from, const char *to, bool is_required, dsv4_error *err)
+/* *bytes NULL: it is not there, and need not be. */
+static dsv4_status read_small(const char *published, int i, char **bytes, size_t *n, dsv4_error *err)
 {
-    char *bytes = NULL;
-    size_t n = 0;
-    file_writer w;
+    char path[FILE_PATH_BYTES];
     dsv4_error cause = {0};
-    dsv4_status status = file_read(from, SMALL_FILE_BYTES, &bytes, &n, &cause);
-    if (status == DSV4_E_NOT_FOUND && !is_required) {
-        return DSV4_OK;
+    *bytes = NULL;
+    dsv4_status status = join(published, small_files[i], path, &cause);
+    if (status == DSV4_OK) {
+        status = file_read(path, SMALL_FILE_BYTES, bytes, n, &cause);
     }
-    if (status != DSV4_OK) {
-        return dsv4_fail(err, status, "%s", cause.text);
-    }
-    if ((status = file_writer_open(&w, to, err)) == DSV4_OK) {
+    return status == DSV4_OK || (status == DSV4_E_NOT_FOUND && i > 0) ? DSV4_OK : dsv4_fail(err, status, "%s", cause.text);
+}
+
+/* Does a file hold just that? */
+static bool has_bytes(const char *path, const char *bytes, size_t n)
+{
+    char *there = NULL;
+    size_t n_there = 0;
+    const bool same =
+        file_read(path, SMALL_FILE_BYTES, &there, &n_there, NULL) == DSV4_OK && n_there == n && memcmp(there, bytes, n) == 0;
+    free(there);
+    return same;
+}
+
+static dsv4_status write_small(const char *path, const char *bytes, size_t n, dsv4_error *err)
+{
+    file_writer w;
+    dsv4_status status = file_writer_open(&w, path, err);
+    if (status == DSV4_OK) {
         fwrite(bytes, 1, n, w.stream); /* commit finds errors */
         status = file_writer_commit(&w, err);
     }
-    free(bytes);
+    return status;
+}
+
+dsv4_status packed_folder_check_small(const char *published, dsv4_error *err)
+{
+    dsv4_status status = DSV4_OK;
+    for (int i = 0; status == DSV4_OK && i < N_SMALL_FILES; i++) {
+        char *bytes = NULL;
+        size_t n = 0;
+        status = read_small(published, i, &bytes, &n, err);
+        free(bytes);
+    }
+    return status;
+}
+
+dsv4_status packed_folder_copy_small(const packed_folder *f, const char *published, dsv4_error *err)
+{
+    dsv4_status status = DSV4_OK;
+    for (int i = 0; status == DSV4_OK && i < N_SMALL_FILES; i++) {
+        char to[FILE_PATH_BYTES], *bytes = NULL;
+        size_t n = 0;
+        if ((status = join(f->path, small_files[i], to, err)) == DSV4_OK &&
+            (status = read_small(published, i, &bytes, &n, err)) == DSV4_OK && bytes != NULL && !has_bytes(to, bytes, n)) {
+            status = write_small(to, bytes, n, err);
+        }
+        free(bytes);
+    }
     return status;
 }
 
@@ -236,15 +277,8 @@ bool packed_folder_give_up(const packed_folder *f)
 
 dsv4_status packed_folder_finish(const packed_folder *f, const char *published, dsv4_error *err)
 {
-    dsv4_status status = DSV4_OK;
     remove_leftovers(f);
-    for (int i = 0; status == DSV4_OK && i < N_SMALL_FILES; i++) {
-        char from[FILE_PATH_BYTES], to[FILE_PATH_BYTES];
-        if ((status = join(published, small_files[i], from, err)) == DSV4_OK &&
-            (status = join(f->path, small_files[i], to, err)) == DSV4_OK) {
-            status = copy_file(from, to, i == 0, err);
-        }
-    }
+    dsv4_status status = packed_folder_copy_small(f, published, err);
     if (status == DSV4_OK && rename(f->part, f->whole) != 0) {
         return dsv4_fail(err, DSV4_E_IO, "%.300s: cannot rename: %s", f->part, strerror(errno));
     }

@@ -25,7 +25,13 @@ DSV4_MUST_CHECK dsv4_status packed_folder_prepare(const packed_folder *f, const 
 /* A conversion was stopped. True: it was to replace whole weights, which stay, and what it has done is removed. */
 bool packed_folder_give_up(const packed_folder *f);
 
-/* Copies the small files of the published folder and gives the weights their name. */
+/* Can the small files be read? tokenizer.json and the two behind it need not be there. */
+DSV4_MUST_CHECK dsv4_status packed_folder_check_small(const char *published, dsv4_error *err);
+
+/* Copies the small files of the published folder where they are not there already. */
+DSV4_MUST_CHECK dsv4_status packed_folder_copy_small(const packed_folder *f, const char *published, dsv4_error *err);
+
+/* Copies the small files and gives the weights their name. */
 DSV4_MUST_CHECK dsv4_status packed_folder_finish(const packed_folder *f, const char *published, dsv4_error *err);
 
 #endif

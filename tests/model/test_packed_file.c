@@ -285,15 +285,27 @@ static void damaged_data_is_found(void **state)
     w.bytes[gate + 5] ^= 1;
     w.bytes[routes + 9] = 1; /* expert 256 and more: would lead out of a bank, so that mapping looks at these */
     write_bytes(WEIGHTS, w.bytes, w.n);
-    assert_int_equal(model_weights_map(WEIGHTS, &weights, &err), DSV4_E_VALUE);
+    assert_int_equal(model_weights_map(OUT, &weights, &err), DSV4_E_VALUE);
     assert_non_null(strstr(err.text, "layers.0.ffn.gate.tid2eid: value 2 is"));
     for (size_t n = 0; n < w.n; n = n == 0 ? 1 : 3 * n) {
         write_bytes(WEIGHTS, w.bytes, n);
-        assert_int_equal(model_weights_map(WEIGHTS, &weights, &err), DSV4_E_FORMAT);
+        assert_int_equal(model_weights_map(OUT, &weights, &err), DSV4_E_FORMAT);
     }
+    w.bytes[routes + 9] = 0;
+    write_bytes(WEIGHTS, w.bytes, w.n);
+    require_ok(model_weights_map(OUT, &weights, &err), &err);
+    model_weights_free(weights);
+    weights = NULL;
+    replace_in_file(path_in(OUT, "config.json"), "\"vocab_size\": 512", "\"vocab_size\": 9999"); /* what weights are read with */
+    assert_int_equal(model_weights_map(OUT, &weights, &err), DSV4_E_FORMAT);
+    assert_non_null(strstr(err.text, "config.json: is not the one that weights.dsv4 was packed with"));
+    convert(TINY_ENGLISH, true, false);
+    require_ok(model_weights_map(OUT, &weights, &err), &err); /* puts it right */
+    model_weights_free(weights);
+    weights = NULL;
     unlink(WEIGHTS);
-    assert_int_equal(model_weights_map(WEIGHTS, &weights, &err), DSV4_E_NOT_FOUND);
-    assert_int_equal(model_weights_map(OUT, &weights, &err), DSV4_E_IO);
+    assert_int_equal(model_weights_map(OUT, &weights, &err), DSV4_E_NOT_FOUND);
+    assert_int_equal(model_weights_map(TEST_TEMPORARY "/packed_no", &weights, &err), DSV4_E_NOT_FOUND);
     assert_null(weights);
     free(w.bytes);
     remove_out();
