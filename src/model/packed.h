@@ -96,8 +96,8 @@ struct progress;
 
 /* Packs a checkpoint's weights into memory, on the workers of the pool (NULL: on the caller); each packs the panels that it will
  * stream. int8: FP8 weights become INT8. Weights of DSPARK draft blocks are left out, and config has none then. bar may be NULL. The
- * checkpoint may be closed afterwards. Fails where a tensor is missing, wrong, or has a scale, an FP8 weight or an expert's number that
- * is not allowed. The caller frees. */
+ * checkpoint may be closed afterwards. Fails where a tensor is missing, wrong, or has a scale, a weight or an expert's number that is
+ * not allowed. The caller frees. */
 DSV4_MUST_CHECK dsv4_status model_weights_pack(const model_checkpoint *c, bool int8, dsv4_pool *pool, struct progress *bar,
                                                model_weights **out, dsv4_error *err);
 void model_weights_free(model_weights *w);

@@ -116,8 +116,12 @@ static dsv4_status convert_piece(conversion *c, size_t i, dsv4_error *err)
             part_job job = {c, part_from(piece, e, begin)};
             const size_t n = packed_part_bytes(&job.part), offset = packed_part_offset(&job.part);
             memset(c->buffer + (n >= 64 ? n - 64 : 0), 0, n >= 64 ? 64 : n); /* what fills up */
-            dsv4_status status = packed_team_run(c->team, pack_share, &job, err);
-            if (status != DSV4_OK || (status = write_all(c, c->buffer, n, c->file->data_offset + offset, err)) != DSV4_OK) {
+            dsv4_error cause = {0};
+            dsv4_status status = packed_team_run(c->team, pack_share, &job, &cause);
+            if (status != DSV4_OK) {
+                return dsv4_fail(err, status, "%.200s: %s", c->checkpoint->folder, cause.text);
+            }
+            if ((status = write_all(c, c->buffer, n, c->file->data_offset + offset, err)) != DSV4_OK) {
                 return status;
             }
             state.checksum = checksum_add(state.checksum, c->buffer, n);
