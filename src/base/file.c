@@ -16,7 +16,7 @@ enum { MAX_ATTEMPTS = 100 };
 static dsv4_status fail_errno(const file_writer *w, int code, dsv4_error *err)
 {
     const char *name = strcmp(w->path, "-") == 0 ? "stdout" : w->path;
-    return dsv4_fail(err, DSV4_E_IO, "%.400s: cannot write: %s", name, code ? strerror(code) : "write failed");
+    return dsv4_fail(err, DSV4_E_IO, "%.400s: cannot write: %s", name, code ? strerror(code) : "is the disk full?");
 }
 
 /* S_IFREG, S_IFDIR, ...; 0 if there is no such file. Symbolic links are followed. */

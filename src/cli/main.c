@@ -1,6 +1,7 @@
 /* cli/main.c - the program: finds the subcommand, and sees to it that what was printed has been written. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -60,6 +61,7 @@ static int run_command(int argc, char **argv)
 int main(int argc, char **argv)
 {
     occupy_standard_descriptors();
+    signal(SIGXFSZ, SIG_IGN); /* a file that grows beyond its limit shows as a failed write, as on a full disk */
     int code = run_command(argc, argv);
     if (fflush(stdout) == 0 && !ferror(stdout)) {
         if (code == CLI_INTERRUPTED) {

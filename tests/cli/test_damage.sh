@@ -83,12 +83,13 @@ refused 'copy/config\.json: cannot open: Not a directory'
 rm copy
 
 # ---- numbers of the configuration
-for number in 0 -1 1.5 1e400 NaN 99999999999999999999 9223372036854775807 null true '"128"' '[128]'; do
-    for name in hidden_size vocab_size num_hidden_layers n_routed_experts max_position_embeddings sliding_window; do
-        copy "$english"
-        sed -i "s/\"$name\": [0-9]*/\"$name\": $number/" copy/config.json
-        refused 'config\.json: '
-    done
+names=(hidden_size vocab_size num_hidden_layers n_routed_experts max_position_embeddings sliding_window)
+i=0
+for number in 0 -1 1.5 1e400 NaN 99999999999999999999 9223372036854775807 null true '"128"' '[128]' '{"a": 1}'; do
+    copy "$english"
+    sed -i "s/\"${names[i % 6]}\": [0-9]*/\"${names[i % 6]}\": $number/" copy/config.json
+    refused 'config\.json: '
+    i=$((i + 1))
 done
 copy "$english"
 sed -i 's/"vocab_size": 512/"vocab_size": 1024/' copy/config.json
@@ -190,4 +191,25 @@ for place in 0 8 12 100 300 2000; do
     printf '\125' | dd of=damaged bs=1 seek=$place conv=notrunc status=none
     refuses 'damaged: ' generate --quiet --load-state damaged -n 1
 done
+
+# ---- a disk that is full, as a limit on the size of files
+limited() { # argument...
+    command="dsv4 $*"
+    status=0
+    (
+        ulimit -f 800
+        "$program" "$@"
+    ) >out 2>err || status=$?
+    exits 2
+    complains 'cannot (write|size): '
+}
+limited convert "$english" made
+holds 'only a part is there' [ "$(find made -type f)" = made/weights.dsv4.part ]
+accepts convert "$english" made --verify
+rm -r made
+limited synth made
+holds 'nothing was made' [ ! -e made ]
+head -c 1800 /dev/zero | tr '\0' 'a' >text
+limited generate --quiet --file text -n 1 --save-state made
+holds 'nothing was made' [ -z "$(find . -name 'made*')" ]
 finish

@@ -236,6 +236,7 @@ refuses 'got 2 of -p' generate -p x --file prompt
 refuses 'got "x", expected options alone' generate x
 refuses 'option -m needs a value' generate -m
 refuses 'nothing/config\.json: cannot open' generate -m nothing -p x
+refuses '--model: got "", expected a folder' generate -m '' -p x
 refuses 'got --think and --no-think, expected one' generate --chat chat.json --think --no-think
 refuses -- '--think is not for --prompt' generate -p x --think
 refuses -- '--speculate is not for --perplexity' generate --perplexity heldout --speculate

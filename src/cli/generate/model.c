@@ -34,6 +34,9 @@ static dsv4_status find_folder(const generate_options *o, char **folder, dsv4_er
 {
     char path[FILE_PATH_BYTES];
     const char *chosen = o->model != NULL ? o->model : getenv("DSV4_MODEL");
+    if (o->model != NULL && o->model[0] == '\0') {
+        return dsv4_fail(err, DSV4_E_USAGE, "--model: got \"\", expected a folder");
+    }
     if (chosen == NULL || chosen[0] == '\0') {
         if (!has_config(DSV4_SOURCE_MODELS, default_name, path, sizeof path) &&
             !has_config(DSV4_INSTALLED_MODELS, default_name, path, sizeof path)) {
