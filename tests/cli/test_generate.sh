@@ -147,7 +147,7 @@ done
 refuses "state: " generate --quiet --load-state state -m "$english"
 printf 'nothing of the kind' >state
 refuses "state: " generate --quiet --load-state state -n 4
-refuses 'none: ' generate --quiet --load-state none
+refuses 'none: cannot read' generate --load-state none
 
 # ---- drafts
 if [ -d "$random" ]; then
@@ -254,6 +254,7 @@ for option in --save-state --json; do
     refuses 'prompt: got 2 tokens, expected at most 1' generate --quiet -p x --context 1 $option old
     holds 'what was there stays until there is more' [ "$(cat old)" = text ]
 done
+refuses 'repetition: got 0, expected 0\.01 to 100' generate -p x --repetition-penalty 0
 for bad in '--temperature -1' '--temperature nan' '--top-p 1.5' '--top-k -1' '--min-p 2' '--repetition-penalty x' '-n -1' \
     '--threads 0' '--chunk 1' '--context 0' '--logprobs 101' '--seed -1' '--presence-penalty 101'; do
     # shellcheck disable=SC2086

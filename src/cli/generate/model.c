@@ -197,16 +197,16 @@ dsv4_status generate_model_load(const generate_options *o, int64_t context, gene
     if (o->speculate && m->config.draft != MODEL_DRAFT_MTP) {
         return dsv4_fail(err, DSV4_E_UNSUPPORTED, "%s: has no block that drafts a token, --speculate needs one", m->folder);
     }
-    dsv4_status status = dsv4_pool_create((int)o->n_threads, &m->pool, err);
+    dsv4_status status = model_sampler_create(m->config.vocab_size, &sampler, &m->sampler, err);
+    if (status == DSV4_OK) {
+        status = dsv4_pool_create((int)o->n_threads, &m->pool, err);
+    }
     if (status == DSV4_OK) {
         status = open_weights(o, m, err);
     }
     if (status == DSV4_OK) {
         name_weights(m);
         status = create_engine(m, err);
-    }
-    if (status == DSV4_OK) {
-        status = model_sampler_create(m->config.vocab_size, &sampler, &m->sampler, err);
     }
     m->load_s = clock_s() - started_s;
     return status;

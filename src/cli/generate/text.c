@@ -1,6 +1,8 @@
 /* cli/generate/text.c - a prompt from the command line, a file or a chat, and what follows it. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "cli/generate/generate.h"
@@ -72,6 +74,15 @@ static dsv4_status get_prompt(const generate_options *o, const generate_model *m
     }
     free(text);
     return status;
+}
+
+/* What can be seen of states before the model is loaded. */
+static dsv4_status check_states(const generate_options *o, dsv4_error *err)
+{
+    if (o->load != NULL && access(o->load, R_OK) != 0) {
+        return dsv4_fail(err, DSV4_E_IO, "%.400s: cannot read: %s", o->load, strerror(errno));
+    }
+    return o->save != NULL ? file_check_writable(o->save, err) : DSV4_OK;
 }
 
 /* A prompt that cannot fit is refused before the model is loaded. */
@@ -171,7 +182,7 @@ static dsv4_status generate_and_show(const generate_options *o, generate_model *
 dsv4_status generate_text(const generate_options *o, generate_model *m, dsv4_error *err)
 {
     generate_run run = {.sequence = NULL};
-    dsv4_status status = o->save != NULL ? file_check_writable(o->save, err) : DSV4_OK;
+    dsv4_status status = check_states(o, err);
     if (status == DSV4_OK) {
         status = get_prompt(o, m, &run.ids, err);
     }
