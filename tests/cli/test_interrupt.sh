@@ -71,6 +71,26 @@ holds 'a state goes on behind the last token but one' [ "$("$json_get" whole.jso
     "$("$json_get" rest.json tokens | tr -d '[]')" ]
 interrupts has_stderr generate -m small --perplexity endless --chunk 2 --context 300000
 
+# ---- a chat: the answer ends, and the chat goes on
+command='dsv4 generate --interactive' status=0
+rm -f out
+mkfifo lines
+"$program" generate -m small --interactive --quiet -n 200000 --context 300000 --json chat.json <lines >out 2>err &
+talking=$!
+exec 3>lines
+echo 'Who made the heaven?' >&3
+for ((tries = 0; tries < 1000; tries++)); do
+    ! has_stdout 2>/dev/null || break
+    sleep 0.01
+done
+kill -INT $talking
+printf '/help\n/quit\n' >&3
+exec 3>&-
+wait $talking || status=$?
+exits 0
+prints '^/help '
+has_json chat.json assistant messages 1 role
+
 # ---- synth: nothing is left
 interrupts writes_made synth made --layers 64 --experts 512
 complains 'made: interrupted, nothing is left of it'
