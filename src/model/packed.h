@@ -112,6 +112,9 @@ DSV4_MUST_CHECK dsv4_status model_weights_open(const char *folder, bool int8, ds
                                                model_weights **out, dsv4_error *err);
 bool model_folder_is_packed(const char *folder);
 
+/* DSV4_E_FORMAT: the folder holds what a conversion has done until it was stopped, and nothing else. */
+DSV4_MUST_CHECK dsv4_status model_folder_require_finished(const char *folder, dsv4_error *err);
+
 /* Reads all of a mapped file, so that no step waits for the disk while memory lasts; nothing to do for packed weights. */
 void model_weights_preload(const model_weights *w);
 

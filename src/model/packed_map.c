@@ -206,6 +206,15 @@ bool model_folder_is_packed(const char *folder)
     return holds(folder, PACKED_FILE_NAME);
 }
 
+dsv4_status model_folder_require_finished(const char *folder, dsv4_error *err)
+{
+    const bool is_finished =
+        model_folder_is_packed(folder) || !holds(folder, PACKED_PART_NAME) || holds(folder, "model.safetensors.index.json");
+    return is_finished
+               ? DSV4_OK
+               : dsv4_fail(err, DSV4_E_FORMAT, "%.300s: its conversion was not finished: dsv4 convert goes on with it", folder);
+}
+
 static dsv4_status open_packed_folder(const char *folder, bool int8, model_weights **out, dsv4_error *err)
 {
     model_weights *w = NULL;
@@ -231,10 +240,10 @@ dsv4_status model_weights_open(const char *folder, bool int8, dsv4_pool *pool, s
     if (model_folder_is_packed(folder)) {
         return open_packed_folder(folder, int8, out, err);
     }
-    if (holds(folder, PACKED_PART_NAME) && !holds(folder, "model.safetensors.index.json")) {
-        return dsv4_fail(err, DSV4_E_FORMAT, "%.300s: its conversion was not finished: dsv4 convert goes on with it", folder);
+    dsv4_status status = model_folder_require_finished(folder, err);
+    if (status == DSV4_OK) {
+        status = model_checkpoint_open(folder, &c, err);
     }
-    dsv4_status status = model_checkpoint_open(folder, &c, err);
     if (status == DSV4_OK) {
         status = model_weights_pack(c, int8, pool, bar, out, err);
     }

@@ -104,7 +104,8 @@ interrupts writes_much convert large packed
 complains 'packed: interrupted: [0-9]+ of [0-9]+ weights are done, the same command goes on$'
 holds 'some were done' grep -qv 'interrupted: 0 of' err
 holds 'nothing has its last name' [ "$(ls packed)" = weights.dsv4.part ]
-refuses 'its conversion was not finished|cannot open' generate -m packed -p x
+refuses 'packed: its conversion was not finished: dsv4 convert goes on with it' generate -m packed -p x
+refuses 'packed: its conversion was not finished: dsv4 convert goes on with it' inspect packed
 : >packed/config.json.0123abcd.tmp # of a program that was ended while it copied
 accepts convert large packed --verify
 prints 'of them are from an earlier conversion that was stopped$'

@@ -56,6 +56,9 @@ dsv4_status generate_model_find(const generate_options *o, generate_model *m, ds
     if (status == DSV4_OK) {
         status = find_folder(o, &m->folder, err);
     }
+    if (status == DSV4_OK) {
+        status = model_folder_require_finished(m->folder, err);
+    }
     if (status != DSV4_OK) {
         return status;
     }
