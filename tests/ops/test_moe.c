@@ -6,9 +6,11 @@
 #include <stdio.h>
 
 #include "golden/golden.h"
+#include "sanitized.h"
 #include "vector_file.h"
 
-enum { N_TOKENS = 13, N_ORDERS = 4 };
+/* Sanitizers see every kind of access in fewer cases. */
+enum { N_TOKENS = 13, N_ORDERS = SANITIZED ? 1 : 4, N_CONFIGS = SANITIZED ? 2 : 4, COMPANY_STEP = SANITIZED ? 5 : 1 };
 
 /* ---- inputs --------------------------------------------------------------------------------------------------------------- */
 
@@ -131,7 +133,7 @@ static void check_tiles(const dsv4_op *op, const dsv4_config *config, const dsv4
 /* Each token alone, and some together. */
 static void check_company(const dsv4_op *op, const dsv4_config *config, const dsv4_tensor_list *in, const sealed *reference)
 {
-    for (int64_t t = 0; t < N_TOKENS; t++) {
+    for (int64_t t = 0; t < N_TOKENS; t += COMPANY_STEP) {
         const int64_t n = t % 3 == 2 && t + 4 <= N_TOKENS ? 4 : 1;
         dsv4_tensor_list part = tokens_of(op, in, t, n);
         sealed s = run_rows(op, config, &part, 0, 0, (dsv4_op_options){.mode = DSV4_PREFILL}, pool);
@@ -179,10 +181,10 @@ static dsv4_config strange(int64_t hidden, int64_t inner, int64_t experts, int64
     return config;
 }
 
-static void check_configs(const char *name, const dsv4_config *configs, size_t n)
+static void check_configs(const char *name, const dsv4_config *configs)
 {
     const dsv4_op *op = find_op(name);
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < N_CONFIGS; i++) {
         dsv4_tensor_list in = draw_inputs(op, &configs[i], N_TOKENS, 0);
         check_call(op, &configs[i], &in);
         dsv4_tensor_list_deinit(&in);
@@ -191,9 +193,9 @@ static void check_configs(const char *name, const dsv4_config *configs, size_t n
 
 static void check_op(const char *name)
 {
-    const dsv4_config configs[] = {preset("tiny"), strange(100, 70, 5, 3, 37), strange(515, 33, 40, 6, 101),
-                                   strange(3, 1, 1, 1, 2)};
-    check_configs(name, configs, sizeof configs / sizeof *configs);
+    const dsv4_config configs[] = {strange(3, 1, 1, 1, 2), strange(100, 70, 5, 3, 37), preset("tiny"),
+                                   strange(515, 33, 40, 6, 101)};
+    check_configs(name, configs);
 }
 
 /* ---- routing -------------------------------------------------------------------------------------------------------------- */
@@ -256,10 +258,10 @@ static void test_experts(void **state)
 
 static void test_fp4_experts(void **state)
 {
-    const dsv4_config configs[] = {preset("tiny"), strange(96, 32, 5, 3, 37), strange(544, 160, 40, 6, 101),
-                                   strange(32, 64, 1, 1, 2)};
+    const dsv4_config configs[] = {strange(32, 64, 1, 1, 2), strange(96, 32, 5, 3, 37), preset("tiny"),
+                                   strange(544, 160, 40, 6, 101)};
     (void)state;
-    check_configs("expert_routed_fp4", configs, sizeof configs / sizeof *configs);
+    check_configs("expert_routed_fp4", configs);
 }
 
 /* A row's result does not depend on how many rows its expert received beside it. */

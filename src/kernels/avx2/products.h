@@ -9,7 +9,12 @@
 #include "kernels/avx2/avx2.h"
 #include "kernels/avx2/stream.h"
 
-enum { PANEL_VECTORS = UK_PANEL / AVX2_STEP, PASS_ROWS = 4 };
+enum {
+    PANEL_VECTORS = UK_PANEL / AVX2_STEP,
+    PASS_ROWS = 4,
+    /* Of a single pass, on processors of this instruction set: Zen 3 streams 5 to 10 % faster than with 8 KB. */
+    AHEAD_OF_ONE_PASS = 2048,
+};
 
 /* A slice of a panel, for some rows of a group. */
 typedef struct pass_slice {
@@ -18,7 +23,7 @@ typedef struct pass_slice {
     char *c;                /* the sums of 32 columns of four bytes each, row by row */
     int64_t a_step, c_step; /* bytes, from step to step and from row to row */
     int64_t n_steps;
-    const char *wanted;  /* what to request meanwhile: of the panel behind this slice, or nothing new */
+    const char *wanted;  /* what to request meanwhile: the slice behind this one, or this one, which is near */
     int64_t wanted_step; /* bytes a step */
     bool first;          /* of the panel */
 } pass_slice;
@@ -49,6 +54,9 @@ UK_INLINE void pass_halves(pass_fn *pass, const int m, pass_slice s)
 UK_INLINE void pass_rows(pass_fn *pass, int64_t m, int64_t row_bytes, pass_slice s)
 {
     s.wanted_step = m == 2 * PASS_ROWS ? STEP_BYTES / 4 : m > 2 ? STEP_BYTES / 2 : STEP_BYTES;
+    if (m <= 2 && s.wanted > s.panel) {
+        s.wanted = s.panel + AHEAD_OF_ONE_PASS;
+    }
     for (; m >= PASS_ROWS; m -= PASS_ROWS, s.a += PASS_ROWS * row_bytes, s.c += PASS_ROWS * s.c_step) {
         pass_halves(pass, PASS_ROWS, s);
         s.wanted += 2 * s.n_steps * s.wanted_step;

@@ -189,42 +189,63 @@ static void up_describe(const void *arg, int64_t block, dsv4_describe *d)
     dsv4_touch(d, DSV4_WRITE | DSV4_UNTRACKED, o->hidden.m.view, all_of(&o->hidden.m));
 }
 
-/* Rows [t0, t1) of a slot through panel `panel` of w1 and w3. */
-static void up_tile(const experts *o, op_slot slot, const step_acts *acts, tile_range t, int64_t panel, const model_weight *w1,
-                    const model_weight *w3, float *scratch)
+/* Rows t of a slot, and a panel. */
+typedef struct slot_tile {
+    op_slot slot;
+    step_acts acts;
+    tile_range t;
+    int64_t panel;
+} slot_tile;
+
+typedef void tile_fn(const experts *o, const slot_tile *tile, float *scratch);
+
+/* All tiles of a block. */
+static void product_run(const experts *o, const slot_product *p, int64_t block, tile_fn *run_tile, float *scratch)
+{
+    int64_t index = block / p->n_tiles;
+    slot_tile tile = {.slot = op_slot_at(&o->slots, index)};
+    ((int8_t *)p->ready.data)[block] = 1;
+    if (tile.slot.n == 0) {
+        return;
+    }
+    tile_range panels = tile_at(block % p->n_tiles, p->panel_tile, p->n_panels);
+    tile.acts = acts_of(p, index, tile.slot);
+    for (tile.panel = panels.begin; tile.panel < panels.end; tile.panel++) {
+        for (int64_t t = 0; t < tile.slot.n; t += ROW_TILE) {
+            tile.t = (tile_range){t, tile_min(t + ROW_TILE, tile.slot.n)};
+            run_tile(o, &tile, scratch);
+        }
+    }
+}
+
+/* The tile's rows through its panel of w. */
+static void multiply(const slot_product *p, const model_weight *w, const slot_tile *tile, float *y, float *rest)
+{
+    step_panel(&p->packing, w, &tile->acts, tile->t.begin, tile->t.end, tile->panel, 0, op_chunks(p->packing.k), y, UK_PANEL, rest);
+}
+
+static void up_tile(const experts *o, const slot_tile *tile, float *scratch)
 {
     const slot_product *p = &o->up;
+    const op_slot *slot = &tile->slot;
+    model_weight w1 = model_expert_weight(&o->w1, slot->expert), w3 = model_expert_weight(&o->w3, slot->expert);
     float *g = scratch, *u = g + ROW_TILE * UK_PANEL, *rest = u + ROW_TILE * UK_PANEL;
-    int64_t n_cols = tile_min(UK_PANEL, o->F - panel * UK_PANEL);
-    step_panel(&p->packing, w1, acts, t.begin, t.end, panel, 0, op_chunks(p->packing.k), g, UK_PANEL, rest);
-    step_panel(&p->packing, w3, acts, t.begin, t.end, panel, 0, op_chunks(p->packing.k), u, UK_PANEL, rest);
-    for (int64_t r = t.begin; r < t.end; r++, g += UK_PANEL, u += UK_PANEL) {
-        finish_row(o, p, w1, slot.begin + r, panel, g);
-        finish_row(o, p, w3, slot.begin + r, panel, u);
+    int64_t col = tile->panel * UK_PANEL, n_cols = tile_min(UK_PANEL, o->F - col);
+    multiply(p, &w1, tile, g, rest);
+    multiply(p, &w3, tile, u, rest);
+    for (int64_t r = tile->t.begin; r < tile->t.end; r++, g += UK_PANEL, u += UK_PANEL) {
+        finish_row(o, p, &w1, slot->begin + r, tile->panel, g);
+        finish_row(o, p, &w3, slot->begin + r, tile->panel, u);
         op_swiglu(o->uk, n_cols, o->limit, g, u, rest);
-        o->uk->scale(n_cols, g, ((const float *)o->weights.data)[slot.route[r]], g);
-        step_store(o->uk, &o->hidden, slot.begin + r, panel * UK_PANEL, n_cols, g);
+        o->uk->scale(n_cols, g, ((const float *)o->weights.data)[slot->route[r]], g);
+        step_store(o->uk, &o->hidden, slot->begin + r, col, n_cols, g);
     }
 }
 
 static void up_run(const void *arg, int64_t block, void *scratch)
 {
     const experts *o = arg;
-    const slot_product *p = &o->up;
-    int64_t index = block / p->n_tiles;
-    op_slot slot = op_slot_at(&o->slots, index);
-    ((int8_t *)p->ready.data)[block] = 1;
-    if (slot.n == 0) {
-        return;
-    }
-    tile_range panels = tile_at(block % p->n_tiles, p->panel_tile, p->n_panels);
-    step_acts acts = acts_of(p, index, slot);
-    model_weight w1 = model_expert_weight(&o->w1, slot.expert), w3 = model_expert_weight(&o->w3, slot.expert);
-    for (int64_t panel = panels.begin; panel < panels.end; panel++) {
-        for (int64_t t = 0; t < slot.n; t += ROW_TILE) {
-            up_tile(o, slot, &acts, (tile_range){t, tile_min(t + ROW_TILE, slot.n)}, panel, &w1, &w3, scratch);
-        }
-    }
+    product_run(o, &o->up, block, up_tile, scratch);
 }
 
 static double share_of_up(const void *arg, int64_t block)
@@ -240,31 +261,24 @@ static void down_describe(const void *arg, int64_t block, dsv4_describe *d)
     dsv4_touch(d, DSV4_WRITE | DSV4_UNTRACKED, o->y.m.view, all_of(&o->y.m));
 }
 
+static void down_tile(const experts *o, const slot_tile *tile, float *scratch)
+{
+    const slot_product *p = &o->down;
+    const op_slot *slot = &tile->slot;
+    model_weight w2 = model_expert_weight(&o->w2, slot->expert);
+    float *y = scratch;
+    int64_t col = tile->panel * UK_PANEL, n_cols = tile_min(UK_PANEL, o->D - col);
+    multiply(p, &w2, tile, y, y + ROW_TILE * UK_PANEL);
+    for (int64_t r = tile->t.begin; r < tile->t.end; r++, y += UK_PANEL) {
+        finish_row(o, p, &w2, slot->begin + r, tile->panel, y);
+        step_store(o->uk, &o->y, slot->route[r], col, n_cols, y);
+    }
+}
+
 static void down_run(const void *arg, int64_t block, void *scratch)
 {
     const experts *o = arg;
-    const slot_product *p = &o->down;
-    int64_t index = block / p->n_tiles;
-    op_slot slot = op_slot_at(&o->slots, index);
-    ((int8_t *)p->ready.data)[block] = 1;
-    if (slot.n == 0) {
-        return;
-    }
-    tile_range panels = tile_at(block % p->n_tiles, p->panel_tile, p->n_panels);
-    step_acts acts = acts_of(p, index, slot);
-    model_weight w2 = model_expert_weight(&o->w2, slot.expert);
-    float *y = scratch;
-    for (int64_t panel = panels.begin; panel < panels.end; panel++) {
-        for (int64_t t = 0; t < slot.n; t += ROW_TILE) {
-            int64_t end = tile_min(t + ROW_TILE, slot.n);
-            step_panel(&p->packing, &w2, &acts, t, end, panel, 0, op_chunks(p->packing.k), y, UK_PANEL, y + ROW_TILE * UK_PANEL);
-            for (int64_t r = t; r < end; r++) {
-                finish_row(o, p, &w2, slot.begin + r, panel, y + (r - t) * UK_PANEL);
-                step_store(o->uk, &o->y, slot.route[r], panel * UK_PANEL, tile_min(UK_PANEL, o->D - panel * UK_PANEL),
-                           y + (r - t) * UK_PANEL);
-            }
-        }
-    }
+    product_run(o, &o->down, block, down_tile, scratch);
 }
 
 static double share_of_down(const void *arg, int64_t block)
