@@ -15,7 +15,8 @@ enum { MAX_ATTEMPTS = 100 };
 /* A long path is cut so that the reason fits the line. */
 static dsv4_status fail_errno(const file_writer *w, int code, dsv4_error *err)
 {
-    return dsv4_fail(err, DSV4_E_IO, "%.400s: cannot write: %s", w->path, code ? strerror(code) : "write failed");
+    const char *name = strcmp(w->path, "-") == 0 ? "stdout" : w->path;
+    return dsv4_fail(err, DSV4_E_IO, "%.400s: cannot write: %s", name, code ? strerror(code) : "is the disk full?");
 }
 
 /* S_IFREG, S_IFDIR, ...; 0 if there is no such file. Symbolic links are followed. */
@@ -44,6 +45,16 @@ static int create_temporary(file_writer *w)
     return -1;
 }
 
+bool file_is_temporary_end(const char *end)
+{
+    return end[0] == '.' && strspn(end + 1, "0123456789abcdef") == 8 && strcmp(end + 9, ".tmp") == 0;
+}
+
+static bool is_special(mode_t type)
+{
+    return type != 0 && type != S_IFREG && type != S_IFDIR;
+}
+
 static int open_target(file_writer *w)
 {
     mode_t type = file_type(w->path);
@@ -51,8 +62,7 @@ static int open_target(file_writer *w)
         errno = EISDIR;
         return -1;
     }
-    bool is_special = type != 0 && type != S_IFREG;
-    return is_special ? open(w->path, O_WRONLY | O_CLOEXEC) : create_temporary(w);
+    return is_special(type) ? open(w->path, O_WRONLY | O_CLOEXEC) : create_temporary(w);
 }
 
 dsv4_status file_writer_open(file_writer *w, const char *path, dsv4_error *err)
@@ -117,4 +127,17 @@ void file_writer_abort(file_writer *w)
         unlink(w->temporary);
         w->temporary[0] = '\0';
     }
+}
+
+dsv4_status file_check_writable(const char *path, dsv4_error *err)
+{
+    file_writer w;
+    if (is_special(file_type(path))) { /* opening a pipe would wait for its reader */
+        return access(path, W_OK) == 0 ? DSV4_OK : dsv4_fail(err, DSV4_E_IO, "%.400s: cannot write: %s", path, strerror(errno));
+    }
+    const dsv4_status status = file_writer_open(&w, path, err);
+    if (status == DSV4_OK) {
+        file_writer_abort(&w);
+    }
+    return status;
 }

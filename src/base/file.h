@@ -8,6 +8,7 @@
 #ifndef BASE_FILE_H
 #define BASE_FILE_H
 
+#include <stdbool.h>
 #include <stdio.h>
 
 #include "dsv4/status.h"
@@ -24,6 +25,12 @@ typedef struct file_writer {
 DSV4_MUST_CHECK dsv4_status file_writer_open(file_writer *w, const char *path, dsv4_error *err);
 DSV4_MUST_CHECK dsv4_status file_writer_commit(file_writer *w, dsv4_error *err);
 void file_writer_abort(file_writer *w);
+
+/* Is that what stands behind the target in the temporary name? Such a file is left where a program was ended. */
+bool file_is_temporary_end(const char *end);
+
+/* Would file_writer_open succeed? Leaves everything as it was; an existing pipe or device is not opened. */
+DSV4_MUST_CHECK dsv4_status file_check_writable(const char *path, dsv4_error *err);
 
 /* The bytes of a regular file of at most max_bytes, and a 0 behind them; the caller frees *bytes. DSV4_E_NOT_FOUND; DSV4_E_IO: cannot be
  * read or is no regular file; DSV4_E_FORMAT: larger than max_bytes. */

@@ -130,7 +130,7 @@ static void print_help(const cli_command *command, const option_list *list)
                  o->value != NULL ? o->value : "");
         cli_print("  %-28s %s\n", left, o->help);
     }
-    cli_print("\nexit codes: 0 pass, 1 mismatch, 2 bad input or usage\n");
+    cli_print("\nexit codes: 0 pass, 1 mismatch, 2 bad input or usage, 130 interrupted\n");
 }
 
 /* The value of an optional argument may also stand in the next word, if that is a number: "--bench 20". */
@@ -190,7 +190,7 @@ int cli_parse(const cli_command *command, int argc, char **argv, void *options, 
     }
     *first = optind;
     json_path = json;
-    return -1;
+    return json == NULL || file_check_writable(json, &err) == DSV4_OK ? -1 : cli_fail(&err);
 }
 
 /* ---- text and errors ------------------------------------------------------------------------------------------------------ */

@@ -11,7 +11,8 @@
 
 #include "dsv4/status.h"
 
-enum { CLI_PASS = 0, CLI_MISMATCH = 1, CLI_BAD = 2 }; /* exit codes; a help request passes */
+/* Exit codes; a help request passes. Interrupted: the program ends by the signal, which a shell shows as 130 (Ctrl-C) or 143. */
+enum { CLI_PASS = 0, CLI_MISMATCH = 1, CLI_BAD = 2, CLI_INTERRUPTED = 128 };
 
 typedef struct cli_option cli_option;
 

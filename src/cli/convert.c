@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/progress.h"
 #include "cli/cli.h"
+#include "cli/stop.h"
 #include "model/packed.h"
 
 typedef struct convert_options {
@@ -22,6 +23,14 @@ static const cli_option options_table[] = {
     {.name = NULL},
 };
 
+static dsv4_status fail_stopped(const char *out, const convert_options *options, const model_convert_result *r, dsv4_error *err)
+{
+    return r->was_given_up
+               ? dsv4_fail(err, DSV4_E_IO, "%.300s: interrupted, the weights that were there stay", out)
+               : dsv4_fail(err, DSV4_E_IO, "%.300s: interrupted: %zu of %zu weights are done, the same command goes on%s", out,
+                           r->n_done, r->n_pieces, options->restart ? " without --restart" : "");
+}
+
 static dsv4_status convert(const char *folder, const char *out, const convert_options *options, bool int8,
                            model_convert_result *result, dsv4_error *err)
 {
@@ -32,10 +41,15 @@ static dsv4_status convert(const char *folder, const char *out, const convert_op
         return status;
     }
     progress bar = progress_begin("converting");
-    const model_convert_options how = {int8, options->restart};
+    const model_convert_options how = {int8, options->restart, &cli_stop};
+    cli_stop_arm();
     status = model_convert(folder, out, &how, pool, &bar, result, err);
     progress_end(&bar);
     dsv4_pool_destroy(pool);
+    if (status == DSV4_OK && result->was_stopped) {
+        return fail_stopped(out, options, result, err);
+    }
+    cli_stop_disarm(); /* nothing is left to be done at its end */
     if (status == DSV4_OK && options->verify) {
         bar = progress_begin("verifying");
         status = model_packed_verify(out, &bar, err);
@@ -93,7 +107,7 @@ static int run(const cli_command *self, int argc, char **argv)
         dsv4_fail(&err, DSV4_E_USAGE, "convert: got %d folders, expected two: DIR OUT", argc - first);
         return cli_fail(&err);
     }
-    return convert_and_tell(argv[first], argv[first + 1], &options, &err) == DSV4_OK ? CLI_PASS : cli_fail(&err);
+    return cli_stop_code(convert_and_tell(argv[first], argv[first + 1], &options, &err) == DSV4_OK ? CLI_PASS : cli_fail(&err));
 }
 
 const cli_command cli_convert = {

@@ -199,7 +199,7 @@ static int run(const cli_command *self, int argc, char **argv)
     if (model_folder_is_packed(argv[first])) {
         return inspect_packed(argv[first], options.values, &err) == DSV4_OK ? CLI_PASS : cli_fail(&err);
     }
-    if (model_checkpoint_open(argv[first], &c, &err) != DSV4_OK) {
+    if (model_folder_require_finished(argv[first], &err) != DSV4_OK || model_checkpoint_open(argv[first], &c, &err) != DSV4_OK) {
         return cli_fail(&err);
     }
     code = show(c, &options, &err) != DSV4_OK             ? cli_fail(&err)

@@ -1,5 +1,4 @@
 /* cli/inspect_packed.c - `dsv4 inspect` of a folder that `dsv4 convert` made. */
-#include "base/file.h"
 #include "base/progress.h"
 #include "base/size_text.h"
 #include "cli/inspect.h"
@@ -15,12 +14,8 @@ static dsv4_status verify(const char *folder, dsv4_error *err)
 
 dsv4_status inspect_packed(const char *folder, bool with_values, dsv4_error *err)
 {
-    char path[FILE_PATH_BYTES];
     model_weights *w = NULL;
-    if (snprintf(path, sizeof path, "%s/weights.dsv4", folder) >= (int)sizeof path) {
-        return dsv4_fail(err, DSV4_E_VALUE, "%.300s: the path is too long", folder);
-    }
-    dsv4_status status = model_weights_map(path, &w, err);
+    dsv4_status status = model_weights_map(folder, &w, err);
     if (status != DSV4_OK || (with_values && (status = verify(folder, err)) != DSV4_OK)) {
         model_weights_free(w);
         return status;

@@ -1,11 +1,13 @@
 /* cli/main.c - the program: finds the subcommand, and sees to it that what was printed has been written. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/stop.h"
 
 static const cli_command *const commands[] = {&cli_list,  &cli_run,      &cli_check,    &cli_bench,   &cli_trace,
                                               &cli_sim,   &cli_ablate,   &cli_tune,     &cli_inspect, &cli_convert,
@@ -59,8 +61,12 @@ static int run_command(int argc, char **argv)
 int main(int argc, char **argv)
 {
     occupy_standard_descriptors();
+    signal(SIGXFSZ, SIG_IGN); /* a file that grows beyond its limit shows as a failed write, as on a full disk */
     int code = run_command(argc, argv);
     if (fflush(stdout) == 0 && !ferror(stdout)) {
+        if (code == CLI_INTERRUPTED) {
+            cli_stop_end();
+        }
         return code;
     }
     dsv4_error err = {0};

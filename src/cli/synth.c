@@ -3,6 +3,7 @@
 
 #include "base/progress.h"
 #include "cli/cli.h"
+#include "cli/stop.h"
 #include "model/synth.h"
 
 typedef struct synth_options {
@@ -27,7 +28,7 @@ static const cli_option options_table[] = {
 
 static dsv4_status synth(const char *folder, const synth_options *o, dsv4_error *err)
 {
-    const model_synth_options how = {o->preset, o->n_layers, o->n_experts, o->draft, o->fp8, (uint64_t)o->seed};
+    const model_synth_options how = {o->preset, o->n_layers, o->n_experts, o->draft, o->fp8, (uint64_t)o->seed, &cli_stop};
     model_synth_result r;
     dsv4_pool *pool = NULL;
     const int n_threads = o->n_threads > 0 ? (int)o->n_threads : dsv4_pool_default_threads();
@@ -36,9 +37,13 @@ static dsv4_status synth(const char *folder, const synth_options *o, dsv4_error 
         return status;
     }
     progress bar = progress_begin("writing");
+    cli_stop_arm();
     status = model_synth(folder, &how, pool, &bar, &r, err);
     progress_end(&bar);
     dsv4_pool_destroy(pool);
+    if (status == DSV4_OK && r.was_stopped) {
+        status = dsv4_fail(err, DSV4_E_IO, "%.300s: interrupted, nothing is left of it", folder);
+    }
     if (status != DSV4_OK) {
         return status;
     }
@@ -66,7 +71,7 @@ static int run(const cli_command *self, int argc, char **argv)
         dsv4_fail(&err, DSV4_E_USAGE, "synth: got %d folders, expected one", argc - first);
         return cli_fail(&err);
     }
-    return synth(argv[first], &options, &err) == DSV4_OK ? CLI_PASS : cli_fail(&err);
+    return cli_stop_code(synth(argv[first], &options, &err) == DSV4_OK ? CLI_PASS : cli_fail(&err));
 }
 
 const cli_command cli_synth = {"synth", "DIR [options]", "a checkpoint of any size with random weights", options_table, NULL, run};

@@ -22,9 +22,10 @@ struct model_engine {
     dsv4_pool *pool;
     model_engine_options options;
     model_kv *kv;
-    void *streams; /* [step_tokens, M*D]: of the latest step, for the draft block; NULL: the model has none */
-    size_t streams_bytes;
-    void *room; /* for what passes between operators: of all graphs, as one runs at a time */
+    void *streams;        /* [step_tokens, M*D]: of the latest step, for the draft block; NULL: the model has none */
+    void *draft_streams;  /* the same: those of them that a draft run takes */
+    size_t streams_bytes; /* of each */
+    void *room;           /* for what passes between operators: of all graphs, as one runs at a time */
     size_t room_bytes;
     kept_range *kept; /* [n_sequences] */
     model_graph graphs[MAX_GRAPHS];
@@ -54,7 +55,7 @@ static model_graph_options graph_options(const model_engine *e, model_step_size 
                                  .n_logits = size.n_logits,
                                  .context = e->options.context,
                                  .kind = size.kind,
-                                 .streams = e->streams,
+                                 .streams = size.kind == MODEL_GRAPH_DRAFT ? e->draft_streams : e->streams,
                                  .room = e->room,
                                  .room_bytes = e->room_bytes,
                                  .trace_level = e->options.trace_level};
@@ -100,10 +101,11 @@ static dsv4_status reserve_rooms(model_engine *e, dsv4_error *err)
     e->streams_bytes =
         (size_t)(e->options.step_tokens * d->hc_mult * d->hidden_size) * dsv4_dtype_bytes(e->options.numerics->dtype);
     e->streams = has_draft(e) ? memory_map(e->streams_bytes) : NULL;
+    e->draft_streams = has_draft(e) ? memory_map(e->streams_bytes) : NULL;
     e->kept = calloc((size_t)e->options.n_sequences, sizeof *e->kept);
     e->room_bytes = largest_room(e);
     e->room = e->room_bytes == 0 ? NULL : memory_reserve(e->room_bytes);
-    if (e->kept == NULL || e->room == NULL || (has_draft(e) && e->streams == NULL)) {
+    if (e->kept == NULL || e->room == NULL || (has_draft(e) && (e->streams == NULL || e->draft_streams == NULL))) {
         return dsv4_fail(err, DSV4_E_NO_MEMORY, "engine: no memory for %lld tokens a step", (long long)e->options.step_tokens);
     }
     return DSV4_OK;
@@ -139,6 +141,9 @@ void model_engine_destroy(model_engine *e)
     }
     if (e->streams != NULL) {
         memory_unmap(e->streams, e->streams_bytes);
+    }
+    if (e->draft_streams != NULL) {
+        memory_unmap(e->draft_streams, e->streams_bytes);
     }
     if (e->room != NULL) {
         memory_unmap(e->room, e->room_bytes);
@@ -207,7 +212,7 @@ dsv4_status model_engine_bytes(const model_weights *weights, dsv4_pool *pool, co
         return status;
     }
     const int n = model_step_sizes(&e->options, uses_drafts(e), prompt_tokens, sizes);
-    size_t bytes = e->room_bytes + (e->streams != NULL ? e->streams_bytes : 0);
+    size_t bytes = e->room_bytes + (e->streams != NULL ? (uses_drafts(e) ? 2 : 1) * e->streams_bytes : 0);
     for (int i = 0; i < n; i++) {
         bytes += measure(e, sizes[i]).own;
     }
@@ -375,24 +380,26 @@ dsv4_status model_engine_step(model_engine *e, const model_feed *feeds, int64_t 
 
 /* ---- drafts -------------------------------------------------------------------------------------------------------------- */
 
-/* The parts of a draft run must lie among the kept streams as they lay in the step. */
-static dsv4_status draft_parts(const model_engine *e, const model_feed *feeds, int64_t n_feeds, feed_part *parts, dsv4_error *err)
+/* The parts of a draft run, and their streams. */
+static dsv4_status draft_parts(model_engine *e, const model_feed *feeds, int64_t n_feeds, feed_part *parts, dsv4_error *err)
 {
-    for (int64_t i = 0, row = 0; i < n_feeds; i++) {
+    const size_t row_bytes = e->streams_bytes / (size_t)e->options.step_tokens;
+    char *to = e->draft_streams;
+    for (int64_t i = 0; i < n_feeds; i++) {
         const model_sequence *s = feeds[i].sequence;
         const kept_range *kept = &e->kept[s->slot];
         const int64_t left = kept->sequence != s->id ? 0 : tile_min(kept->n, s->length - kept->start);
-        if (feeds[i].n_tokens > left || kept->row != row) {
-            return dsv4_fail(err, DSV4_E_VALUE, "draft: sequence %lld: got %lld tokens, the latest step left %lld%s", (long long)i,
-                             (long long)feeds[i].n_tokens, (long long)tile_max(left, 0),
-                             kept->row != row ? ", not behind those of the sequence before" : "");
+        if (feeds[i].n_tokens > left) {
+            return dsv4_fail(err, DSV4_E_VALUE, "draft: sequence %lld: got %lld tokens, the latest step left %lld", (long long)i,
+                             (long long)feeds[i].n_tokens, (long long)tile_max(left, 0));
         }
         if (s->drafted < kept->start) {
             return dsv4_fail(err, DSV4_E_VALUE, "draft: sequence %lld: is at token %lld, the block has seen those before %lld",
                              (long long)i, (long long)kept->start, (long long)s->drafted);
         }
         parts[i] = (feed_part){&feeds[i], 0, feeds[i].n_tokens, kept->start, feeds[i].n_logits, 0};
-        row += feeds[i].n_tokens;
+        memcpy(to, (const char *)e->streams + (size_t)kept->row * row_bytes, (size_t)feeds[i].n_tokens * row_bytes);
+        to += (size_t)feeds[i].n_tokens * row_bytes;
     }
     return DSV4_OK;
 }

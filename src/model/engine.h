@@ -54,7 +54,8 @@ DSV4_MUST_CHECK dsv4_status model_engine_step(model_engine *e, const model_feed 
 
 /* The draft block (multi-token prediction): row p takes the trunk's last streams of position p, which the latest step left for its
  * tokens, and the token at p + 1, and predicts the token at p + 2. tokens[i] is the token behind the i-th token that the feed of
- * the same sequence had in the latest step; n_tokens at most as many. DSV4_E_UNSUPPORTED where the model has no such block. */
+ * the same sequence had in the latest step; n_tokens at most as many. Feeds in any order, of some of that step's sequences or all.
+ * DSV4_E_UNSUPPORTED where the model has no such block. */
 DSV4_MUST_CHECK dsv4_status model_engine_draft(model_engine *e, const model_feed *feeds, int64_t n_feeds, dsv4_error *err);
 
 #endif

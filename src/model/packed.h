@@ -9,6 +9,8 @@
 #ifndef MODEL_PACKED_H
 #define MODEL_PACKED_H
 
+#include <signal.h>
+
 #include "dsv4/graph.h"
 #include "kernels/pack_fp.h"
 #include "model/checkpoint.h"
@@ -94,15 +96,15 @@ struct progress;
 
 /* Packs a checkpoint's weights into memory, on the workers of the pool (NULL: on the caller); each packs the panels that it will
  * stream. int8: FP8 weights become INT8. Weights of DSPARK draft blocks are left out, and config has none then. bar may be NULL. The
- * checkpoint may be closed afterwards. Fails where a tensor is missing, wrong, or has a scale, an FP8 weight or an expert's number that
- * is not allowed. The caller frees. */
+ * checkpoint may be closed afterwards. Fails where a tensor is missing, wrong, or has a scale, a weight or an expert's number that is
+ * not allowed. The caller frees. */
 DSV4_MUST_CHECK dsv4_status model_weights_pack(const model_checkpoint *c, bool int8, dsv4_pool *pool, struct progress *bar,
                                                model_weights **out, dsv4_error *err);
 void model_weights_free(model_weights *w);
 
-/* The weights of a packed file, mapped: started at once, read as they are used. Checks its header and all that could lead out of the
- * file or its tables; model_packed_verify reads every byte of that of a folder. */
-DSV4_MUST_CHECK dsv4_status model_weights_map(const char *path, model_weights **out, dsv4_error *err);
+/* The weights of a packed folder, mapped: started at once, read as they are used. Checks the header, that config.json belongs to it, and
+ * all that could lead out of the file or its tables; model_packed_verify reads every byte. */
+DSV4_MUST_CHECK dsv4_status model_weights_map(const char *folder, model_weights **out, dsv4_error *err);
 DSV4_MUST_CHECK dsv4_status model_packed_verify(const char *folder, struct progress *bar, dsv4_error *err);
 
 /* The weights of a folder, a published or a packed one. DSV4_E_UNSUPPORTED: packed for other numerics. */
@@ -110,18 +112,24 @@ DSV4_MUST_CHECK dsv4_status model_weights_open(const char *folder, bool int8, ds
                                                model_weights **out, dsv4_error *err);
 bool model_folder_is_packed(const char *folder);
 
+/* DSV4_E_FORMAT: the folder holds what a conversion has done until it was stopped, and nothing else. */
+DSV4_MUST_CHECK dsv4_status model_folder_require_finished(const char *folder, dsv4_error *err);
+
 /* Reads all of a mapped file, so that no step waits for the disk while memory lasts; nothing to do for packed weights. */
 void model_weights_preload(const model_weights *w);
 
 typedef struct model_convert_options {
-    bool int8;    /* FP8 weights become INT8 */
-    bool restart; /* what an earlier conversion left is not used */
+    bool int8;                         /* FP8 weights become INT8 */
+    bool restart;                      /* what an earlier conversion left is not used */
+    const volatile sig_atomic_t *stop; /* not 0: end soon, so that a later conversion goes on; NULL: none */
 } model_convert_options;
 
 typedef struct model_convert_result {
     size_t file_bytes;
-    size_t n_pieces, n_kept; /* of an earlier conversion */
-    bool was_complete;       /* nothing was to be done */
+    size_t n_pieces, n_done, n_kept; /* kept: done by an earlier conversion */
+    bool was_complete;               /* nothing was to be done */
+    bool was_stopped;                /* before all were done */
+    bool was_given_up;               /* and what was done is removed: whole weights were to be replaced, which stay */
 } model_convert_result;
 
 /* Writes the packed form of a published folder into another folder, which is made if it is not there: weights.dsv4, and copies of

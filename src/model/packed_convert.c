@@ -27,8 +27,14 @@ typedef struct conversion {
     char *buffer; /* of the largest part */
     size_t buffer_bytes;
     size_t unsaved_bytes; /* written since the header was */
+    const volatile sig_atomic_t *stop;
     struct progress *bar;
 } conversion;
+
+static bool is_stopped(const conversion *c)
+{
+    return c->stop != NULL && *c->stop != 0;
+}
 
 static dsv4_status fail_errno(const conversion *c, const char *what, dsv4_error *err)
 {
@@ -97,17 +103,25 @@ static dsv4_status pack_share(void *context, const packed_team *t, int worker, p
     return packed_team_part(t, worker, packer, job->conversion->checkpoint, &job->part, job->conversion->buffer, err);
 }
 
+/* Stopped within: the piece is not done. */
 static dsv4_status convert_piece(conversion *c, size_t i, dsv4_error *err)
 {
     const packed_piece *piece = &c->file->plan.pieces[i];
     packed_state state = {true, 0};
     for (int64_t e = 0; e < piece->count; e++) {
         for (int64_t begin = 0; begin < packed_part_count(piece);) {
+            if (is_stopped(c)) {
+                return DSV4_OK;
+            }
             part_job job = {c, part_from(piece, e, begin)};
             const size_t n = packed_part_bytes(&job.part), offset = packed_part_offset(&job.part);
             memset(c->buffer + (n >= 64 ? n - 64 : 0), 0, n >= 64 ? 64 : n); /* what fills up */
-            dsv4_status status = packed_team_run(c->team, pack_share, &job, err);
-            if (status != DSV4_OK || (status = write_all(c, c->buffer, n, c->file->data_offset + offset, err)) != DSV4_OK) {
+            dsv4_error cause = {0};
+            dsv4_status status = packed_team_run(c->team, pack_share, &job, &cause);
+            if (status != DSV4_OK) {
+                return dsv4_fail(err, status, "%.200s: %s", c->checkpoint->folder, cause.text);
+            }
+            if ((status = write_all(c, c->buffer, n, c->file->data_offset + offset, err)) != DSV4_OK) {
                 return status;
             }
             state.checksum = checksum_add(state.checksum, c->buffer, n);
@@ -134,7 +148,16 @@ static size_t largest_part(const packed_plan *plan)
     return largest;
 }
 
-static dsv4_status convert_pieces(conversion *c, dsv4_pool *pool, size_t *n_kept, dsv4_error *err)
+static size_t count_done(const conversion *c)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < c->file->plan.n; i++) {
+        n += c->file->states[i].is_done;
+    }
+    return n;
+}
+
+static dsv4_status convert_pieces(conversion *c, dsv4_pool *pool, dsv4_error *err)
 {
     dsv4_status status = packed_team_create(&c->file->plan, pool, &c->team, err);
     if (status != DSV4_OK) {
@@ -146,11 +169,7 @@ static dsv4_status convert_pieces(conversion *c, dsv4_pool *pool, size_t *n_kept
         status = dsv4_fail(err, DSV4_E_NO_MEMORY, "%.300s: no memory for a weight of %zu bytes", c->path, c->buffer_bytes);
     }
     for (size_t i = 0; status == DSV4_OK && i < c->file->plan.n; i++) {
-        if (c->file->states[i].is_done) {
-            (*n_kept)++;
-        } else {
-            status = convert_piece(c, i, err);
-        }
+        status = c->file->states[i].is_done ? DSV4_OK : convert_piece(c, i, err);
     }
     if (c->buffer != NULL) {
         memory_unmap(c->buffer, c->buffer_bytes);
@@ -210,9 +229,12 @@ static dsv4_status write_weights(conversion *c, const model_convert_options *opt
                                  dsv4_error *err)
 {
     dsv4_status status = open_part(c, options, err);
-    if (status == DSV4_OK && (status = convert_pieces(c, pool, &result->n_kept, err)) == DSV4_OK) {
+    result->n_kept = count_done(c);
+    if (status == DSV4_OK && (status = convert_pieces(c, pool, err)) == DSV4_OK) {
         status = save_header(c, err);
     }
+    result->n_done = count_done(c);
+    result->was_stopped = result->n_done < result->n_pieces;
     if (c->fd >= 0) {
         close(c->fd);
     }
@@ -225,16 +247,22 @@ static dsv4_status convert_into(const model_checkpoint *c, const packed_folder *
                                 const model_convert_options *options, dsv4_pool *pool, struct progress *bar,
                                 model_convert_result *result, dsv4_error *err)
 {
-    conversion work = {.checkpoint = c, .file = file, .fd = -1, .path = out->part, .bar = bar};
+    conversion work = {.checkpoint = c, .file = file, .fd = -1, .path = out->part, .bar = bar, .stop = options->stop};
     dsv4_status status = DSV4_OK;
     result->file_bytes = file->file_bytes;
     result->n_pieces = file->plan.n;
-    if ((status = packed_folder_prepare(out, file, options->restart, &result->was_complete, err)) != DSV4_OK ||
-        result->was_complete) {
+    if ((status = packed_folder_check_small(c->folder, err)) != DSV4_OK ||
+        (status = packed_folder_prepare(out, file, options->restart, &result->was_complete, err)) != DSV4_OK) {
         return status;
     }
-    if ((status = write_weights(&work, options, pool, result, err)) == DSV4_OK) {
+    if (result->was_complete) {
+        return packed_folder_copy_small(out, c->folder, err);
+    }
+    status = write_weights(&work, options, pool, result, err);
+    if (status == DSV4_OK && !result->was_stopped) {
         status = packed_folder_finish(out, c->folder, err);
+    } else if (status == DSV4_OK) {
+        result->was_given_up = packed_folder_give_up(out);
     }
     return status;
 }

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -92,6 +93,44 @@ static bool is_small_file(const char *name)
     return false;
 }
 
+/* A copy of a small file that was not finished. */
+static bool is_leftover(const char *name)
+{
+    for (int i = 0; i < N_SMALL_FILES; i++) {
+        const size_t n = strlen(small_files[i]);
+        if (strncmp(name, small_files[i], n) == 0 && file_is_temporary_end(name + n)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void remove_leftovers(const packed_folder *f)
+{
+    DIR *directory = opendir(f->path);
+    const struct dirent *entry;
+    while (directory != NULL && (entry = readdir(directory)) != NULL) {
+        if (is_leftover(entry->d_name)) {
+            unlinkat(dirfd(directory), entry->d_name, 0);
+        }
+    }
+    if (directory != NULL) {
+        closedir(directory);
+    }
+}
+
+/* That of a conversion that was ended, beside the whole file: nothing goes on with it. */
+static void remove_part(const packed_folder *f)
+{
+    const int fd = open(f->part, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    if (fd >= 0) {
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+            unlink(f->part);
+        }
+        close(fd);
+    }
+}
+
 static dsv4_status check_entries(const packed_folder *f, DIR *directory, dsv4_error *err)
 {
     bool has_weights = false, has_small = false;
@@ -105,7 +144,7 @@ static dsv4_status check_entries(const packed_folder *f, DIR *directory, dsv4_er
             has_weights = true;
         } else if (is_small_file(entry->d_name)) {
             has_small = true;
-        } else {
+        } else if (!is_leftover(entry->d_name)) {
             return dsv4_fail(err, DSV4_E_VALUE, "%.200s: holds '%.80s', expected a new folder or one that a conversion made",
                              f->path, entry->d_name);
         }
@@ -151,44 +190,95 @@ dsv4_status packed_folder_prepare(const packed_folder *f, const packed_file *fil
     if (directory == NULL) {
         return dsv4_fail(err, DSV4_E_IO, "%.300s: cannot make the folder: %s", f->path, strerror(errno));
     }
-    const dsv4_status status = check_entries(f, directory, err);
+    dsv4_status status = check_entries(f, directory, err);
     closedir(directory);
-    return status != DSV4_OK || restart || access(f->whole, F_OK) != 0 ? status : compare_whole(f, file, is_complete, err);
+    if (status == DSV4_OK && !restart && access(f->whole, F_OK) == 0) {
+        status = compare_whole(f, file, is_complete, err);
+    }
+    if (*is_complete) {
+        remove_leftovers(f);
+        remove_part(f);
+    }
+    return status;
 }
 
 /* ---- at the end ---------------------------------------------------------------------------------------------------------------------- */
 
-static dsv4_status copy_file(const char *from, const char *to, bool is_required, dsv4_error *err)
+/* *bytes NULL: it is not there, and need not be. */
+static dsv4_status read_small(const char *published, int i, char **bytes, size_t *n, dsv4_error *err)
 {
-    char *bytes = NULL;
-    size_t n = 0;
-    file_writer w;
+    char path[FILE_PATH_BYTES];
     dsv4_error cause = {0};
-    dsv4_status status = file_read(from, SMALL_FILE_BYTES, &bytes, &n, &cause);
-    if (status == DSV4_E_NOT_FOUND && !is_required) {
-        return DSV4_OK;
+    *bytes = NULL;
+    dsv4_status status = join(published, small_files[i], path, &cause);
+    if (status == DSV4_OK) {
+        status = file_read(path, SMALL_FILE_BYTES, bytes, n, &cause);
     }
-    if (status != DSV4_OK) {
-        return dsv4_fail(err, status, "%s", cause.text);
-    }
-    if ((status = file_writer_open(&w, to, err)) == DSV4_OK) {
+    return status == DSV4_OK || (status == DSV4_E_NOT_FOUND && i > 0) ? DSV4_OK : dsv4_fail(err, status, "%s", cause.text);
+}
+
+/* Does a file hold just that? */
+static bool has_bytes(const char *path, const char *bytes, size_t n)
+{
+    char *there = NULL;
+    size_t n_there = 0;
+    const bool same =
+        file_read(path, SMALL_FILE_BYTES, &there, &n_there, NULL) == DSV4_OK && n_there == n && memcmp(there, bytes, n) == 0;
+    free(there);
+    return same;
+}
+
+static dsv4_status write_small(const char *path, const char *bytes, size_t n, dsv4_error *err)
+{
+    file_writer w;
+    dsv4_status status = file_writer_open(&w, path, err);
+    if (status == DSV4_OK) {
         fwrite(bytes, 1, n, w.stream); /* commit finds errors */
         status = file_writer_commit(&w, err);
     }
-    free(bytes);
     return status;
+}
+
+dsv4_status packed_folder_check_small(const char *published, dsv4_error *err)
+{
+    dsv4_status status = DSV4_OK;
+    for (int i = 0; status == DSV4_OK && i < N_SMALL_FILES; i++) {
+        char *bytes = NULL;
+        size_t n = 0;
+        status = read_small(published, i, &bytes, &n, err);
+        free(bytes);
+    }
+    return status;
+}
+
+dsv4_status packed_folder_copy_small(const packed_folder *f, const char *published, dsv4_error *err)
+{
+    dsv4_status status = DSV4_OK;
+    for (int i = 0; status == DSV4_OK && i < N_SMALL_FILES; i++) {
+        char to[FILE_PATH_BYTES], *bytes = NULL;
+        size_t n = 0;
+        if ((status = join(f->path, small_files[i], to, err)) == DSV4_OK &&
+            (status = read_small(published, i, &bytes, &n, err)) == DSV4_OK && bytes != NULL && !has_bytes(to, bytes, n)) {
+            status = write_small(to, bytes, n, err);
+        }
+        free(bytes);
+    }
+    return status;
+}
+
+bool packed_folder_give_up(const packed_folder *f)
+{
+    const bool has_whole = access(f->whole, F_OK) == 0;
+    if (has_whole) {
+        remove_part(f);
+    }
+    return has_whole;
 }
 
 dsv4_status packed_folder_finish(const packed_folder *f, const char *published, dsv4_error *err)
 {
-    dsv4_status status = DSV4_OK;
-    for (int i = 0; status == DSV4_OK && i < N_SMALL_FILES; i++) {
-        char from[FILE_PATH_BYTES], to[FILE_PATH_BYTES];
-        if ((status = join(published, small_files[i], from, err)) == DSV4_OK &&
-            (status = join(f->path, small_files[i], to, err)) == DSV4_OK) {
-            status = copy_file(from, to, i == 0, err);
-        }
-    }
+    remove_leftovers(f);
+    dsv4_status status = packed_folder_copy_small(f, published, err);
     if (status == DSV4_OK && rename(f->part, f->whole) != 0) {
         return dsv4_fail(err, DSV4_E_IO, "%.300s: cannot rename: %s", f->part, strerror(errno));
     }

@@ -18,11 +18,20 @@ DSV4_MUST_CHECK dsv4_status packed_folder_source(const model_checkpoint *c, char
                                                  dsv4_error *err);
 
 /* Makes the folder, or sees that everything in it is of a conversion. *is_complete: it holds just that file already, and not to be
- * made again. DSV4_E_VALUE: something else is there. */
+ * made again; what else a conversion that was ended left is removed. DSV4_E_VALUE: something else is there. */
 DSV4_MUST_CHECK dsv4_status packed_folder_prepare(const packed_folder *f, const packed_file *file, bool restart, bool *is_complete,
                                                   dsv4_error *err);
 
-/* Copies the small files of the published folder and gives the weights their name. */
+/* A conversion was stopped. True: it was to replace whole weights, which stay, and what it has done is removed. */
+bool packed_folder_give_up(const packed_folder *f);
+
+/* Can the small files be read? tokenizer.json and the two behind it need not be there. */
+DSV4_MUST_CHECK dsv4_status packed_folder_check_small(const char *published, dsv4_error *err);
+
+/* Copies the small files of the published folder where they are not there already. */
+DSV4_MUST_CHECK dsv4_status packed_folder_copy_small(const packed_folder *f, const char *published, dsv4_error *err);
+
+/* Copies the small files and gives the weights their name. */
 DSV4_MUST_CHECK dsv4_status packed_folder_finish(const packed_folder *f, const char *published, dsv4_error *err);
 
 #endif

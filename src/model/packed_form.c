@@ -187,8 +187,11 @@ dsv4_status packed_panels(packed_packer *p, const char *name, const model_matrix
             uk_pack_panels_fp8(m->data, m->scales, begin, end, &fp8);
         }
     } else {
-        const uk_source source = {m->data, m->kind == MODEL_BF16 ? 2 : 4, m->columns, m->rows, 1, m->columns};
-        uk_pack_panels(p->uk, &source, begin, end, &w->packed);
+        const int64_t elem = m->kind == MODEL_BF16 ? 2 : 4, n = (row_end - row) * m->columns;
+        const uk_source source = {m->data, elem, m->columns, m->rows, 1, m->columns};
+        if ((status = model_values_require_finite(name, m->kind, m->data + row * m->columns * elem, n, err)) == DSV4_OK) {
+            uk_pack_panels(p->uk, &source, begin, end, &w->packed);
+        }
     }
     return status;
 }

@@ -48,12 +48,29 @@ static dsv4_status map_file(const char *path, void **start, size_t *bytes, dsv4_
     return status;
 }
 
-/* The file, mapped, all of it done. */
-static dsv4_status open_packed(const char *path, void **start, size_t *bytes, packed_file **file, dsv4_error *err)
+/* config.json of the folder is what the weights were packed with. */
+static dsv4_status check_config(const char *folder, const packed_file *f, dsv4_error *err)
+{
+    char path[FILE_PATH_BYTES], *text = NULL;
+    size_t n = 0;
+    dsv4_status status = join(folder, "config.json", path, err);
+    if (status == DSV4_OK && (status = file_read(path, MODEL_MAX_CONFIG_BYTES, &text, &n, err)) == DSV4_OK) {
+        if (n != f->config_bytes || memcmp(text, f->config, n) != 0) {
+            status = dsv4_fail(err, DSV4_E_FORMAT, "%.300s: is not the one that %s was packed with: convert the model again", path,
+                               PACKED_FILE_NAME);
+        }
+        free(text);
+    }
+    return status;
+}
+
+/* The file of a folder, mapped, all of it done. */
+static dsv4_status open_packed(const char *folder, char path[FILE_PATH_BYTES], void **start, size_t *bytes, packed_file **file,
+                               dsv4_error *err)
 {
     packed_file *f = NULL;
-    dsv4_status status = map_file(path, start, bytes, err);
-    if (status != DSV4_OK) {
+    dsv4_status status = join(folder, PACKED_FILE_NAME, path, err);
+    if (status != DSV4_OK || (status = map_file(path, start, bytes, err)) != DSV4_OK) {
         return status;
     }
     status = packed_file_parse(path, *start, *bytes, *bytes, &f, err);
@@ -62,6 +79,9 @@ static dsv4_status open_packed(const char *path, void **start, size_t *bytes, pa
             status =
                 dsv4_fail(err, DSV4_E_FORMAT, "%.300s: has no '%s': its conversion was not finished", path, f->plan.pieces[i].name);
         }
+    }
+    if (status == DSV4_OK) {
+        status = check_config(folder, f, err);
     }
     if (status != DSV4_OK) {
         packed_file_destroy(f);
@@ -90,12 +110,13 @@ static dsv4_status check_routes(const char *path, const packed_file *f, const ch
     return status;
 }
 
-dsv4_status model_weights_map(const char *path, model_weights **out, dsv4_error *err)
+dsv4_status model_weights_map(const char *folder, model_weights **out, dsv4_error *err)
 {
+    char path[FILE_PATH_BYTES];
     void *start = NULL;
     size_t bytes = 0;
     packed_file *f = NULL;
-    dsv4_status status = open_packed(path, &start, &bytes, &f, err);
+    dsv4_status status = open_packed(folder, path, &start, &bytes, &f, err);
     if (status != DSV4_OK) {
         return status;
     }
@@ -154,8 +175,8 @@ dsv4_status model_packed_verify(const char *folder, struct progress *bar, dsv4_e
     void *start = NULL;
     size_t bytes = 0;
     packed_file *f = NULL;
-    dsv4_status status = join(folder, PACKED_FILE_NAME, path, err);
-    if (status != DSV4_OK || (status = open_packed(path, &start, &bytes, &f, err)) != DSV4_OK) {
+    dsv4_status status = open_packed(folder, path, &start, &bytes, &f, err);
+    if (status != DSV4_OK) {
         return status;
     }
     char *data = (char *)start + f->data_offset;
@@ -185,12 +206,20 @@ bool model_folder_is_packed(const char *folder)
     return holds(folder, PACKED_FILE_NAME);
 }
 
+dsv4_status model_folder_require_finished(const char *folder, dsv4_error *err)
+{
+    const bool is_finished =
+        model_folder_is_packed(folder) || !holds(folder, PACKED_PART_NAME) || holds(folder, "model.safetensors.index.json");
+    return is_finished
+               ? DSV4_OK
+               : dsv4_fail(err, DSV4_E_FORMAT, "%.300s: its conversion was not finished: dsv4 convert goes on with it", folder);
+}
+
 static dsv4_status open_packed_folder(const char *folder, bool int8, model_weights **out, dsv4_error *err)
 {
-    char path[FILE_PATH_BYTES];
     model_weights *w = NULL;
-    dsv4_status status = join(folder, PACKED_FILE_NAME, path, err);
-    if (status != DSV4_OK || (status = model_weights_map(path, &w, err)) != DSV4_OK) {
+    const dsv4_status status = model_weights_map(folder, &w, err);
+    if (status != DSV4_OK) {
         return status;
     }
     if (w->int8 != int8) {
@@ -211,10 +240,10 @@ dsv4_status model_weights_open(const char *folder, bool int8, dsv4_pool *pool, s
     if (model_folder_is_packed(folder)) {
         return open_packed_folder(folder, int8, out, err);
     }
-    if (holds(folder, PACKED_PART_NAME) && !holds(folder, "model.safetensors.index.json")) {
-        return dsv4_fail(err, DSV4_E_FORMAT, "%.300s: its conversion was not finished: dsv4 convert goes on with it", folder);
+    dsv4_status status = model_folder_require_finished(folder, err);
+    if (status == DSV4_OK) {
+        status = model_checkpoint_open(folder, &c, err);
     }
-    dsv4_status status = model_checkpoint_open(folder, &c, err);
     if (status == DSV4_OK) {
         status = model_weights_pack(c, int8, pool, bar, out, err);
     }
@@ -228,8 +257,8 @@ static dsv4_status packed_config(const char *folder, model_config *out, dsv4_err
     void *start = NULL;
     size_t bytes = 0;
     packed_file *f = NULL;
-    dsv4_status status = join(folder, PACKED_FILE_NAME, path, err);
-    if (status == DSV4_OK && (status = open_packed(path, &start, &bytes, &f, err)) == DSV4_OK) {
+    const dsv4_status status = open_packed(folder, path, &start, &bytes, &f, err);
+    if (status == DSV4_OK) {
         *out = f->weights->config;
         packed_file_destroy(f);
         munmap(start, bytes);

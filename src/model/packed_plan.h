@@ -70,7 +70,8 @@ DSV4_MUST_CHECK dsv4_status packed_panels(packed_packer *p, const char *name, co
 DSV4_MUST_CHECK dsv4_status packed_source_find(const model_checkpoint *c, const packed_piece *p, int64_t e,
                                                char name[MODEL_NAME_BYTES], model_matrix *out, dsv4_error *err);
 
-/* Rows [begin, end) of a vector's data, as the packed form has them. ROUTES are checked to be within the experts. */
+/* Rows [begin, end) of a vector's data, as the packed form has them. ROUTES are checked to be within the experts, the others to be
+ * finite. */
 DSV4_MUST_CHECK dsv4_status packed_source_rows(const model_checkpoint *c, const packed_piece *p, int64_t begin, int64_t end,
                                                void *dst, dsv4_error *err);
 

@@ -63,10 +63,11 @@ dsv4_status packed_source_rows(const model_checkpoint *c, const packed_piece *p,
         return copy_routes(c, p, begin, end, dst, err);
     }
     model_matrix m;
-    const dsv4_status status = model_matrix_find(c, p->name, &m, err);
+    dsv4_status status = model_matrix_find(c, p->name, &m, err);
     if (status == DSV4_OK) {
         const size_t row_bytes = stored_row_bytes(&m);
         memcpy(dst, m.data + (size_t)begin * row_bytes, (size_t)(end - begin) * row_bytes);
+        status = model_values_require_finite(p->name, m.kind, dst, (end - begin) * m.columns, err);
         packed_source_drop(&m, begin, end);
     }
     return status;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/memory.h"
@@ -16,6 +17,8 @@
 #include "rt/pool.h"
 
 enum { CHUNK_BYTES = 32 << 20, SHARED_BYTES = 1 << 16 /* from which on workers share a chunk */ };
+
+static const char config_name[] = "config.json", index_name[] = "model.safetensors.index.json";
 
 typedef struct synth_run {
     const char *folder;
@@ -28,6 +31,7 @@ typedef struct synth_run {
     uint8_t *chunk;
     size_t all_bytes, written_bytes;
     json_t *weight_map;
+    bool made_folder;
 } synth_run;
 
 static dsv4_status no_memory(const synth_run *r, dsv4_error *err)
@@ -35,14 +39,23 @@ static dsv4_status no_memory(const synth_run *r, dsv4_error *err)
     return dsv4_fail(err, DSV4_E_NO_MEMORY, "%.300s: no memory to make a checkpoint", r->folder);
 }
 
+static bool is_stopped(const synth_run *r)
+{
+    return r->options->stop != NULL && *r->options->stop != 0;
+}
+
+static dsv4_status join(const synth_run *r, const char *name, char path[FILE_PATH_BYTES], dsv4_error *err)
+{
+    const int n = snprintf(path, FILE_PATH_BYTES, "%s/%s", r->folder, name);
+    return n > 0 && n < FILE_PATH_BYTES ? DSV4_OK : dsv4_fail(err, DSV4_E_VALUE, "%.300s: the path is too long", r->folder);
+}
+
 /* A file of the folder; text as a whole. */
 static dsv4_status write_text(const synth_run *r, const char *name, const char *text, dsv4_error *err)
 {
     char path[FILE_PATH_BYTES];
     file_writer w;
-    const int n = snprintf(path, sizeof path, "%s/%s", r->folder, name);
-    dsv4_status status =
-        n > 0 && (size_t)n < sizeof path ? DSV4_OK : dsv4_fail(err, DSV4_E_VALUE, "%.300s: the path is too long", r->folder);
+    dsv4_status status = join(r, name, path, err);
     if (status == DSV4_OK && (status = file_writer_open(&w, path, err)) == DSV4_OK) {
         fputs(text, w.stream); /* commit finds errors */
         status = file_writer_commit(&w, err);
@@ -212,6 +225,7 @@ static void fill_share(void *context, int worker)
     synth_values_fill(j->values, j->first + begin, end - begin, j->out + begin * SYNTH_BLOCK);
 }
 
+/* False: a write failed, or is no longer wanted. */
 static bool write_tensor(synth_run *r, const model_tensor *t, FILE *stream)
 {
     const synth_values values = synth_values_of(&r->config, t, r->options->seed);
@@ -225,7 +239,7 @@ static bool write_tensor(synth_run *r, const model_tensor *t, FILE *stream)
             job.n_workers = dsv4_pool_n_threads(r->pool);
             rt_pool_run_all(r->pool, fill_share, &job);
         }
-        if (fwrite(r->chunk, 1, n, stream) != n) {
+        if (is_stopped(r) || fwrite(r->chunk, 1, n, stream) != n) {
             return false;
         }
         r->written_bytes += n;
@@ -240,14 +254,12 @@ static dsv4_status write_shard(synth_run *r, size_t shard, dsv4_error *err)
     file_writer w;
     size_t n_header = 0;
     shard_name(r, shard, name);
-    if (snprintf(path, sizeof path, "%s/%s", r->folder, name) >= (int)sizeof path) {
-        return dsv4_fail(err, DSV4_E_VALUE, "%.300s: the path is too long", r->folder);
-    }
-    char *header = shard_header(r, shard, &n_header);
+    dsv4_status status = join(r, name, path, err);
+    char *header = status == DSV4_OK ? shard_header(r, shard, &n_header) : NULL;
     if (header == NULL) {
-        return no_memory(r, err);
+        return status != DSV4_OK ? status : no_memory(r, err);
     }
-    dsv4_status status = file_writer_open(&w, path, err);
+    status = file_writer_open(&w, path, err);
     if (status == DSV4_OK) {
         bool good = fwrite(header, 1, n_header, w.stream) == n_header;
         for (size_t i = 0; good && i < r->table.n; i++) {
@@ -257,7 +269,11 @@ static dsv4_status write_shard(synth_run *r, size_t shard, dsv4_error *err)
                 json_object_set_new(r->weight_map, t->name, json_string(name));
             }
         }
-        status = file_writer_commit(&w, err); /* which also tells of a failed fwrite */
+        if (is_stopped(r)) {
+            file_writer_abort(&w);
+        } else {
+            status = file_writer_commit(&w, err); /* which also tells of a failed fwrite */
+        }
     }
     free(header);
     return status;
@@ -265,19 +281,20 @@ static dsv4_status write_shard(synth_run *r, size_t shard, dsv4_error *err)
 
 /* ---- the whole --------------------------------------------------------------------------------------------------------------------------- */
 
-static dsv4_status make_folder(const char *folder, dsv4_error *err)
+static dsv4_status make_folder(synth_run *r, dsv4_error *err)
 {
-    if (mkdir(folder, 0777) == 0) {
+    r->made_folder = mkdir(r->folder, 0777) == 0;
+    if (r->made_folder) {
         return DSV4_OK;
     }
-    DIR *directory = errno == EEXIST ? opendir(folder) : NULL;
+    DIR *directory = errno == EEXIST ? opendir(r->folder) : NULL;
     if (directory == NULL) {
-        return dsv4_fail(err, DSV4_E_IO, "%.300s: cannot make the folder: %s", folder, strerror(errno));
+        return dsv4_fail(err, DSV4_E_IO, "%.300s: cannot make the folder: %s", r->folder, strerror(errno));
     }
     dsv4_status status = DSV4_OK;
     for (const struct dirent *e; status == DSV4_OK && (e = readdir(directory)) != NULL;) {
         if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0) {
-            status = dsv4_fail(err, DSV4_E_VALUE, "%.200s: holds '%.80s', expected a new or empty folder", folder, e->d_name);
+            status = dsv4_fail(err, DSV4_E_VALUE, "%.200s: holds '%.80s', expected a new or empty folder", r->folder, e->d_name);
         }
     }
     closedir(directory);
@@ -287,22 +304,58 @@ static dsv4_status make_folder(const char *folder, dsv4_error *err)
 static dsv4_status write_index(const synth_run *r, dsv4_error *err)
 {
     json_t *index = json_pack("{s:{s:I}, s:O}", "metadata", "total_size", (json_int_t)r->all_bytes, "weight_map", r->weight_map);
-    const dsv4_status status = write_json(r, "model.safetensors.index.json", index, err);
+    const dsv4_status status = write_json(r, index_name, index, err);
     json_decref(index);
     return status;
 }
 
-static dsv4_status write_all(synth_run *r, const json_t *config, dsv4_error *err)
+/* The index comes last: without it nothing takes the folder for a checkpoint. */
+static dsv4_status write_files(synth_run *r, const json_t *config, dsv4_error *err)
 {
-    dsv4_status status = make_folder(r->folder, err);
-    if (status != DSV4_OK || (status = file_check_space(r->folder, r->all_bytes + r->all_bytes / 100, err)) != DSV4_OK ||
-        (status = write_json(r, "config.json", config, err)) != DSV4_OK) {
-        return status;
+    dsv4_status status = file_check_space(r->folder, r->all_bytes + r->all_bytes / 100, err);
+    if (status == DSV4_OK) {
+        status = write_json(r, config_name, config, err);
     }
-    for (size_t s = 0; status == DSV4_OK && s < r->n_shards; s++) {
+    for (size_t s = 0; status == DSV4_OK && s < r->n_shards && !is_stopped(r); s++) {
         status = write_shard(r, s, err);
     }
-    return status == DSV4_OK ? write_index(r, err) : status;
+    return status == DSV4_OK && !is_stopped(r) ? write_index(r, err) : status;
+}
+
+static void remove_file(const synth_run *r, const char *name)
+{
+    char path[FILE_PATH_BYTES];
+    if (join(r, name, path, NULL) == DSV4_OK) {
+        unlink(path);
+    }
+}
+
+/* All of a folder that was new or empty. */
+static void remove_files(const synth_run *r)
+{
+    remove_file(r, index_name);
+    for (size_t s = 0; s < r->n_shards; s++) {
+        char name[64];
+        shard_name(r, s, name);
+        remove_file(r, name);
+    }
+    remove_file(r, config_name);
+    if (r->made_folder) {
+        rmdir(r->folder);
+    }
+}
+
+static dsv4_status write_all(synth_run *r, const json_t *config, bool *was_stopped, dsv4_error *err)
+{
+    dsv4_status status = make_folder(r, err);
+    if (status == DSV4_OK) {
+        status = write_files(r, config, err);
+        *was_stopped = is_stopped(r);
+        if (status != DSV4_OK || *was_stopped) {
+            remove_files(r);
+        }
+    }
+    return status;
 }
 
 dsv4_status model_synth(const char *folder, const model_synth_options *options, dsv4_pool *pool, struct progress *bar,
@@ -318,8 +371,8 @@ dsv4_status model_synth(const char *folder, const model_synth_options *options, 
         }
         r.chunk = memory_array(CHUNK_BYTES + SYNTH_BLOCK, 1);
         r.weight_map = json_object();
-        status = r.chunk == NULL || r.weight_map == NULL ? no_memory(&r, err) : write_all(&r, config, err);
-        *result = (model_synth_result){r.all_bytes, r.table.n, r.n_shards};
+        *result = (model_synth_result){r.all_bytes, r.table.n, r.n_shards, false};
+        status = r.chunk == NULL || r.weight_map == NULL ? no_memory(&r, err) : write_all(&r, config, &result->was_stopped, err);
     }
     json_decref(config);
     json_decref(r.weight_map);

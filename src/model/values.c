@@ -66,6 +66,13 @@ static int64_t find_bad_i64(const unsigned char *data, int64_t n, int64_t limit)
     return -1;
 }
 
+dsv4_status model_values_require_finite(const char *name, model_weight_kind kind, const uint8_t *data, int64_t n, dsv4_error *err)
+{
+    const int64_t bad = kind == MODEL_BF16 ? find_bad_bf16(data, n, 0) : find_bad_f32(data, n, 0);
+    return bad < 0 ? DSV4_OK
+                   : dsv4_fail(err, DSV4_E_VALUE, "%s: has a value that is not finite (dsv4 inspect --values tells which)", name);
+}
+
 typedef struct value_rule {
     find_bad_fn *find_bad;
     int64_t limit;

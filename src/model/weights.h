@@ -22,6 +22,10 @@ enum { MODEL_MAX_SCALE_CODE = 246 };
  * DSV4_E_NOT_FOUND: the architecture has no such matrix, or it is missing or wrong. */
 DSV4_MUST_CHECK dsv4_status model_matrix_find(const model_checkpoint *c, const char *name, model_matrix *out, dsv4_error *err);
 
+/* DSV4_E_VALUE if one of n BF16 or F32 values is not finite. */
+DSV4_MUST_CHECK dsv4_status model_values_require_finite(const char *name, model_weight_kind kind, const uint8_t *data, int64_t n,
+                                                        dsv4_error *err);
+
 /* out[0 .. n) = columns [first, first + n) of a row; within the matrix (asserted). Any thread. */
 void model_matrix_row(const model_matrix *m, int64_t row, int64_t first, int64_t n, float *out);
 

@@ -169,6 +169,24 @@ static void check_open_fails(const char *path, const char *named)
         fail_msg("message '%s' does not name '%s'", err.text, named);
     }
     file_writer_abort(&w);
+    dsv4_error same = {0};
+    assert_int_equal(file_check_writable(path, &same), DSV4_E_IO);
+    assert_string_equal(same.text, err.text);
+}
+
+static void test_check_leaves_all_as_it_was(void **state)
+{
+    (void)state;
+    dsv4_error err = {0};
+    put_text("a", "old");
+    assert_int_equal(file_check_writable("a", &err), DSV4_OK);
+    assert_content("a", "old");
+    assert_int_equal(file_check_writable("new", &err), DSV4_OK);
+    assert_int_equal(file_check_writable("-", &err), DSV4_OK);
+    assert_int_equal(n_entries(), 1);
+    assert_int_equal(mkfifo("pipe", 0666), 0); /* without a reader, for which opening it would wait */
+    assert_int_equal(file_check_writable("pipe", &err), DSV4_OK);
+    assert_int_equal(n_entries(), 2);
 }
 
 static void test_open_fails(void **state)
@@ -325,6 +343,7 @@ int main(void)
         FILE_TEST(test_abort_leaves_old),
         FILE_TEST(test_abort_after_commit_does_nothing),
         FILE_TEST(test_two_writers_of_one_target),
+        FILE_TEST(test_check_leaves_all_as_it_was),
         FILE_TEST(test_open_fails),
         FILE_TEST(test_open_in_read_only_directory),
         FILE_TEST(test_failed_write_leaves_old),

@@ -96,6 +96,12 @@ generates -p 'In the beginning' -n 0 --json s.json
 has_json s.json '[]' tokens
 generates -p '' -n 2 --json s.json
 has_json s.json '[0]' prompt_tokens
+: >empty
+generates --file empty -n 2 --json s.json
+has_json s.json '[0]' prompt_tokens
+printf 'In\0the' >zero
+generates --file zero -n 2 --json s.json
+has_json s.json '[0,43,80,191,259,71]' prompt_tokens
 
 # ---- log-probabilities
 generates -p 'In the beginning' -n 20 --logprobs 3 --json l.json
@@ -122,9 +128,26 @@ generates -p 'In the beginning' -n 0 --save-state state
 generates --load-state state -n 20
 same 'a state of a prompt' out by_default
 refuses "state: " generate --quiet --load-state state -n 4 --numerics bf16
+goes_on() { # model, how the text is computed and drawn...
+    local how=(-m "$1" --logprobs 2 "${@:2}")
+    generates "${how[@]}" --file long -n 30 --json whole.json
+    generates "${how[@]}" --file long -n 13 --json part1.json --save-state state
+    generates "${how[@]}" --load-state state -n 17 --threads 1 --chunk 7 --json part2.json
+    for key in tokens logprobs; do
+        holds "$key of both parts are those of the whole" [ "$("$json_get" whole.json $key)" = \
+            "$(printf '%s,%s' "$("$json_get" part1.json $key)" "$("$json_get" part2.json $key)" | sed 's/\],\[/,/')" ]
+    done
+    has_json whole.json length end
+}
+for numerics in official w8a8; do
+    goes_on "$english" --numerics $numerics
+    goes_on "$random" --numerics $numerics --temperature 1 --seed 3 --repetition-penalty 1.1
+    goes_on "$random" --numerics $numerics --speculate
+done
+refuses "state: " generate --quiet --load-state state -m "$english"
 printf 'nothing of the kind' >state
 refuses "state: " generate --quiet --load-state state -n 4
-refuses 'none: ' generate --quiet --load-state none
+refuses 'none: cannot read' generate --load-state none
 
 # ---- drafts
 if [ -d "$random" ]; then
@@ -162,22 +185,48 @@ holds 'nothing behind /quit' fails "$json_get" i.json messages 4 2>err
 printf '/reset\n/nonsense\n' | "$program" generate --interactive --quiet >out 2>err
 complains 'got "/nonsense", expected /help, /reset, /quit or a text'
 
-# ---- Ctrl-C, and a pipe that is closed
-"$program" generate -p 'In the beginning' -n 1000000 --context 2000 --quiet --json stopped.json >out 2>err &
-generating=$!
-for _ in {1..100}; do
-    [ ! -s out ] || break
-    sleep 0.05
+talk() { # lines: a printf format
+    # shellcheck disable=SC2059
+    printf "$1" >lines
+    run generate --interactive --quiet -n 4 --json i.json <lines
+    [ "$status" = 2 ] || holds 'the chat ends well' [ "$status" = 0 ]
+}
+talk 'Who?\nAnd he?\n'
+cp i.json two_turns.json
+talk 'Who?\nAnd\0he?\n\n\xff\xfe\n%2500d\n/reset now\nAnd he?'
+same 'lines that are refused leave no trace' i.json two_turns.json
+for why in 'got a line with a zero byte, ignored' 'the line is not UTF-8' \
+    'the chat has 25[0-9][0-9] tokens with that, expected at most 2048, the context: /reset forgets it' 'got "/reset now", expected'; do
+    holds "stderr has: $why" grep -qE "^dsv4: $why" err
 done
-kill -INT $generating 2>/dev/null || true
-status=0
-wait $generating || status=$?
+head -c 1048576 /dev/zero | tr '\0' 'a' | "$program" generate --interactive --quiet >out 2>err
+complains 'got a line of a megabyte or more, ignored'
+talk "$(for ((i = 0; i < 120; i++)); do printf 'And it came to pass in the days of the king\\n'; done)" # up to the context's end
+has_json i.json assistant messages 61 role
+holds 'nothing of what did not fit' fails "$json_get" i.json messages 230 2>out
+holds 'turns at the end are refused' [ "$(sort -u err)" = "$(tail -1 err)" ]
+run generate --interactive --quiet <.
+exits 2
+complains 'stdin: cannot read$'
+run generate --interactive --quiet <&-
 exits 0
-holds 'interrupted, or done before' grep -qE '"end": "(interrupted|context is full)"' stopped.json
+
+# ---- a pipe that is closed, a disk that is full
 status=0
 "$program" generate -p 'In the beginning' -n 2000 --quiet 2>err | head -c 1 >out || status=$?
 exits 2
 complains 'stdout: cannot write'
+for how in '-p x -n 2000' '-p x -n 2000 --logprobs 2' '--interactive -n 2000'; do
+    status=0
+    # shellcheck disable=SC2086
+    { "$program" generate --quiet $how <lines 2>err || echo $? >code; } | head -c 1 >out
+    holds 'a pipe that is closed ends it' [ "$(cat code)" = 2 ]
+    complains 'stdout: cannot write the text$'
+    # shellcheck disable=SC2086
+    "$program" generate --quiet $how <lines >/dev/full 2>err || status=$?
+    exits 2
+    complains 'stdout: cannot write the text$'
+done
 
 # ---- what cannot be
 refuses 'got 0 of -p, --file, --chat, --interactive, --perplexity, expected one' generate
@@ -185,19 +234,27 @@ refuses 'got 2 of -p' generate -p x --file prompt
 refuses 'got "x", expected options alone' generate x
 refuses 'option -m needs a value' generate -m
 refuses 'nothing/config\.json: cannot open' generate -m nothing -p x
+refuses '--model: got "", expected a folder' generate -m '' -p x
 refuses 'got --think and --no-think, expected one' generate --chat chat.json --think --no-think
 refuses -- '--think is not for --prompt' generate -p x --think
 refuses -- '--speculate is not for --perplexity' generate --perplexity heldout --speculate
 refuses -- '--stop: got "", expected a text' generate -p x --stop ''
 refuses 'byte 1 is not UTF-8' generate -p $'x\xff'
 refuses "numerics: got 'fp2'" generate -p x --numerics fp2
-refuses 'prompt: got 9 tokens, expected at most 5' generate --quiet -p 'In the beginning' --context 5
+refuses 'prompt: got 9 tokens, expected at most 5' generate -p 'In the beginning' --context 5
+head -c 1000000 /dev/zero | tr '\0' 'a' >endless
+refuses 'prompt: got 1000001 tokens, expected at most 2048, the context' generate --file endless
 refuses 'none: ' generate --file none
-: >empty
 refuses 'empty: is empty' generate --perplexity empty
-run generate --quiet -p x -n 1 --save-state nothing/state
-exits 2
-complains 'nothing/state: cannot write'
+mkdir folder
+echo text >old
+for option in --save-state --json; do
+    refuses 'nothing/state: cannot write: No such file or directory' generate --quiet -p x -n 100000 $option nothing/state
+    refuses 'folder: cannot write: Is a directory' generate --quiet -p x -n 100000 $option folder
+    refuses 'prompt: got 2 tokens, expected at most 1' generate --quiet -p x --context 1 $option old
+    holds 'what was there stays until there is more' [ "$(cat old)" = text ]
+done
+refuses 'repetition: got 0, expected 0\.01 to 100' generate -p x --repetition-penalty 0
 for bad in '--temperature -1' '--temperature nan' '--top-p 1.5' '--top-k -1' '--min-p 2' '--repetition-penalty x' '-n -1' \
     '--threads 0' '--chunk 1' '--context 0' '--logprobs 101' '--seed -1' '--presence-penalty 101'; do
     # shellcheck disable=SC2086

@@ -26,6 +26,9 @@ prints '"\\""$'
 prints '"\\x01"$'
 prints '^     499  "<think>"$'
 prints '^text "a\\n\\"\\x01<think>é"$'
+printf 'In\0the' >text
+accepts tokenize --model "$english" --file text
+prints '^     191  "\\x00"$'
 accepts tokenize --model "$english" --prompt ''
 prints '^0 tokens, 0 bytes$'
 

@@ -13,7 +13,7 @@ for name in list run check bench trace sim tune inspect convert synth tokenize g
     accepts "$name" --help
     prints "^usage: dsv4 $name "
     prints '^  --json FILE\|- '
-    prints '^exit codes: 0 pass, 1 mismatch, 2 bad input or usage$'
+    prints '^exit codes: 0 pass, 1 mismatch, 2 bad input or usage, 130 interrupted$'
     holds 'the help fits 110 columns' [ "$(wc -L <out)" -le 110 ]
 done
 accepts run --help

@@ -107,6 +107,41 @@ static void drafts_are_of_their_sequence(void **state)
     model_sequence_close(r->kv, fork);
 }
 
+/* Drafts of two sequences at once are those of each alone, in any order, also where one takes back tokens. */
+static void drafts_of_some_rows(void **state)
+{
+    enum { N_A = 5, N_B = 7, USED = 3 };
+    static float alone_a[N_A * V], alone_b[N_B * V], got_a[N_A * V], got_b[N_B * V];
+    running *r = *state;
+    dsv4_error err = {0};
+    model_sequence *a = open_with(r, 0), *b = open_with(r, 0);
+    const int32_t *tokens_b = tokens + 100;
+    const model_feed step[] = {{.sequence = a, .tokens = tokens, .n_tokens = N_A},
+                               {.sequence = b, .tokens = tokens_b, .n_tokens = N_B}};
+    const model_feed one_a = {a, tokens + 1, N_A, N_A, alone_a}, one_b = {b, tokens_b + 1, N_B, N_B, alone_b};
+    require_ok(model_engine_step(r->engine, step, 2, &err), &err);
+    require_ok(model_engine_draft(r->engine, &one_a, 1, &err), &err);
+    require_ok(model_engine_draft(r->engine, &one_b, 1, &err), &err);
+    const model_feed some_a = {a, tokens + 1, USED, USED, got_a}, all_a = {a, tokens + 1, N_A, N_A, got_a},
+                     all_b = {b, tokens_b + 1, N_B, N_B, got_b}, last_b = {b, tokens_b + 1, N_B, 1, got_b};
+    const model_feed runs[][2] = {{some_a, all_b}, {all_b, some_a}, {all_a, all_b}, {all_b, all_a}, {some_a, last_b}};
+    for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
+        memset(got_a, 0, sizeof got_a);
+        memset(got_b, 0, sizeof got_b);
+        require_ok(model_engine_draft(r->engine, runs[i], 2, &err), &err);
+        const int first_a = runs[i][0].sequence == a ? 0 : 1;
+        const int64_t n_a = runs[i][first_a].n_tokens, n_b = runs[i][1 - first_a].n_logits;
+        assert_memory_equal(got_a, alone_a, (size_t)n_a * V * sizeof *got_a);
+        assert_memory_equal(got_b, alone_b + (N_B - n_b) * V, (size_t)n_b * V * sizeof *got_b);
+        assert_int_equal(a->drafted, n_a);
+        assert_int_equal(b->drafted, N_B);
+    }
+    require_ok(model_sequence_truncate(r->kv, a, 2, &err), &err);
+    require_refusal(model_engine_draft(r->engine, runs[0], 2, &err), &err, "sequence 0: got 3 tokens, the latest step left 2");
+    model_sequence_close(r->kv, a);
+    model_sequence_close(r->kv, b);
+}
+
 /* The block's own keys of tokens that it has not seen are not there. */
 static void drafts_leave_no_token_out(void **state)
 {
@@ -145,9 +180,8 @@ static void steps_of_many_sizes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_context_is_the_end),
-        cmocka_unit_test(drafts_are_of_their_sequence),
-        cmocka_unit_test(drafts_leave_no_token_out),
+        cmocka_unit_test(the_context_is_the_end), cmocka_unit_test(drafts_are_of_their_sequence),
+        cmocka_unit_test(drafts_of_some_rows),    cmocka_unit_test(drafts_leave_no_token_out),
         cmocka_unit_test(steps_of_many_sizes),
     };
     return cmocka_run_group_tests(tests, start, stop);

@@ -347,8 +347,8 @@ static void bytes_do_not_depend_on_threads(void **state)
 
 /* ---- what is not right -------------------------------------------------------------------------------------------------------------- */
 
-/* Changes a byte of a tensor of a copy of tiny-english, and packs it. */
-static void refuses_changed(const char *tensor, size_t byte, uint8_t value, const char *part)
+/* Changes bytes of a tensor of a copy of tiny-english, and packs it. */
+static void refuses_changed(const char *tensor, size_t byte, const char *values, const char *part)
 {
     const char *folder = TEST_TEMPORARY "/packed_changed";
     copy_english(folder);
@@ -371,7 +371,7 @@ static void refuses_changed(const char *tensor, size_t byte, uint8_t value, cons
     memcpy(&n_header, bytes, sizeof n_header);
     const size_t at = 8 + n_header + ((uintptr_t)c->data[item] - first);
     model_checkpoint_close(c);
-    bytes[at + byte] = (char)value;
+    memcpy(bytes + at + byte, values, strlen(values));
     write_bytes(file, bytes, n_bytes);
     free(bytes);
     require_ok(model_checkpoint_open(folder, &c, &err), &err);
@@ -388,10 +388,16 @@ static void refuses_changed(const char *tensor, size_t byte, uint8_t value, cons
 static void bad_values_are_refused(void **state)
 {
     (void)state;
-    refuses_changed("layers.2.attn.wo_b.scale", 0, 255, "layers.2.attn.wo_b.scale: value 0 has code 255");
-    refuses_changed("layers.3.ffn.experts.5.w1.scale", 7, 247, "layers.3.ffn.experts.5.w1.scale: value 7 has code 247");
-    refuses_changed("layers.1.attn.wkv.weight", 130, 0xff, "layers.1.attn.wkv.weight: row 1 has 1 values that are no number");
-    refuses_changed("layers.0.ffn.gate.tid2eid", 16, 8, "layers.0.ffn.gate.tid2eid: token 1 goes to expert 8, expected below 8");
+    refuses_changed("layers.2.attn.wo_b.scale", 0, "\xff", "layers.2.attn.wo_b.scale: value 0 has code 255");
+    refuses_changed("layers.3.ffn.experts.5.w1.scale", 7, "\xf7", "layers.3.ffn.experts.5.w1.scale: value 7 has code 247");
+    refuses_changed("layers.1.attn.wkv.weight", 130, "\xff", "layers.1.attn.wkv.weight: row 1 has 1 values that are no number");
+    refuses_changed("layers.0.ffn.gate.tid2eid", 16, "\x08",
+                    "layers.0.ffn.gate.tid2eid: token 1 goes to expert 8, expected below 8");
+    refuses_changed("layers.0.attn.attn_sink", 4, "\x80\x80\x80\xff", "layers.0.attn.attn_sink: has a value that is not finite");
+    refuses_changed("layers.2.hc_ffn_fn", 1024, "\x01\x01\xc0\x7f", "layers.2.hc_ffn_fn: has a value that is not finite");
+    refuses_changed("embed.weight", 131070, "\xff\x7f", "embed: has a value that is not finite");
+    refuses_changed("layers.1.ffn.gate.weight", 2, "\x80\xff", "layers.1.ffn.gate: has a value that is not finite");
+    refuses_changed("norm.weight", 254, "\xff\x7f", "norm: has a value that is not finite");
 }
 
 static void incomplete_is_refused(void **state)

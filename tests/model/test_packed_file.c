@@ -22,7 +22,7 @@ static model_convert_result convert(const char *folder, bool int8, bool restart)
 {
     model_convert_result r;
     dsv4_error err = {0};
-    require_ok(model_convert(folder, OUT, &(model_convert_options){int8, restart}, NULL, NULL, &r, &err), &err);
+    require_ok(model_convert(folder, OUT, &(model_convert_options){.int8 = int8, .restart = restart}, NULL, NULL, &r, &err), &err);
     return r;
 }
 
@@ -131,15 +131,38 @@ static void stopped_conversions_go_on(void **state)
     free(whole);
 }
 
+static void a_flag_stops_conversions(void **state)
+{
+    (void)state;
+    static const volatile sig_atomic_t stop = 1;
+    const model_convert_options soon = {.int8 = true, .stop = &stop}, anew = {.int8 = true, .restart = true, .stop = &stop};
+    model_convert_result r;
+    dsv4_error err = {0};
+    remove_out();
+    require_ok(model_convert(TINY_ENGLISH, OUT, &soon, NULL, NULL, &r, &err), &err);
+    assert_true(r.was_stopped && !r.was_given_up && r.n_done == 0);
+    assert_true(access(PART, F_OK) == 0 && access(WEIGHTS, F_OK) != 0);
+    convert(TINY_ENGLISH, true, false);
+    make_part(50);
+    require_ok(model_convert(TINY_ENGLISH, OUT, &soon, NULL, NULL, &r, &err), &err);
+    assert_true(r.was_stopped && r.n_done == 50);
+    assert_int_equal(convert(TINY_ENGLISH, true, false).n_kept, 50);
+    require_ok(model_convert(TINY_ENGLISH, OUT, &anew, NULL, NULL, &r, &err), &err); /* the whole weights stay */
+    assert_true(r.was_stopped && r.was_given_up && access(PART, F_OK) != 0);
+    require_ok(model_packed_verify(OUT, NULL, &err), &err);
+    require_ok(model_convert(TINY_ENGLISH, OUT, &soon, NULL, NULL, &r, &err), &err);
+    assert_true(r.was_complete && !r.was_stopped);
+}
+
 static void nothing_else_is_overwritten(void **state)
 {
     (void)state;
     model_convert_result r;
     dsv4_error err = {0};
-    const model_convert_options restart = {true, true};
+    const model_convert_options restart = {.int8 = true, .restart = true};
     remove_out();
     convert(TINY_ENGLISH, true, false);
-    assert_int_equal(model_convert(TINY_RANDOM, OUT, &(model_convert_options){true, false}, NULL, NULL, &r, &err), DSV4_E_VALUE);
+    assert_int_equal(model_convert(TINY_RANDOM, OUT, &(model_convert_options){.int8 = true}, NULL, NULL, &r, &err), DSV4_E_VALUE);
     assert_non_null(strstr(err.text, "--restart"));
     write_bytes(path_in(OUT, "else"), "x", 1);
     assert_int_equal(model_convert(TINY_ENGLISH, OUT, &restart, NULL, NULL, &r, &err), DSV4_E_VALUE);
@@ -262,15 +285,27 @@ static void damaged_data_is_found(void **state)
     w.bytes[gate + 5] ^= 1;
     w.bytes[routes + 9] = 1; /* expert 256 and more: would lead out of a bank, so that mapping looks at these */
     write_bytes(WEIGHTS, w.bytes, w.n);
-    assert_int_equal(model_weights_map(WEIGHTS, &weights, &err), DSV4_E_VALUE);
+    assert_int_equal(model_weights_map(OUT, &weights, &err), DSV4_E_VALUE);
     assert_non_null(strstr(err.text, "layers.0.ffn.gate.tid2eid: value 2 is"));
     for (size_t n = 0; n < w.n; n = n == 0 ? 1 : 3 * n) {
         write_bytes(WEIGHTS, w.bytes, n);
-        assert_int_equal(model_weights_map(WEIGHTS, &weights, &err), DSV4_E_FORMAT);
+        assert_int_equal(model_weights_map(OUT, &weights, &err), DSV4_E_FORMAT);
     }
+    w.bytes[routes + 9] = 0;
+    write_bytes(WEIGHTS, w.bytes, w.n);
+    require_ok(model_weights_map(OUT, &weights, &err), &err);
+    model_weights_free(weights);
+    weights = NULL;
+    replace_in_file(path_in(OUT, "config.json"), "\"vocab_size\": 512", "\"vocab_size\": 9999"); /* what weights are read with */
+    assert_int_equal(model_weights_map(OUT, &weights, &err), DSV4_E_FORMAT);
+    assert_non_null(strstr(err.text, "config.json: is not the one that weights.dsv4 was packed with"));
+    convert(TINY_ENGLISH, true, false);
+    require_ok(model_weights_map(OUT, &weights, &err), &err); /* puts it right */
+    model_weights_free(weights);
+    weights = NULL;
     unlink(WEIGHTS);
-    assert_int_equal(model_weights_map(WEIGHTS, &weights, &err), DSV4_E_NOT_FOUND);
-    assert_int_equal(model_weights_map(OUT, &weights, &err), DSV4_E_IO);
+    assert_int_equal(model_weights_map(OUT, &weights, &err), DSV4_E_NOT_FOUND);
+    assert_int_equal(model_weights_map(TEST_TEMPORARY "/packed_no", &weights, &err), DSV4_E_NOT_FOUND);
     assert_null(weights);
     free(w.bytes);
     remove_out();
@@ -282,6 +317,7 @@ int main(void)
         cmocka_unit_test(files_are_memory),
         cmocka_unit_test(published_folder_opens_too),
         cmocka_unit_test(stopped_conversions_go_on),
+        cmocka_unit_test(a_flag_stops_conversions),
         cmocka_unit_test(nothing_else_is_overwritten),
         cmocka_unit_test(damaged_headers_are_refused),
         cmocka_unit_test(lying_headers_are_refused),

@@ -1,5 +1,6 @@
 /* cli/generate/generate.c - `dsv4 generate`: text from a model. */
 #include "cli/generate/generate.h"
+#include "cli/stop.h"
 
 static int run(const cli_command *self, int argc, char **argv)
 {
@@ -22,7 +23,7 @@ static int run(const cli_command *self, int argc, char **argv)
                                       : generate_text(&o, &m, &err);
     }
     generate_model_close(&m);
-    return status == DSV4_OK ? CLI_PASS : cli_fail(&err);
+    return cli_stop_code(status == DSV4_OK ? CLI_PASS : cli_fail(&err));
 }
 
 const cli_command cli_generate = {"generate", "[options]", "text from a model", generate_option_table, NULL, run};

@@ -110,11 +110,6 @@ json_t *generate_speed_json(const model_generated *g);
 
 /* ---- a run ----------------------------------------------------------------------------------------------------------------------- */
 
-/* Set from the first Ctrl-C to the next generate_stop_arm; the second ends the program at once. */
-extern volatile sig_atomic_t generate_stop;
-void generate_stop_arm(void);
-void generate_stop_disarm(void); /* Ctrl-C ends the program */
-
 /* Tokens that a sequence has read or is to read, and what they become. */
 typedef struct generate_run {
     model_sequence *sequence;

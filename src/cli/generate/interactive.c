@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "cli/generate/generate.h"
+#include "cli/stop.h"
 
 enum { LINE_BYTES = 1 << 20, DEFAULT_CONTEXT = 8192, DEFAULT_TOKENS = 2048 };
 
@@ -98,7 +99,7 @@ static dsv4_status answer(talk *t, const char *prompt, size_t n_prompt, dsv4_err
     if (status == DSV4_OK) {
         status = generate_continue(t->o, t->m, &t->run, t->o->max_tokens >= 0 ? t->o->max_tokens : DEFAULT_TOKENS, &out, err);
     }
-    generate_stop_disarm();
+    cli_stop_disarm();
     if (status == DSV4_OK) {
         status = note_text(t, prompt, n_prompt, err);
     }
@@ -124,6 +125,11 @@ static dsv4_status turn(talk *t, const char *line, dsv4_error *err)
     if (status == DSV4_OK) {
         status = take_prompt(t, prompt, n_prompt, err);
     }
+    if (status == DSV4_OK && (int64_t)t->run.ids.n > t->m->context) {
+        status =
+            dsv4_fail(err, DSV4_E_VALUE, "the chat has %zu tokens with that, expected at most %lld, the context: /reset forgets it",
+                      t->run.ids.n, (long long)t->m->context);
+    }
     if (status == DSV4_OK) {
         status = answer(t, prompt, n_prompt, err);
     }
@@ -147,27 +153,31 @@ static dsv4_status reset(talk *t, dsv4_error *err)
 
 /* ---- lines --------------------------------------------------------------------------------------------------------------------------- */
 
-/* A line without its end in line[LINE_BYTES]; false: there are no more. A longer one becomes "", with a word about it. */
+/* A line without its end, in line[LINE_BYTES]; false: there are no more. One that is no text of that size becomes "", with a word
+ * about it. */
 static bool read_line(char *line)
 {
+    size_t n = 0;
+    bool has_zero = false;
+    int c;
     if (isatty(STDIN_FILENO)) {
         cli_print_bytes("> ", 2);
     }
-    if (fgets(line, LINE_BYTES, stdin) == NULL) {
-        return false;
+    for (c = getc(stdin); c != EOF && c != '\n'; c = getc(stdin)) {
+        has_zero = has_zero || c == '\0';
+        line[n < LINE_BYTES ? n : LINE_BYTES - 1] = (char)c;
+        n += n < LINE_BYTES;
     }
-    const size_t n = strcspn(line, "\n");
-    if (n == LINE_BYTES - 1) {
-        for (int c = getc(stdin); c != EOF && c != '\n'; c = getc(stdin)) {
-        }
-        fprintf(stderr, "dsv4: got a line of more than %d bytes, ignored\n", LINE_BYTES);
-        line[0] = '\0';
+    if (n == LINE_BYTES || has_zero) {
+        fflush(stdout);
+        fprintf(stderr, "dsv4: got a line %s, ignored\n", has_zero ? "with a zero byte" : "of a megabyte or more");
+        n = 0;
     }
     line[n] = '\0';
-    return true;
+    return c != EOF || n > 0;
 }
 
-/* *over: the chat ends. A turn that fails is told about; the chat goes on. */
+/* *over: the chat ends. A turn that fails is told about, and the chat goes on, but where no answer can be shown. */
 static dsv4_status obey(talk *t, const char *line, bool *over, dsv4_error *err)
 {
     dsv4_error trouble = {0};
@@ -187,9 +197,12 @@ static dsv4_status obey(talk *t, const char *line, bool *over, dsv4_error *err)
         cli_fail(&trouble);
         return DSV4_OK;
     }
-    if (turn(t, line, &trouble) != DSV4_OK) {
+    const dsv4_status status = turn(t, line, &trouble);
+    if (status != DSV4_OK && ferror(stdout)) {
+        return dsv4_fail(err, status, "%s", trouble.text);
+    }
+    if (status != DSV4_OK) {
         cli_fail(&trouble);
-        *over = ferror(stdout) != 0;
     }
     return DSV4_OK;
 }
@@ -203,11 +216,14 @@ static dsv4_status talk_on(talk *t, dsv4_error *err)
     }
     dsv4_status status = DSV4_OK;
     bool over = false;
-    generate_stop_disarm();
+    cli_stop_disarm();
     while (status == DSV4_OK && !over && read_line(line)) {
         status = obey(t, line, &over, err);
     }
     free(line);
+    if (status == DSV4_OK && ferror(stdin)) {
+        status = dsv4_fail(err, DSV4_E_IO, "stdin: cannot read");
+    }
     return status == DSV4_OK ? cli_write_json(json_pack("{s:O}", "messages", t->messages), err) : status;
 }
 

@@ -35,6 +35,9 @@ static dsv4_status find_folder(const generate_options *o, char **folder, dsv4_er
 {
     char path[FILE_PATH_BYTES];
     const char *chosen = o->model != NULL ? o->model : getenv("DSV4_MODEL");
+    if (o->model != NULL && o->model[0] == '\0') {
+        return dsv4_fail(err, DSV4_E_USAGE, "--model: got \"\", expected a folder");
+    }
     if (chosen == NULL || chosen[0] == '\0') {
         if (!has_config(DSV4_SOURCE_MODELS, default_name, path, sizeof path) &&
             !has_config(DSV4_INSTALLED_MODELS, default_name, path, sizeof path)) {
@@ -53,6 +56,9 @@ dsv4_status generate_model_find(const generate_options *o, generate_model *m, ds
     dsv4_status status = model_numerics_find(o->numerics, &m->numerics, err);
     if (status == DSV4_OK) {
         status = find_folder(o, &m->folder, err);
+    }
+    if (status == DSV4_OK) {
+        status = model_folder_require_finished(m->folder, err);
     }
     if (status != DSV4_OK) {
         return status;
@@ -215,16 +221,16 @@ dsv4_status generate_model_load(const generate_options *o, const generate_use *u
     if (o->speculate && m->config.draft != MODEL_DRAFT_MTP) {
         return dsv4_fail(err, DSV4_E_UNSUPPORTED, "%s: has no block that drafts a token, --speculate needs one", m->folder);
     }
-    dsv4_status status = dsv4_pool_create((int)o->n_threads, &m->pool, err);
+    dsv4_status status = model_sampler_create(m->config.vocab_size, &sampler, &m->sampler, err);
+    if (status == DSV4_OK) {
+        status = dsv4_pool_create((int)o->n_threads, &m->pool, err);
+    }
     if (status == DSV4_OK) {
         status = open_weights(o, m, err);
     }
     if (status == DSV4_OK) {
         name_weights(m);
         status = create_engine(o, m, err);
-    }
-    if (status == DSV4_OK) {
-        status = model_sampler_create(m->config.vocab_size, &sampler, &m->sampler, err);
     }
     m->load_s = clock_s() - started_s;
     return status;

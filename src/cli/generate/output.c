@@ -111,7 +111,7 @@ static void print_token(const generate_output *out, int32_t id, double logprob)
     json_decref(text);
 }
 
-static void note_logprobs(generate_output *out, const model_token *token)
+static dsv4_status note_logprobs(generate_output *out, const model_token *token, dsv4_error *err)
 {
     json_t *best = json_array();
     cli_print("%6lld", (long long)token->position);
@@ -123,6 +123,7 @@ static void note_logprobs(generate_output *out, const model_token *token)
     cli_print("\n");
     json_array_append_new(out->logprobs, json_pack("{s:i, s:I, s:f, s:o}", "id", token->id, "position", (json_int_t)token->position,
                                                    "logprob", token->logprob, "best", best));
+    return cli_print_bytes("", 0) ? DSV4_OK : dsv4_fail(err, DSV4_E_IO, "stdout: cannot write the text");
 }
 
 /* ---- what a generation reports to ---------------------------------------------------------------------------------------------------- */
@@ -141,15 +142,12 @@ static bool hear_token(void *context, const model_token *token)
     const char *text;
     size_t n;
     progress_end(&out->bar);
-    if (out->logprobs != NULL) {
-        note_logprobs(out, token);
-    }
-    if (token->id == out->end_token) {
-        return true;
-    }
-    dsv4_status status = detokenizer_next(&out->pieces, token->id, &text, &n, &out->err);
-    if (status == DSV4_OK) {
-        status = pass(out, text, n, &out->err);
+    dsv4_status status = out->logprobs != NULL ? note_logprobs(out, token, &out->err) : DSV4_OK;
+    if (status == DSV4_OK && token->id != out->end_token) {
+        status = detokenizer_next(&out->pieces, token->id, &text, &n, &out->err);
+        if (status == DSV4_OK) {
+            status = pass(out, text, n, &out->err);
+        }
     }
     out->failed = status != DSV4_OK;
     return !out->failed && !out->stops.found;

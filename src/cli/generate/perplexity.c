@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "cli/generate/generate.h"
+#include "cli/stop.h"
 
 enum { DEFAULT_SEGMENT = 2048 };
 
@@ -52,7 +53,7 @@ static dsv4_status measure(const generate_options *o, generate_model *m, const t
                                         .first_token = (int32_t)m->config.bos_token_id,
                                         .segment = m->context,
                                         .chunk = m->chunk,
-                                        .stop = &generate_stop,
+                                        .stop = &cli_stop,
                                         .listener = {&bar, o->quiet ? NULL : hear_progress, NULL}};
     double *nats = calloc(ids->n / (size_t)m->context + 1, sizeof *nats);
     if (nats == NULL) {
@@ -60,7 +61,7 @@ static dsv4_status measure(const generate_options *o, generate_model *m, const t
     }
     dsv4_status status = model_sequence_open(model_engine_kv(m->engine), &sequence, err);
     if (status == DSV4_OK) {
-        generate_stop_arm();
+        cli_stop_arm();
         status = model_perplexity_of(&task, sequence, ids->items, (int64_t)ids->n, nats, &result, err);
     }
     progress_end(&bar);

@@ -3,35 +3,7 @@
 #include <string.h>
 
 #include "cli/generate/generate.h"
-
-volatile sig_atomic_t generate_stop;
-
-static void note_signal(int number)
-{
-    (void)number;
-    generate_stop = 1;
-}
-
-/* After the first signal the default holds again. A pipe that is closed shows as a failed write. */
-void generate_stop_arm(void)
-{
-    struct sigaction action = {.sa_handler = note_signal, .sa_flags = (int)(SA_RESETHAND | SA_RESTART)};
-    struct sigaction ignore = {.sa_handler = SIG_IGN};
-    sigemptyset(&action.sa_mask);
-    sigemptyset(&ignore.sa_mask);
-    generate_stop = 0;
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-    sigaction(SIGPIPE, &ignore, NULL);
-}
-
-void generate_stop_disarm(void)
-{
-    struct sigaction action = {.sa_handler = SIG_DFL};
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-}
+#include "cli/stop.h"
 
 static dsv4_status make_room(tokenizer_ids *ids, int64_t max_tokens, dsv4_error *err)
 {
@@ -63,12 +35,12 @@ dsv4_status generate_continue(const generate_options *o, generate_model *m, gene
                                 .n_best = (int)(o->n_best < 0                      ? 0
                                                 : o->n_best < m->config.vocab_size ? o->n_best
                                                                                    : m->config.vocab_size),
-                                .stop = &generate_stop,
+                                .stop = &cli_stop,
                                 .listener = generate_output_listen(out)};
     dsv4_status status = make_room(&run->ids, max_tokens < n_most ? max_tokens : n_most, err);
     if (status == DSV4_OK) {
         run->n_prompt = n;
-        generate_stop_arm();
+        cli_stop_arm();
         status = model_generate(&g, run->sequence, run->ids.items, &n, &run->done, err);
         run->ids.n = (size_t)n;
     }

@@ -1,9 +1,12 @@
 /* cli/generate/text.c - a prompt from the command line, a file or a chat, and what follows it. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "cli/generate/generate.h"
+#include "cli/stop.h"
 #include "text/chat.h"
 
 enum { DEFAULT_TOKENS = 128, DEFAULT_CHAT_TOKENS = 2048, RESTORED_CONTEXT = 8192 };
@@ -73,6 +76,24 @@ static dsv4_status get_prompt(const generate_options *o, const generate_model *m
     return status;
 }
 
+/* What can be seen of states before the model is loaded. */
+static dsv4_status check_states(const generate_options *o, dsv4_error *err)
+{
+    if (o->load != NULL && access(o->load, R_OK) != 0) {
+        return dsv4_fail(err, DSV4_E_IO, "%.400s: cannot read: %s", o->load, strerror(errno));
+    }
+    return o->save != NULL ? file_check_writable(o->save, err) : DSV4_OK;
+}
+
+/* A prompt that cannot fit is refused before the model is loaded. */
+static dsv4_status check_length(const generate_options *o, const generate_model *m, int64_t n, dsv4_error *err)
+{
+    const int64_t most = m->config.dims.max_position_embeddings, context = o->context > 0 && o->context < most ? o->context : most;
+    return n <= context ? DSV4_OK
+                        : dsv4_fail(err, DSV4_E_VALUE, "prompt: got %lld tokens, expected at most %lld, the context", (long long)n,
+                                    (long long)context);
+}
+
 /* ---- states ---------------------------------------------------------------------------------------------------------------------- */
 
 /* Puts what a state has read before the prompt. */
@@ -99,7 +120,7 @@ static dsv4_status restore(const generate_options *o, generate_model *m, generat
 static dsv4_status save(const generate_options *o, generate_model *m, generate_run *run, dsv4_error *err)
 {
     dsv4_status status = DSV4_OK;
-    if (generate_stop == 0 && (int64_t)run->ids.n <= m->context) {
+    if (cli_stop == 0 && (int64_t)run->ids.n <= m->context) {
         const model_generation g = {.engine = m->engine, .sampler = m->sampler, .chunk = m->chunk, .context = m->context};
         model_generated done;
         int64_t n = (int64_t)run->ids.n;
@@ -161,7 +182,13 @@ static dsv4_status generate_and_show(const generate_options *o, generate_model *
 dsv4_status generate_text(const generate_options *o, generate_model *m, dsv4_error *err)
 {
     generate_run run = {.sequence = NULL};
-    dsv4_status status = get_prompt(o, m, &run.ids, err);
+    dsv4_status status = check_states(o, err);
+    if (status == DSV4_OK) {
+        status = get_prompt(o, m, &run.ids, err);
+    }
+    if (status == DSV4_OK) {
+        status = check_length(o, m, (int64_t)run.ids.n, err);
+    }
     if (status == DSV4_OK) {
         const int64_t n = (int64_t)run.ids.n + max_tokens(o) + (o->load != NULL ? RESTORED_CONTEXT : 0);
         const generate_use use = {.context = o->context > 0 ? o->context : n,
