@@ -1,6 +1,6 @@
 # A thin front for CMake and its presets (CMakePresets.json): `make help` says what there is.
 PREFIX ?= /usr/local
-FUZZ_SECONDS ?= 8
+FUZZ_SECONDS ?= 5
 TESTED ?= release
 DSV4 := build/release/dsv4
 # cppcheck cannot follow "ok = p != NULL" (nullPointerOutOfMemory) nor arrays of no dimension (uninitvar); parts of a worker's scratch

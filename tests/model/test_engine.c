@@ -200,7 +200,7 @@ static void check_numerics(const agreement *a)
     running r = start(a->numerics, 2, 2);
     feed_in_chunks(&r, tokens, PROMPT, whole, 1, first);
     check_agreement(a, "at once", first, rows_of(&list, "prefill_logits", &n), PROMPT);
-    if (!SANITIZED || a == &agreements[0]) {
+    if (!SANITIZED) {
         check_steps(&r, a, &list, tokens, first);
     }
     draft_all(&r, tokens, whole, 1, drafts);
@@ -362,7 +362,7 @@ static void test_long(void **state)
     dsv4_tensor_list list = expected_of("long");
     const dsv4_tensor *rows = dsv4_tensor_list_find(&list, "rows");
     int64_t n = dsv4_tensor_count(dsv4_tensor_list_find(&list, "tokens"));
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < (SANITIZED ? 1 : 2); i++) {
         char name[64];
         int64_t n_rows;
         float *logits = logits_new(n), *picked = logits_new(rows->shape[0]);

@@ -24,7 +24,10 @@ static void steps_declare_what_they_touch(void **state)
 {
     (void)state;
     static const char *const numerics[] = {"w8a8", "official"};
-    for (int i = 0; i < (SANITIZED ? 1 : 2); i++) {
+    if (SANITIZED) { /* ten seconds, of which each operator's own test shows every access */
+        skip();
+    }
+    for (int i = 0; i < 2; i++) {
         static float logits[N_TOKENS * 512];
         running r = running_start(TINY_RANDOM, numerics[i], 2,
                                   (model_engine_options){.n_sequences = 2, .context = CONTEXT, .step_tokens = N_TOKENS});

@@ -7,7 +7,7 @@
 #include "base/rng.h"
 #include "golden/golden.h"
 
-enum { N_STEPS = SANITIZED ? 150 : 400, GOLDEN_EVERY = 8, MAX_CHANGES = 4 };
+enum { N_STEPS = SANITIZED ? 60 : 400, GOLDEN_EVERY = 8, MAX_CHANGES = 4 };
 
 /* Random numbers in the order in which they are asked for. */
 typedef struct dice {

@@ -9,8 +9,8 @@
 #include "base/rng.h"
 
 enum {
-    N_ORDERS = SANITIZED ? 10 : 100,
-    N_TILINGS = SANITIZED ? 6 : 60,
+    N_ORDERS = SANITIZED ? 4 : 100,
+    N_TILINGS = SANITIZED ? 3 : 60,
     FLASH_T = SANITIZED ? 13 : 129,
     MAX_THREADS = 8,
 };
