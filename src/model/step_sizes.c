@@ -34,7 +34,7 @@ int model_step_sizes(const model_engine_options *o, bool drafts, int64_t prompt_
     const int64_t n_logits = tile_min(tile_max(o->step_logits, 1), last);
     const bool has_chunks = prompt_tokens == 0 || prompt_tokens > most, all_logits = o->step_logits >= most;
     int n = 0;
-    for (int is_draft = 0; is_draft <= drafts; is_draft++) {
+    for (int is_draft = 0; is_draft <= (drafts ? 1 : 0); is_draft++) {
         const model_graph_kind kind = is_draft ? MODEL_GRAPH_DRAFT : MODEL_GRAPH_TRUNK;
         if (has_chunks) { /* with logits of all tokens or of none */
             add(sizes, &n, model_step_size_for(o, kind, most, all_logits ? most : 0));
