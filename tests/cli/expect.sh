@@ -5,6 +5,11 @@ set -euo pipefail
 export LC_ALL=C
 export DSV4_TILES= # not those of whoever runs the tests
 
+# Says that a part of a test is left out where a sanitizer slows the program, and that it is: leaves_out WHAT && ...
+leaves_out() { # what
+    [ -n "${SANITIZED:-}" ] && echo "skipped under sanitizers: $1"
+}
+
 program=$(realpath "$1")
 make_bad_files=$(realpath "$2")
 json_get=$(realpath "$3")

@@ -21,8 +21,10 @@ for op in rope_tables rmsnorm qkv_proj_rope; do
     for mode in decode prefill; do
         runs $op --preset tiny --mode $mode
         prints "^$op tiny $mode"
-        runs $op --preset flash --mode $mode --seq 5
-        prints "^$op flash $mode"
+        leaves_out "$op flash $mode" || {
+            runs $op --preset flash --mode $mode --seq 5
+            prints "^$op flash $mode"
+        }
     done
     runs $op --preset tiny --verify
     prints 'declarations verified'

@@ -396,12 +396,18 @@ static void check_order(const dsv4_graph *g, const graph_case *c, dsv4_deps deps
     }
 }
 
+/* Mostly without counters, which the system opens slowly. */
+static int draw_level(dice *d)
+{
+    return dice_between(d, 0, 31) == 0 ? (int)dice_between(d, 2, 3) : (int)dice_between(d, 0, 1);
+}
+
 static void check_replays(dice *d, const dsv4_graph *g)
 {
     for (int p = 0; p < N_POOLS; p++) {
         dsv4_exec *x;
         dsv4_error err = {0};
-        assert_int_equal(dsv4_exec_create(g, pools[p], (int)dice_between(d, 0, 3), &x, &err), DSV4_OK);
+        assert_int_equal(dsv4_exec_create(g, pools[p], draw_level(d), &x, &err), DSV4_OK);
         memcpy(memory, initial, sizeof memory);
         assert_int_equal(dsv4_exec_run(x, dice_between(d, 0, 3) == 0 ? 0 : dice_u64(d), NULL), DSV4_OK);
         assert_memory_equal(memory, expected, sizeof memory);
