@@ -56,7 +56,8 @@ UK_INLINE void pass(const int m, const int n, const pass_slice *s)
 void uk_avx2_gemm_bf16(uk_acts a, int64_t k, const uint16_t *panel, float *c, int64_t ldc)
 {
     uint32_t mode = avx2_flush_denormals();
-    pass_groups(pass, &a, ROW_BYTES, (k + 1) / 2, panel, c, ldc * (int64_t)sizeof *c);
+    pass_groups(pass, a.rows == 1 ? AHEAD_OF_SLOW_PASS : AHEAD_OF_ONE_PASS, &a, ROW_BYTES, (k + 1) / 2, panel, c,
+                ldc * (int64_t)sizeof *c);
     _mm_setcsr(mode);
 }
 

@@ -46,6 +46,7 @@ void uk_avx2_gemm_f32(int m, int64_t k, const float *a, int64_t lda, const float
                         .c_step = ldc * (int64_t)sizeof *c,
                         .n_steps = k - step < UK_CHUNK ? k - step : UK_CHUNK,
                         .wanted = (const char *)(panel + (step + UK_CHUNK) * UK_PANEL),
+                        .ahead = AHEAD_OF_ONE_PASS,
                         .first = step == 0};
         pass_rows(pass, m, s.a_step, s);
         step += UK_CHUNK;

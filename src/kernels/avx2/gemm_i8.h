@@ -34,5 +34,5 @@ static inline void gemm_i8(uk_acts a, int64_t k4, const int8_t *panel, const int
     for (int64_t i = 0; i < a.rows; i++) {
         memcpy(c + i * ldc, correction, UK_PANEL * sizeof *c);
     }
-    pass_groups(pass, &a, sizeof(int32_t), k4, panel, c, ldc * (int64_t)sizeof *c);
+    pass_groups(pass, AHEAD_OF_ONE_PASS, &a, sizeof(int32_t), k4, panel, c, ldc * (int64_t)sizeof *c);
 }
