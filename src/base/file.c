@@ -45,6 +45,12 @@ static int create_temporary(file_writer *w)
     return -1;
 }
 
+dsv4_status file_join(const char *folder, const char *name, char path[FILE_PATH_BYTES], dsv4_error *err)
+{
+    const int n = snprintf(path, FILE_PATH_BYTES, "%s/%s", folder, name);
+    return n > 0 && n < FILE_PATH_BYTES ? DSV4_OK : dsv4_fail(err, DSV4_E_VALUE, "%.400s: the path is too long", folder);
+}
+
 bool file_is_temporary_end(const char *end)
 {
     return end[0] == '.' && strspn(end + 1, "0123456789abcdef") == 8 && strcmp(end + 9, ".tmp") == 0;

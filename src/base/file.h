@@ -26,6 +26,9 @@ DSV4_MUST_CHECK dsv4_status file_writer_open(file_writer *w, const char *path, d
 DSV4_MUST_CHECK dsv4_status file_writer_commit(file_writer *w, dsv4_error *err);
 void file_writer_abort(file_writer *w);
 
+/* path = folder/name. DSV4_E_VALUE: it is too long. */
+DSV4_MUST_CHECK dsv4_status file_join(const char *folder, const char *name, char path[FILE_PATH_BYTES], dsv4_error *err);
+
 /* Is that what stands behind the target in the temporary name? Such a file is left where a program was ended. */
 bool file_is_temporary_end(const char *end);
 

@@ -61,16 +61,10 @@ dsv4_status model_checkpoint_require(const model_checkpoint *c, dsv4_error *err)
 
 /* ---- files ------------------------------------------------------------------------------------------------------------------- */
 
-static dsv4_status join_path(const char *folder, const char *name, char *path, dsv4_error *err)
-{
-    const int n = snprintf(path, FILE_PATH_BYTES, "%s/%s", folder, name);
-    return n > 0 && n < FILE_PATH_BYTES ? DSV4_OK : dsv4_fail(err, DSV4_E_VALUE, "%.400s: the path is too long", folder);
-}
-
 static dsv4_status read_config(model_checkpoint *c, dsv4_error *err)
 {
     char path[FILE_PATH_BYTES];
-    const dsv4_status status = join_path(c->folder, config_name, path, err);
+    const dsv4_status status = file_join(c->folder, config_name, path, err);
     return status == DSV4_OK ? model_config_read(path, &c->config, err) : status;
 }
 
@@ -78,7 +72,7 @@ static dsv4_status read_index(const model_checkpoint *c, json_t **weight_map, ds
 {
     char path[FILE_PATH_BYTES], *text;
     size_t n_bytes;
-    dsv4_status status = join_path(c->folder, index_name, path, err);
+    dsv4_status status = file_join(c->folder, index_name, path, err);
     if (status != DSV4_OK || (status = file_read(path, MODEL_MAX_INDEX_BYTES, &text, &n_bytes, err)) != DSV4_OK) {
         return status;
     }
@@ -127,7 +121,7 @@ static void open_shard(model_checkpoint *c, const char *name)
     char path[FILE_PATH_BYTES];
     dsv4_error err = {0};
     dsv4_safetensors *file = NULL;
-    dsv4_status status = join_path(c->folder, name, path, &err);
+    dsv4_status status = file_join(c->folder, name, path, &err);
     if (status == DSV4_OK) {
         status = dsv4_safetensors_open(path, &file, &err);
     }

@@ -18,12 +18,6 @@ enum { SMALL_FILE_BYTES = 64 << 20 };
 static const char *const small_files[] = {"config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json"};
 enum { N_SMALL_FILES = sizeof small_files / sizeof *small_files };
 
-static dsv4_status join(const char *folder, const char *name, char path[FILE_PATH_BYTES], dsv4_error *err)
-{
-    const int n = snprintf(path, FILE_PATH_BYTES, "%s/%s", folder, name);
-    return n > 0 && n < FILE_PATH_BYTES ? DSV4_OK : dsv4_fail(err, DSV4_E_VALUE, "%.400s: the path is too long", folder);
-}
-
 dsv4_status packed_folder_create(const char *path, packed_folder **out, dsv4_error *err)
 {
     packed_folder *f = calloc(1, sizeof *f);
@@ -34,8 +28,8 @@ dsv4_status packed_folder_create(const char *path, packed_folder **out, dsv4_err
     dsv4_status status = DSV4_OK;
     if (n <= 0 || n >= FILE_PATH_BYTES) {
         status = dsv4_fail(err, DSV4_E_VALUE, "'%.400s' is no path of a folder", path);
-    } else if ((status = join(path, PACKED_PART_NAME, f->part, err)) == DSV4_OK) {
-        status = join(path, PACKED_FILE_NAME, f->whole, err);
+    } else if ((status = file_join(path, PACKED_PART_NAME, f->part, err)) == DSV4_OK) {
+        status = file_join(path, PACKED_FILE_NAME, f->whole, err);
     }
     if (status != DSV4_OK) {
         free(f);
@@ -51,7 +45,7 @@ dsv4_status packed_folder_source(const model_checkpoint *c, char **config, size_
     uint32_t sum = 0;
     for (size_t i = 0; i < c->n_shards; i++) {
         struct stat info;
-        const dsv4_status status = join(c->folder, c->shards[i].name, path, err);
+        const dsv4_status status = file_join(c->folder, c->shards[i].name, path, err);
         if (status != DSV4_OK) {
             return status;
         }
@@ -62,7 +56,7 @@ dsv4_status packed_folder_source(const model_checkpoint *c, char **config, size_
         sum = checksum_add(checksum_add(sum, c->shards[i].name, strlen(c->shards[i].name) + 1), numbers, sizeof numbers);
     }
     *source = sum;
-    const dsv4_status status = join(c->folder, small_files[0], path, err);
+    const dsv4_status status = file_join(c->folder, small_files[0], path, err);
     return status == DSV4_OK ? file_read(path, MODEL_MAX_CONFIG_BYTES, config, config_bytes, err) : status;
 }
 
@@ -210,7 +204,7 @@ static dsv4_status read_small(const char *published, int i, char **bytes, size_t
     char path[FILE_PATH_BYTES];
     dsv4_error cause = {0};
     *bytes = NULL;
-    dsv4_status status = join(published, small_files[i], path, &cause);
+    dsv4_status status = file_join(published, small_files[i], path, &cause);
     if (status == DSV4_OK) {
         status = file_read(path, SMALL_FILE_BYTES, bytes, n, &cause);
     }
@@ -257,7 +251,7 @@ dsv4_status packed_folder_copy_small(const packed_folder *f, const char *publish
     for (int i = 0; status == DSV4_OK && i < N_SMALL_FILES; i++) {
         char to[FILE_PATH_BYTES], *bytes = NULL;
         size_t n = 0;
-        if ((status = join(f->path, small_files[i], to, err)) == DSV4_OK &&
+        if ((status = file_join(f->path, small_files[i], to, err)) == DSV4_OK &&
             (status = read_small(published, i, &bytes, &n, err)) == DSV4_OK && bytes != NULL && !has_bytes(to, bytes, n)) {
             status = write_small(to, bytes, n, err);
         }

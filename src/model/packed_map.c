@@ -16,12 +16,6 @@
 #include "model/packed_memory.h"
 #include "model/plan.h"
 
-static dsv4_status join(const char *folder, const char *name, char path[FILE_PATH_BYTES], dsv4_error *err)
-{
-    const int n = snprintf(path, FILE_PATH_BYTES, "%s/%s", folder, name);
-    return n > 0 && n < FILE_PATH_BYTES ? DSV4_OK : dsv4_fail(err, DSV4_E_VALUE, "%.400s: the path is too long", folder);
-}
-
 /* A regular file, mapped; *bytes is its size, at least 1. */
 static dsv4_status map_file(const char *path, void **start, size_t *bytes, dsv4_error *err)
 {
@@ -53,7 +47,7 @@ static dsv4_status check_config(const char *folder, const packed_file *f, dsv4_e
 {
     char path[FILE_PATH_BYTES], *text = NULL;
     size_t n = 0;
-    dsv4_status status = join(folder, "config.json", path, err);
+    dsv4_status status = file_join(folder, "config.json", path, err);
     if (status == DSV4_OK && (status = file_read(path, MODEL_MAX_CONFIG_BYTES, &text, &n, err)) == DSV4_OK) {
         if (n != f->config_bytes || memcmp(text, f->config, n) != 0) {
             status = dsv4_fail(err, DSV4_E_FORMAT, "%.300s: is not the one that %s was packed with: convert the model again", path,
@@ -69,7 +63,7 @@ static dsv4_status open_packed(const char *folder, char path[FILE_PATH_BYTES], v
                                dsv4_error *err)
 {
     packed_file *f = NULL;
-    dsv4_status status = join(folder, PACKED_FILE_NAME, path, err);
+    dsv4_status status = file_join(folder, PACKED_FILE_NAME, path, err);
     if (status != DSV4_OK || (status = map_file(path, start, bytes, err)) != DSV4_OK) {
         return status;
     }
@@ -198,7 +192,7 @@ dsv4_status model_packed_verify(const char *folder, struct progress *bar, dsv4_e
 static bool holds(const char *folder, const char *name)
 {
     char path[FILE_PATH_BYTES];
-    return join(folder, name, path, NULL) == DSV4_OK && access(path, F_OK) == 0;
+    return file_join(folder, name, path, NULL) == DSV4_OK && access(path, F_OK) == 0;
 }
 
 bool model_folder_is_packed(const char *folder)

@@ -44,18 +44,12 @@ static bool is_stopped(const synth_run *r)
     return r->options->stop != NULL && *r->options->stop != 0;
 }
 
-static dsv4_status join(const synth_run *r, const char *name, char path[FILE_PATH_BYTES], dsv4_error *err)
-{
-    const int n = snprintf(path, FILE_PATH_BYTES, "%s/%s", r->folder, name);
-    return n > 0 && n < FILE_PATH_BYTES ? DSV4_OK : dsv4_fail(err, DSV4_E_VALUE, "%.300s: the path is too long", r->folder);
-}
-
 /* A file of the folder; text as a whole. */
 static dsv4_status write_text(const synth_run *r, const char *name, const char *text, dsv4_error *err)
 {
     char path[FILE_PATH_BYTES];
     file_writer w;
-    dsv4_status status = join(r, name, path, err);
+    dsv4_status status = file_join(r->folder, name, path, err);
     if (status == DSV4_OK && (status = file_writer_open(&w, path, err)) == DSV4_OK) {
         fputs(text, w.stream); /* commit finds errors */
         status = file_writer_commit(&w, err);
@@ -254,7 +248,7 @@ static dsv4_status write_shard(synth_run *r, size_t shard, dsv4_error *err)
     file_writer w;
     size_t n_header = 0;
     shard_name(r, shard, name);
-    dsv4_status status = join(r, name, path, err);
+    dsv4_status status = file_join(r->folder, name, path, err);
     char *header = status == DSV4_OK ? shard_header(r, shard, &n_header) : NULL;
     if (header == NULL) {
         return status != DSV4_OK ? status : no_memory(r, err);
@@ -325,7 +319,7 @@ static dsv4_status write_files(synth_run *r, const json_t *config, dsv4_error *e
 static void remove_file(const synth_run *r, const char *name)
 {
     char path[FILE_PATH_BYTES];
-    if (join(r, name, path, NULL) == DSV4_OK) {
+    if (file_join(r->folder, name, path, NULL) == DSV4_OK) {
         unlink(path);
     }
 }

@@ -1,4 +1,5 @@
 /* Memory of a running model: no growth over 10,000 steps, and what a plan says is what weights and sequences take. */
+#include "resident.h"
 #include "running.h"
 #include "sanitized.h"
 
@@ -17,16 +18,6 @@ static running start(const char *numerics, int64_t n_sequences, int64_t context)
 {
     return running_start(TINY_ENGLISH, numerics, N_THREADS,
                          (model_engine_options){.n_sequences = n_sequences, .context = context, .step_tokens = 64});
-}
-
-static size_t resident_bytes(void)
-{
-    long long pages = 0, resident = 0;
-    FILE *f = fopen("/proc/self/statm", "r");
-    assert_non_null(f);
-    assert_int_equal(fscanf(f, "%lld %lld", &pages, &resident), 2);
-    fclose(f);
-    return (size_t)resident * (size_t)sysconf(_SC_PAGESIZE);
 }
 
 static size_t heap_bytes(void)

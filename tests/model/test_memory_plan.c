@@ -1,5 +1,6 @@
 /* What a memory plan says is what a run holds: resident memory at its end, less what the process had before, within 5 %. */
 #include "model_files.h"
+#include "resident.h"
 #include "sanitized.h"
 
 #include <ftw.h>
@@ -82,16 +83,6 @@ static const char *make_model(const scene *c, bool int8)
 }
 
 /* ---- a run ------------------------------------------------------------------------------------------------------------------- */
-
-static size_t resident_bytes(void)
-{
-    long long pages = 0, resident = 0;
-    FILE *f = fopen("/proc/self/statm", "r");
-    assert_non_null(f);
-    assert_int_equal(fscanf(f, "%lld %lld", &pages, &resident), 2);
-    fclose(f);
-    return (size_t)resident * (size_t)sysconf(_SC_PAGESIZE);
-}
 
 static model_engine_options engine_options(const scene *c, const model_numerics *numerics)
 {
