@@ -71,14 +71,14 @@ typedef void uk_pack_fn(uk_source w, void *panel);
  *
  * tile_bf16   packs one group: dst = rows x[i][0..k), i < rows <= group_rows, of BF16 values, ldx apart; missing rows and an odd k
  *             are filled up with zeros. dst has uk_acts_bytes_bf16 bytes.
- * tile_i8     packs one group of INT8 values, each plus 128 as UINT8; missing rows and k up to a multiple of 4 are filled up. dst
- *             has uk_acts_bytes_i8 bytes.
+ * tile_i8     packs one group of INT8 values; missing rows and k up to a multiple of 4 are filled up. dst has uk_acts_bytes_i8
+ *             bytes.
  * tile_fp4    packs one group of INT8 values for gemm_fp4; missing rows and k up to a multiple of UK_BLOCK_FP4 are filled up. dst
  *             has uk_acts_bytes_fp4 bytes.
  * gemm_bf16   c[i][j] = paired sum over k of a[i][k] * w[k][j], i < a.rows, j < 32. ldc counts elements.
  *             Fast where k <= 512: that much of a panel stays near for all groups.
- * gemm_i8     c[i][j] = correction[j] + sum over k < 4*k4 of (a[i][k] + 128) * w[k][j] in INT32, i < a.rows, j < 32; correction[j]
- *             = -128 * sum_k w[k][j], made by the packer. |sum| < 2^31 for 4*k4 <= UK_MAX_K_I8.
+ * gemm_i8     c[i][j] = sum over k < 4*k4 of a[i][k] * w[k][j] in INT32, i < a.rows, j < 32; |sum| < 2^31 for 4*k4 <= UK_MAX_K_I8.
+ *             correction[j] = -128 * sum_k w[k][j], made by the packer, is for rows that keep activations with 128 added.
  * gemm_fp8    c[i][j] = sum over the chunks b of UK_CHUNK rows, ascending, of scales[b] * d[b], one fma each from 0.0f; d[b] =
  *             paired sum over the chunk of a[i][k] * w[k][j], w E4M3, exact in BF16. i < a.rows, j < 32; a is that of gemm_bf16.
  *             DENORMALS holds for scales[b] and d[b] too: a scale of 2^-127 counts as zero.
@@ -144,10 +144,10 @@ typedef void uk_pack_fn(uk_source w, void *panel);
     X(softmax, void, (int64_t n_rows, int64_t n_cols, float scale, const float *s, int64_t ld, float *m, float *l, void *acts)) \
     X(gemm_fp8, void, (uk_acts a, int64_t k, const uint8_t *panel, const float *scales, float *c, int64_t ldc))                 \
     X(gemm_fp4_bf16, void, (uk_acts a, int64_t k, const uint8_t *panel, float *c, int64_t ldc))
-#define UK_I8_KERNELS(X) \
+#define UK_I8_KERNELS(X)                                                                                     \
+    X(tile_i8, void, (int64_t rows, int64_t group_rows, int64_t k, const int8_t *x, int64_t ldx, void *dst)) \
     X(gemm_i8, void, (uk_acts a, int64_t k4, const int8_t *panel, const int32_t *correction, int32_t *c, int64_t ldc))
 #define UK_OTHER_KERNELS(X)                                                                                         \
-    X(tile_i8, void, (int64_t rows, int64_t group_rows, int64_t k, const int8_t *x, int64_t ldx, void *dst))        \
     X(tile_fp4, void, (int64_t rows, int64_t group_rows, int64_t k, const int8_t *x, int64_t ldx, void *dst))       \
     X(gemm_fp4, void, (uk_acts a, int64_t k64, const uint8_t *panel, float *c, int64_t ldc))                        \
     X(gemm_f32, void, (int m, int64_t k, const float *a, int64_t lda, const float *panel, float *c, int64_t ldc))   \
@@ -181,8 +181,9 @@ typedef void uk_pack_fn(uk_source w, void *panel);
 #define UK_KERNELS(X) UK_BF16_KERNELS(X) UK_I8_KERNELS(X) UK_OTHER_KERNELS(X)
 
 typedef struct uk_table {
-    const char *isa;   /* "scalar", "avx2", ... */
-    int64_t act_bytes; /* that tile_bf16 keeps of a value: 2, or 4 where it is widened ahead */
+    const char *isa;        /* "scalar", "avx2", ... */
+    int64_t act_bytes_bf16; /* that tile_bf16 keeps of a value: 2, or 4 where it is widened ahead */
+    int64_t act_bytes_i8;   /* that tile_i8 keeps of a value: 1, or 2 where sign and size are kept apart */
 #define UK_MEMBER(name, result, parameters) result(*name) parameters;
     UK_KERNELS(UK_MEMBER)
 #undef UK_MEMBER
@@ -193,11 +194,11 @@ typedef struct uk_table {
  * value behind the beginning of its group. */
 static inline int64_t uk_acts_bytes_bf16(const uk_table *uk, int64_t group_rows, int64_t k)
 {
-    return (k + 1) / 2 * 2 * group_rows * uk->act_bytes;
+    return (k + 1) / 2 * 2 * group_rows * uk->act_bytes_bf16;
 }
-static inline int64_t uk_acts_bytes_i8(int64_t group_rows, int64_t k)
+static inline int64_t uk_acts_bytes_i8(const uk_table *uk, int64_t group_rows, int64_t k)
 {
-    return (k + 3) / 4 * 4 * group_rows;
+    return (k + 3) / 4 * 4 * group_rows * uk->act_bytes_i8;
 }
 /* A range of k that begins at a multiple of UK_BLOCK_FP4 lies as many bytes behind the beginning as that many k take. */
 static inline int64_t uk_acts_bytes_fp4(int64_t group_rows, int64_t k)

@@ -39,16 +39,14 @@ size_t uk_pack_i8_bytes(int64_t k, int64_t n)
 
 /* ---- pieces -------------------------------------------------------------------------------------------------------------- */
 
-/* Subtracts 128 times the column sums of n_steps packed steps: a product with zeros, which are stored as 128. */
-static void correct(const uk_table *uk, const int8_t *steps, int64_t n_steps, int32_t *correction)
+/* Subtracts 128 times the column sums of n_steps packed steps. */
+static void correct(const int8_t *steps, int64_t n_steps, int32_t *correction)
 {
-    static const int32_t none[UK_PANEL];
-    uint8_t zeros[PIECE_BYTES / UK_PANEL];
-    int32_t sums[UK_PANEL];
-    memset(zeros, 128, (size_t)(n_steps * GROUP));
-    uk->gemm_i8((uk_acts){zeros, 1, 1, n_steps * GROUP}, n_steps, steps, none, sums, UK_PANEL);
-    for (int c = 0; c < UK_PANEL; c++) {
-        correction[c] -= sums[c];
+    for (int64_t s = 0; s < n_steps; s++, steps += GROUP * UK_PANEL) {
+        for (int c = 0; c < UK_PANEL; c++) {
+            const int8_t *w = steps + GROUP * c;
+            correction[c] -= 128 * (w[0] + w[1] + w[2] + w[3]);
+        }
     }
 }
 
@@ -67,7 +65,7 @@ static void pack_piece(const uk_table *uk, const uk_source *w, int64_t k, int64_
     _Alignas(64) char steps[PIECE_BYTES];
     int64_t n_steps = ceil_div(piece.k, GROUP);
     uk->pack(piece, steps);
-    correct(uk, (const int8_t *)steps, n_steps, out->correction + p * UK_PANEL);
+    correct((const int8_t *)steps, n_steps, out->correction + p * UK_PANEL);
     memcpy(panel, steps, (size_t)(n_steps * GROUP * UK_PANEL));
 }
 

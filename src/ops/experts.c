@@ -329,7 +329,7 @@ dsv4_status op_experts_check_fp4(const op_context *c, dsv4_error *err)
 
 static packed_rows packed_new(const op_context *c, const char *name, const op_slots *slots, int64_t k, bool is_fp4)
 {
-    packed_rows p = {.k = k, .row_bytes = is_fp4 ? uk_acts_bytes_fp4(1, k) : uk_acts_bytes_i8(1, k), .is_fp4 = is_fp4};
+    packed_rows p = {.k = k, .row_bytes = is_fp4 ? uk_acts_bytes_fp4(1, k) : uk_acts_bytes_i8(c->uk, 1, k), .is_fp4 = is_fp4};
     p.data = op_matrix_new(c, name, 1, (slots->route.cols + (UK_ROWS - 1) * slots->n_slots) * p.row_bytes, DSV4_I8);
     p.scale = op_matrix_new(c, name, 1, slots->route.cols, DSV4_F32);
     p.ready = op_matrix_new(c, name, slots->n_slots, 1, DSV4_I8);

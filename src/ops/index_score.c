@@ -91,7 +91,7 @@ typedef struct score_scratch {
 /* Bytes of UK_ROWS keys. */
 static int64_t group_bytes(const index_stages *o)
 {
-    return uk_acts_bytes_i8(UK_ROWS, o->ID);
+    return uk_acts_bytes_i8(o->uk, UK_ROWS, o->ID);
 }
 
 static size_t scratch_bytes(const index_stages *o)

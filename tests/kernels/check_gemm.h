@@ -98,7 +98,8 @@ static inline void check_gemm_bf16(const uk_table *row, test_case *t)
 
 static inline void check_gemm_i8_shape(const uk_table *row, row_count m, int64_t k, test_case *t)
 {
-    int64_t ldx = k + 3, k4 = (k + 3) / 4, bytes = uk_acts_bytes_i8(m.group_rows, k) + (m.rows % 2 ? 64 : 0);
+    int64_t ldx = k + 3, k4 = (k + 3) / 4, spare = m.rows % 2 ? 64 : 0;
+    int64_t want_bytes = uk_acts_bytes_i8(ref, m.group_rows, k) + spare, got_bytes = uk_acts_bytes_i8(row, m.group_rows, k) + spare;
     const int8_t *x = input_bytes(0, (m.rows - 1) * ldx + k, t);
     int8_t *panel = input_bytes(1, k4 * 4 * UK_PANEL, t);
     for (int64_t row_k = k; row_k < 4 * k4; row_k++) {
@@ -107,11 +108,9 @@ static inline void check_gemm_i8_shape(const uk_table *row, row_count m, int64_t
         }
     }
     int32_t correction[UK_PANEL];
-    for (int j = 0; j < UK_PANEL; j++) {
-        correction[j] = 128 * draw_i8(&t->random);
-    }
-    uk_acts want = pack_i8(ref, m, k, x, ldx, place_acts(2, m, bytes), bytes);
-    uk_acts got = pack_i8(row, m, k, x, ldx, place_acts(3, m, bytes), bytes);
+    panel_correction(k4, panel, correction);
+    uk_acts want = pack_i8(ref, m, k, x, ldx, place_acts(2, m, want_bytes), want_bytes);
+    uk_acts got = pack_i8(row, m, k, x, ldx, place_acts(3, m, got_bytes), got_bytes);
     outputs c = place_updated((m.rows - 1) * LDC + UK_PANEL, t);
     ref->gemm_i8(want, k4, panel, correction, c.want, LDC);
     row->gemm_i8(got, k4, panel, correction, c.got, LDC);

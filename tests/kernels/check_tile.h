@@ -39,7 +39,7 @@ static inline void check_tile_bf16_group(const uk_table *row, row_count m, int64
                 panel[2 * (j * UK_PANEL + j) + odd] = one;
             }
             int64_t n = k - first < 2 * UK_PANEL ? k - first : 2 * UK_PANEL;
-            const char *data = (const char *)dst.got + first * m.group_rows * row->act_bytes;
+            const char *data = (const char *)dst.got + first * m.group_rows * row->act_bytes_bf16;
             row->gemm_bf16((uk_acts){data, m.rows, m.group_rows, (int64_t)dst.bytes}, n, panel, c, UK_PANEL);
             for (int64_t i = 0; i < m.rows; i++) {
                 for (int64_t j = 0; 2 * j + odd < n; j++) {
@@ -60,7 +60,7 @@ static inline void check_tile_i8_group(const uk_table *row, row_count m, int64_t
 {
     int64_t ldx = k + 3;
     const int8_t *x = input_bytes(0, (m.rows - 1) * ldx + k, t);
-    outputs dst = place_outputs(uk_acts_bytes_i8(m.group_rows, k), 1, t);
+    outputs dst = place_outputs(uk_acts_bytes_i8(row, m.group_rows, k), 1, t);
     row->tile_i8(m.rows, m.group_rows, k, x, ldx, dst.got);
     expect_intact(dst, t);
     for (int64_t first = 0; first < k; first += UK_PANEL) {
@@ -72,7 +72,7 @@ static inline void check_tile_i8_group(const uk_table *row, row_count m, int64_t
             correction[j] = -128;
         }
         int64_t n = k - first < UK_PANEL ? k - first : UK_PANEL;
-        const char *data = (const char *)dst.got + first * m.group_rows;
+        const char *data = (const char *)dst.got + first * m.group_rows * row->act_bytes_i8;
         row->gemm_i8((uk_acts){data, m.rows, m.group_rows, (int64_t)dst.bytes}, (n + 3) / 4, panel, correction, c, UK_PANEL);
         for (int64_t i = 0; i < m.rows; i++) {
             for (int64_t j = 0; j < n; j++) {

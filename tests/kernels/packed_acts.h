@@ -43,6 +43,17 @@ static inline uk_acts pack_bf16(const uk_table *row, row_count m, int64_t k, con
     return (uk_acts){memory, m.rows, m.group_rows, group_bytes};
 }
 
+/* What the packer makes of a panel of INT8 weights. */
+static inline void panel_correction(int64_t k4, const int8_t *panel, int32_t correction[UK_PANEL])
+{
+    for (int j = 0; j < UK_PANEL; j++) {
+        correction[j] = 0;
+        for (int64_t k = 0; k < 4 * k4; k++) {
+            correction[j] -= 128 * panel[(k / 4 * UK_PANEL + j) * 4 + k % 4];
+        }
+    }
+}
+
 static inline uk_acts pack_i8(const uk_table *row, row_count m, int64_t k, const int8_t *x, int64_t ldx, char *memory,
                               int64_t group_bytes)
 {

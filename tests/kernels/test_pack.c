@@ -156,14 +156,14 @@ static void i8_layout_and_correction_are_as_defined(void **state)
     for_each_layout(check_i8);
 }
 
-/* Activations are packed with 128 added; times packed weights, plus the correction, they give the product of the signed values. */
-static void i8_correction_cancels_the_bias(void **state)
+/* Whatever a row keeps of activations, with packed weights and their correction it gives the product of the signed values. */
+static void i8_products_are_those_of_the_signed_values(void **state)
 {
     (void)state;
     enum { K = 37, N = 40, K_PADDED = 40 };
     uint64_t random = 2;
     int8_t x[K], w[K * N];
-    uint8_t acts[K_PADDED];
+    char acts[2 * K_PADDED];
     const uk_table *kernels;
     assert_int_equal(uk_find(NULL, &kernels, NULL), DSV4_OK);
     for (int k = 0; k < K; k++) {
@@ -174,11 +174,12 @@ static void i8_correction_cancels_the_bias(void **state)
     }
     void *memory = guarded_place(&packed_memory, uk_pack_i8_bytes(K, N), 0);
     uk_packed p = uk_pack_i8(kernels, w, K, N, N, 1, memory);
-    assert_int_equal(uk_acts_bytes_i8(1, K), sizeof acts);
+    int64_t acts_bytes = uk_acts_bytes_i8(kernels, 1, K);
+    assert_int_equal(acts_bytes, K_PADDED * kernels->act_bytes_i8);
     kernels->tile_i8(1, 1, K, x, K, acts);
     for (int64_t panel = 0; panel < p.n_panels; panel++) {
         int32_t y[UK_PANEL];
-        kernels->gemm_i8((uk_acts){acts, 1, 1, sizeof acts}, K_PADDED / 4, uk_panel_i8(&p, panel, 0),
+        kernels->gemm_i8((uk_acts){acts, 1, 1, acts_bytes}, K_PADDED / 4, uk_panel_i8(&p, panel, 0),
                          p.correction + panel * UK_PANEL, y, UK_PANEL);
         for (int64_t n = panel * UK_PANEL; n < N && n < (panel + 1) * UK_PANEL; n++) {
             int64_t exact = 0;
@@ -220,7 +221,7 @@ int main(void)
         cmocka_unit_test(bf16_layout_is_as_defined),
         cmocka_unit_test(f32_layout_is_as_defined),
         cmocka_unit_test(i8_layout_and_correction_are_as_defined),
-        cmocka_unit_test(i8_correction_cancels_the_bias),
+        cmocka_unit_test(i8_products_are_those_of_the_signed_values),
         cmocka_unit_test(sizes_that_cannot_be_packed_take_no_bytes),
     };
     return cmocka_run_group_tests_name("kernels.pack", tests, create_memory, destroy_memory);

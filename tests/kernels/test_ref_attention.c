@@ -115,7 +115,7 @@ static float weight(const uint16_t *acts, int64_t n_rows, int64_t h, int64_t r)
     uint16_t panel[2 * UK_PANEL] = {0};
     float c[GROUPS * UK_ROWS * UK_PANEL];
     panel[r % 2] = num_bf16_from_f32(1.0f);
-    uk_acts a = {(const char *)acts + pair * UK_ROWS * ref->act_bytes, h + 1, UK_ROWS, group_bytes};
+    uk_acts a = {(const char *)acts + pair * UK_ROWS * ref->act_bytes_bf16, h + 1, UK_ROWS, group_bytes};
     ref->gemm_bf16(a, k, panel, c, UK_PANEL);
     return c[h * UK_PANEL];
 }

@@ -266,16 +266,14 @@ static void check_gemm_i8(row_count m, int64_t k)
         int64_t row = i / (4 * UK_PANEL) * 4 + i % 4;
         panel[i] = row < k ? draw_i8(&random) : 0;
     }
-    for (int j = 0; j < UK_PANEL; j++) {
-        correction[j] = (int32_t)(draw_u64(&random) % 100000) - 50000;
-    }
-    uk_acts a = pack_i8(ref, m, k, x, k, acts, uk_acts_bytes_i8(m.group_rows, k));
+    panel_correction((k + 3) / 4, panel, correction);
+    uk_acts a = pack_i8(ref, m, k, x, k, acts, uk_acts_bytes_i8(ref, m.group_rows, k));
     ref->gemm_i8(a, (k + 3) / 4, panel, correction, c, UK_PANEL);
     for (int64_t i = 0; i < m.rows; i++) {
         for (int64_t j = 0; j < UK_PANEL; j++) {
-            int64_t exact = correction[j];
+            int64_t exact = 0;
             for (int64_t r = 0; r < k; r++) {
-                exact += (int64_t)(x[i * k + r] + 128) * panel[(r / 4 * UK_PANEL + j) * 4 + r % 4];
+                exact += (int64_t)x[i * k + r] * panel[(r / 4 * UK_PANEL + j) * 4 + r % 4];
             }
             assert_int_equal(c[i * UK_PANEL + j], exact);
         }

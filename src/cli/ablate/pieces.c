@@ -10,7 +10,7 @@
 int64_t ablate_group_bytes(const uk_table *uk, dsv4_dtype dtype, int64_t k)
 {
     enum { LINE = 64 };
-    int64_t bytes = dtype == DSV4_I8 ? uk_acts_bytes_i8(UK_ROWS, k) : uk_acts_bytes_bf16(uk, UK_ROWS, k);
+    int64_t bytes = dtype == DSV4_I8 ? uk_acts_bytes_i8(uk, UK_ROWS, k) : uk_acts_bytes_bf16(uk, UK_ROWS, k);
     return tile_count(bytes, LINE) * LINE;
 }
 

@@ -29,7 +29,7 @@ static void run_bf16(const family_product *p)
     for (int64_t chunk = 0; chunk < n_chunks; chunk++) {
         tile_range k = tile_at(chunk, OP_SUM_CHUNK, p->k);
         uk_acts x = p->x;
-        x.data = (const char *)x.data + k.begin * x.group_rows * p->uk->act_bytes;
+        x.data = (const char *)x.data + k.begin * x.group_rows * p->uk->act_bytes_bf16;
         p->uk->gemm_bf16(x, k.end - k.begin, (const uint16_t *)p->panel + k.begin * UK_PANEL, sums + chunk * part, UK_PANEL);
     }
     for (int64_t i = 0; i < p->x.rows; i++) {
@@ -46,8 +46,7 @@ static int64_t panel_bytes_i8(int64_t k)
 
 static int64_t acts_bytes_i8(const uk_table *uk, int64_t group_rows, int64_t k)
 {
-    (void)uk;
-    return uk_acts_bytes_i8(group_rows, k);
+    return uk_acts_bytes_i8(uk, group_rows, k);
 }
 
 static size_t no_scratch(int64_t k)
@@ -61,11 +60,15 @@ static void tile_i8(const uk_table *uk, int64_t rows, int64_t group_rows, int64_
     uk->tile_i8(rows, group_rows, k, values, k, dst);
 }
 
-/* Without corrections: the sums of unsigned activations. */
+/* Each pair of weights sums to -1. */
 static void run_i8(const family_product *p)
 {
-    static const int32_t no_correction[UK_PANEL];
-    p->uk->gemm_i8(p->x, tile_count(p->k, 4), p->panel, no_correction, p->y, p->ld);
+    int32_t correction[UK_PANEL];
+    int64_t k4 = tile_count(p->k, 4);
+    for (int j = 0; j < UK_PANEL; j++) {
+        correction[j] = (int32_t)(128 * 2 * k4);
+    }
+    p->uk->gemm_i8(p->x, k4, p->panel, correction, p->y, p->ld);
 }
 
 /* ---- INT8 and BF16 x FP4 ------------------------------------------------------------------------------------------------- */
@@ -132,6 +135,7 @@ const family families[] = {
     {.name = "i8",
      .peak = offsetof(bench_ceilings, ops_i8_s),
      .keep = 0xffff,
+     .is_paired = true,
      .panel_bytes = panel_bytes_i8,
      .acts_bytes = acts_bytes_i8,
      .scratch_bytes = no_scratch,

@@ -33,6 +33,7 @@ typedef struct family {
     const char *name;
     size_t peak;        /* offset of its ceiling in bench_ceilings */
     uint16_t keep, set; /* of 16 drawn bits of weights and BF16 activations */
+    bool is_paired; /* weights: of the two bytes of 16 drawn bits, the second is the first one inverted, so that they sum to -1 */
     int64_t (*panel_bytes)(int64_t k);
     int64_t (*acts_bytes)(const uk_table *uk, int64_t group_rows, int64_t k);
     size_t (*scratch_bytes)(int64_t k);

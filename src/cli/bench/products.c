@@ -63,6 +63,9 @@ void product_draw_weights(dsv4_pool *pool, const family *f, product_weights *w)
 {
     static uint16_t pattern[PATTERN_BYTES / 2];
     draw_words(f, rng_stream("weights"), pattern, PATTERN_BYTES / 2);
+    for (int64_t i = 0; f->is_paired && i < PATTERN_BYTES / 2; i++) {
+        pattern[i] = (uint16_t)((pattern[i] & 0xff) | (~pattern[i] & 0xff) << 8);
+    }
     bench_team_run(pool, fill_part, &(fill_call){w, (const char *)pattern});
 }
 

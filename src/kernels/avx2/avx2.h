@@ -47,6 +47,10 @@ UK_INLINE __m256i avx2_broadcast_lane(const char *x)
     return _mm256_set1_epi32(lane);
 }
 
+/* Sums that take turns stay in their registers and in the order of the source: gcc's scheduler would let some of them run ahead and
+ * the others wait, where every cycle of a chain counts. */
+#define AVX2_IN_TURN(sum) __asm__ volatile("" : "+x"(sum))
+
 /* Stores the finished sums of eight columns of c. */
 UK_INLINE void avx2_store_sums(float *c, __m256 sum, bool add)
 {

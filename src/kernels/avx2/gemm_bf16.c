@@ -6,22 +6,41 @@
 
 enum { ROW_BYTES = 2 * sizeof(float) };
 
-/* sums += the products of one k, of which row i of the activations has its value at x[2*i]. */
-UK_INLINE void add_products(const int m, const int n, const float *x, const __m256i *w, __m256 (*sums)[PANEL_VECTORS])
+/* The weights of one k of each pair as FP32. */
+typedef __m256i half_fn(__m256i pairs);
+
+UK_INLINE __m256i odd_half(__m256i pairs)
 {
+    return _mm256_and_si256(pairs, _mm256_set1_epi32((int)0xffff0000));
+}
+
+UK_INLINE __m256i even_half(__m256i pairs)
+{
+    return _mm256_slli_epi32(pairs, 16);
+}
+
+/* sums += the products of one k of a step, of which row i of the activations has its value at x[2*i]. */
+UK_INLINE void add_products(half_fn *half, const int m, const int n, const float *x, const char *step,
+                            __m256 (*sums)[PANEL_VECTORS])
+{
+    __m256 w[PANEL_VECTORS];
+    UK_UNROLL
+    for (int e = 0; e < n; e++) {
+        w[e] = _mm256_castsi256_ps(half(_mm256_load_si256((const __m256i *)step + e)));
+    }
     UK_UNROLL
     for (int i = 0; i < m; i++) {
         __m256 v = _mm256_set1_ps(x[2 * i]);
         UK_UNROLL
         for (int e = 0; e < n; e++) {
-            sums[i][e] = _mm256_fmadd_ps(v, _mm256_castsi256_ps(w[e]), sums[i][e]);
+            sums[i][e] = _mm256_fmadd_ps(v, w[e], sums[i][e]);
+            AVX2_IN_TURN(sums[i][e]);
         }
     }
 }
 
 UK_INLINE void pass(const int m, const int n, const pass_slice *s)
 {
-    const __m256i high_half = _mm256_set1_epi32((int)0xffff0000);
     __m256 sums[PASS_ROWS][PANEL_VECTORS];
     UK_UNROLL
     for (int i = 0; i < m; i++) {
@@ -34,15 +53,8 @@ UK_INLINE void pass(const int m, const int n, const pass_slice *s)
     int64_t a_step = s->a_step, wanted_step = s->wanted_step;
     for (int64_t step = s->n_steps; step > 0; step--, panel += STEP_BYTES, wanted += wanted_step, a += a_step) {
         request_step(n, wanted);
-        __m256i odd[PANEL_VECTORS], even[PANEL_VECTORS];
-        UK_UNROLL
-        for (int e = 0; e < n; e++) {
-            const __m256i *pairs = (const __m256i *)panel + e;
-            odd[e] = _mm256_and_si256(_mm256_load_si256(pairs), high_half);
-            even[e] = _mm256_slli_epi32(_mm256_load_si256(pairs), 16);
-        }
-        add_products(m, n, (const float *)a + 1, odd, sums);
-        add_products(m, n, (const float *)a, even, sums);
+        add_products(odd_half, m, n, (const float *)a + 1, panel, sums);
+        add_products(even_half, m, n, (const float *)a, panel, sums);
     }
     UK_UNROLL
     for (int i = 0; i < m; i++) {

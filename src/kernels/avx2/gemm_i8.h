@@ -1,7 +1,5 @@
 /* kernels/avx2/gemm_i8.h - gemm_i8 around an UK_INLINE function add_step, which the including file defines before: with VNNI or
- * without. */
-#include <string.h>
-
+ * without. Sums begin as c has them. */
 #include "kernels/avx2/products.h"
 
 UK_INLINE void pass(const int m, const int n, const pass_slice *s)
@@ -29,10 +27,8 @@ UK_INLINE void pass(const int m, const int n, const pass_slice *s)
     }
 }
 
-static inline void gemm_i8(uk_acts a, int64_t k4, const int8_t *panel, const int32_t *correction, int32_t *c, int64_t ldc)
+/* c += the product; activations have step_bytes of a row and step. */
+static inline void add_gemm_i8(uk_acts a, int64_t step_bytes, int64_t k4, const int8_t *panel, int32_t *c, int64_t ldc)
 {
-    for (int64_t i = 0; i < a.rows; i++) {
-        memcpy(c + i * ldc, correction, UK_PANEL * sizeof *c);
-    }
-    pass_groups(pass, AHEAD_OF_ONE_PASS, &a, sizeof(int32_t), k4, panel, c, ldc * (int64_t)sizeof *c);
+    pass_groups(pass, AHEAD_OF_ONE_PASS, &a, step_bytes, k4, panel, c, ldc * (int64_t)sizeof *c);
 }

@@ -10,5 +10,5 @@ void uk_avx2_tile_bf16(int64_t rows, int64_t group_rows, int64_t k, const uint16
 
 void uk_avx2_tile_i8(int64_t rows, int64_t group_rows, int64_t k, const int8_t *x, int64_t ldx, void *dst)
 {
-    tile_group(rows, group_rows, (const char *)x, ldx, k, sizeof(int32_t), tile_store_biased, tile_store_one_biased, dst);
+    tile_group(rows, group_rows, (const char *)x, ldx, k, 2 * sizeof(int32_t), tile_store_signed, tile_store_one_signed, dst);
 }

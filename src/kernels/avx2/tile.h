@@ -73,6 +73,14 @@ UK_INLINE void tile_group(int64_t rows, int64_t group_rows, const char *x, int64
     tile_lanes(rows, group_rows, done, (row_bytes + 3) / 4, x, ld, row_bytes, lane_bytes, store_one, dst);
 }
 
+/* Stores first[0], second[0], first[1], second[1] and so on. */
+UK_INLINE void tile_store_pairs(__m256i first, __m256i second, char *dst)
+{
+    __m256i low = _mm256_unpacklo_epi32(first, second), high = _mm256_unpackhi_epi32(first, second);
+    _mm256_storeu_si256((__m256i *)dst, _mm256_permute2x128_si256(low, high, 0x20));
+    _mm256_storeu_si256((__m256i *)(dst + 32), _mm256_permute2x128_si256(low, high, 0x31));
+}
+
 /* ---- INT8: as UINT8, 128 added --------------------------------------------------------------------------------------------- */
 
 UK_INLINE void tile_store_biased(__m256i lanes, char *dst)
@@ -86,14 +94,29 @@ UK_INLINE void tile_store_one_biased(uint32_t lane, char *dst)
     memcpy(dst, &lane, sizeof lane);
 }
 
+/* ---- INT8: four sizes, and the bytes that are all ones where a value is negative ----------------------------------------------- */
+
+UK_INLINE void tile_store_signed(__m256i lanes, char *dst)
+{
+    tile_store_pairs(_mm256_abs_epi8(lanes), _mm256_cmpgt_epi8(_mm256_setzero_si256(), lanes), dst);
+}
+
+UK_INLINE void tile_store_one_signed(uint32_t lane, char *dst)
+{
+    int8_t values[4];
+    memcpy(values, &lane, sizeof values);
+    for (int v = 0; v < 4; v++) {
+        dst[v] = (char)(values[v] < 0 ? -values[v] : values[v]);
+        dst[4 + v] = (char)(values[v] < 0 ? -1 : 0);
+    }
+}
+
 /* ---- BF16: as FP32, or as they are ------------------------------------------------------------------------------------------- */
 
 UK_INLINE void tile_store_widened(__m256i lanes, char *dst)
 {
     __m256i even = _mm256_slli_epi32(lanes, 16), odd = _mm256_and_si256(lanes, _mm256_set1_epi32((int)0xffff0000));
-    __m256i low = _mm256_unpacklo_epi32(even, odd), high = _mm256_unpackhi_epi32(even, odd);
-    _mm256_storeu_si256((__m256i *)dst, _mm256_permute2x128_si256(low, high, 0x20));
-    _mm256_storeu_si256((__m256i *)(dst + 32), _mm256_permute2x128_si256(low, high, 0x31));
+    tile_store_pairs(even, odd, dst);
 }
 
 UK_INLINE void tile_store_one_widened(uint32_t lane, char *dst)

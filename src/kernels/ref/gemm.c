@@ -33,7 +33,7 @@ void uk_scalar_tile_i8(int64_t rows, int64_t group_rows, int64_t k, const int8_t
 {
     uint8_t *biased = dst;
     tile(rows, group_rows, k, 4, sizeof *x, (const char *)x, ldx, 0, dst);
-    for (int64_t i = 0; i < uk_acts_bytes_i8(group_rows, k); i++) {
+    for (int64_t i = 0; i < uk_acts_bytes_i8(&uk_row_scalar, group_rows, k); i++) {
         biased[i] ^= 0x80;
     }
 }

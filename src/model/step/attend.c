@@ -114,7 +114,7 @@ static void sum_bf16(const attend_stage *o, int64_t n, int64_t first, int64_t co
                      float *sums)
 {
     const uk_table *uk = o->s->op.uk;
-    uk_acts e = {(char *)w->weights + first * UK_ROWS * uk->act_bytes, o->heads, UK_ROWS, uk_acts_bytes_bf16(uk, UK_ROWS, n)};
+    uk_acts e = {(char *)w->weights + first * UK_ROWS * uk->act_bytes_bf16, o->heads, UK_ROWS, uk_acts_bytes_bf16(uk, UK_ROWS, n)};
     uk->panel_keys(count, cols, (const uint16_t *const *)(const void *)(w->keys + first), col, w->values);
     uk->gemm_bf16(e, count, w->values, sums, UK_PANEL);
 }

@@ -31,7 +31,7 @@ step_packing step_packing_for(const step *s, model_form form, int64_t k)
 static int64_t group_bytes(const step_packing *p, int64_t group_rows)
 {
     return p->kind == STEP_PACK_BF16 ? uk_acts_bytes_bf16(p->uk, group_rows, p->k)
-           : p->kind == STEP_PACK_I8 ? uk_acts_bytes_i8(group_rows, p->k)
+           : p->kind == STEP_PACK_I8 ? uk_acts_bytes_i8(p->uk, group_rows, p->k)
                                      : uk_acts_bytes_fp4(group_rows, p->k);
 }
 
@@ -132,7 +132,7 @@ void step_pack_group(const step_packing *p, int64_t group, const float *const *x
 /* Bytes by which a range of k that begins at k lies behind the beginning of its group. */
 static int64_t acts_offset(const step_packing *p, const step_acts *a, int64_t k)
 {
-    return p->kind == STEP_PACK_FP4 ? uk_acts_bytes_fp4(a->group_rows, k) : k * a->group_rows * p->uk->act_bytes;
+    return p->kind == STEP_PACK_FP4 ? uk_acts_bytes_fp4(a->group_rows, k) : k * a->group_rows * p->uk->act_bytes_bf16;
 }
 
 /* One chunk of one part. */
