@@ -32,7 +32,7 @@ extern const uk_loops uk_loops_avx512bf16;
 enum { UK_EXP_N_TERMS = 6 };
 
 /* FP4: byte 0..15 is a doubled E2M1 code plus 12, so that weights are unsigned; the activations of a group of 32 k begin with -12
- * times their sum, one INT32 a row, which takes that out again. The lanes of four INT8 follow. */
+ * times their sum, a lane of 32 bits a row, which takes that out again. The lanes of four INT8 follow. */
 #define UK_FP4_BIASED 12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0
 enum { UK_FP4_BIAS = 12, UK_FP4_STEPS = UK_GROUP_FP4 / 4 };
 

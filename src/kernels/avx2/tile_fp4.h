@@ -7,17 +7,11 @@
 
 enum { FP4_GROUP_LANES = UK_FP4_STEPS + 1 };
 
-/* -12 times the sum of n values. */
-UK_INLINE int32_t tile_fp4_correction(const int8_t *x, int64_t n)
-{
-    int32_t sum = 0;
-    for (int64_t v = 0; v < n; v++) {
-        sum += x[v];
-    }
-    return -UK_FP4_BIAS * sum;
-}
+/* Stores as a lane what -12 times n values sum to, in the form of the product. */
+typedef void tile_fp4_sums_fn(const int8_t *x, int64_t n, char *dst);
 
-UK_INLINE void tile_fp4(int64_t rows, int64_t group_rows, int64_t k, const int8_t *x, int64_t ldx, char *dst)
+UK_INLINE void tile_fp4(int64_t rows, int64_t group_rows, int64_t k, const int8_t *x, int64_t ldx, tile_fp4_sums_fn *sums,
+                        char *dst)
 {
     int64_t lane_step = (int64_t)sizeof(int32_t) * group_rows, bytes = FP4_GROUP_LANES * lane_step;
     int64_t end = (k + UK_BLOCK_FP4 - 1) / UK_BLOCK_FP4 * UK_BLOCK_FP4;
@@ -31,8 +25,11 @@ UK_INLINE void tile_fp4(int64_t rows, int64_t group_rows, int64_t k, const int8_
         }
         for (int64_t i = 0; i < rows; i++) {
             const int8_t *row = x + i * ldx + first;
-            int32_t sum = n == UK_GROUP_FP4 ? tile_fp4_correction(row, UK_GROUP_FP4) : tile_fp4_correction(row, n);
-            memcpy(dst + 4 * i, &sum, sizeof sum);
+            if (n == UK_GROUP_FP4) {
+                sums(row, UK_GROUP_FP4, dst + 4 * i);
+            } else {
+                sums(row, n, dst + 4 * i);
+            }
         }
         tile_group(rows, group_rows, (const char *)x + first, ldx, n, sizeof(int32_t), tile_store_as_is, tile_store_one_as_is,
                    dst + lane_step);

@@ -95,9 +95,18 @@ static void add_blocks_of_rows(int64_t m, const group_blocks *b, float *c, int64
 #undef CASE
 }
 
+UK_INLINE void sum_in_int32(const int8_t *x, int64_t n, char *dst)
+{
+    int32_t sum = 0;
+    for (int64_t v = 0; v < n; v++) {
+        sum -= UK_FP4_BIAS * x[v];
+    }
+    memcpy(dst, &sum, sizeof sum);
+}
+
 void uk_avx512_tile_fp4(int64_t rows, int64_t group_rows, int64_t k, const int8_t *x, int64_t ldx, void *dst)
 {
-    tile_fp4(rows, group_rows, k, x, ldx, dst);
+    tile_fp4(rows, group_rows, k, x, ldx, sum_in_int32, dst);
 }
 
 void uk_avx512_gemm_fp4(uk_acts a, int64_t k64, const uint8_t *panel, float *c, int64_t ldc)
