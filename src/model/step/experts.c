@@ -312,19 +312,21 @@ static dsv4_view bank_view(const step *s, const char *name, const model_expert_b
 static void add_stages(const step *s, const experts *o)
 {
     int64_t n = o->slots.n_slots;
-    size_t tile_bytes = (size_t)(ROW_TILE * UK_PANEL) * sizeof(float), panel_bytes = step_panel_scratch(ROW_TILE);
+    size_t tile_bytes = (size_t)(ROW_TILE * UK_PANEL) * sizeof(float);
+    size_t up_bytes = 2 * tile_bytes + step_panel_scratch(&o->up.packing, ROW_TILE);
+    size_t down_bytes = tile_bytes + step_panel_scratch(&o->down.packing, ROW_TILE);
     size_t gather_bytes = (size_t)(UK_ROWS * o->D) * sizeof(float) + step_pack_scratch(&o->up.packing);
     size_t pack_bytes = (size_t)(UK_ROWS * o->F) * sizeof(float) + step_pack_scratch(&o->down.packing);
     dsv4_graph_stage(s->op.g,
                      &(dsv4_stage_desc){"moe.plan", 1, plan_run, plan_describe, o, op_slots_scratch(&o->slots), DSV4_VECTOR});
     dsv4_stage gather =
         dsv4_graph_stage(s->op.g, &(dsv4_stage_desc){"moe.gather", n, gather_run, gather_describe, o, gather_bytes, DSV4_VECTOR});
-    dsv4_stage up = dsv4_graph_stage(
-        s->op.g, &(dsv4_stage_desc){"moe.up", n * o->up.n_tiles, up_run, up_describe, o, 2 * tile_bytes + panel_bytes, DSV4_CUBE});
+    dsv4_stage up =
+        dsv4_graph_stage(s->op.g, &(dsv4_stage_desc){"moe.up", n * o->up.n_tiles, up_run, up_describe, o, up_bytes, DSV4_CUBE});
     dsv4_stage pack =
         dsv4_graph_stage(s->op.g, &(dsv4_stage_desc){"moe.pack", n, pack_run, pack_describe, o, pack_bytes, DSV4_VECTOR});
-    dsv4_stage down = dsv4_graph_stage(s->op.g, &(dsv4_stage_desc){"moe.down", n * o->down.n_tiles, down_run, down_describe, o,
-                                                                   tile_bytes + panel_bytes, DSV4_CUBE});
+    dsv4_stage down = dsv4_graph_stage(
+        s->op.g, &(dsv4_stage_desc){"moe.down", n * o->down.n_tiles, down_run, down_describe, o, down_bytes, DSV4_CUBE});
     dsv4_graph_share(s->op.g, gather, share_of_pack);
     dsv4_graph_share(s->op.g, up, share_of_up);
     dsv4_graph_share(s->op.g, pack, share_of_pack);

@@ -267,7 +267,7 @@ step_product step_linear_add(const step *s, const char *stage, const step_operan
                                                  .run = linear_run,
                                                  .describe = linear_describe,
                                                  .arg = l,
-                                                 .scratch_bytes = step_panel_scratch(l->t_tile),
+                                                 .scratch_bytes = step_panel_scratch(&l->x.packing, l->t_tile),
                                                  .kind = DSV4_CUBE});
     return l->y;
 }

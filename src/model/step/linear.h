@@ -41,10 +41,10 @@ void step_pack_group(const step_packing *p, int64_t group, const float *const *x
 size_t step_pack_scratch(const step_packing *p);
 
 /* c[r][0..32) = rows [t0, t1) of a, t0 a multiple of UK_ROWS, times panel `panel` of w, chunks [chunk0, chunk1) of k (ops/chunk.h).
- * INT8: all of k always, and neither scale applied. ldc elements between rows. scratch: step_panel_scratch(t1 - t0) bytes. */
+ * INT8: all of k always, and neither scale applied. ldc elements between rows. scratch: step_panel_scratch(p, t1 - t0) bytes. */
 void step_panel(const step_packing *p, const model_weight *w, const step_acts *a, int64_t t0, int64_t t1, int64_t panel,
                 int64_t chunk0, int64_t chunk1, float *c, int64_t ldc, void *scratch);
-size_t step_panel_scratch(int64_t rows);
+size_t step_panel_scratch(const step_packing *p, int64_t rows);
 
 /* Work of a product of m rows, n columns and k. */
 dsv4_work step_product_work(const step_packing *p, int64_t m, int64_t n, int64_t k);

@@ -167,36 +167,37 @@ static void panel_i8(const step_packing *p, const model_weight *w, uk_acts x, in
     }
 }
 
-size_t step_panel_scratch(int64_t rows)
+/* FP32 sums of a panel: those of a chunk and a part follow each other; INT8 has one sum. */
+static int64_t max_sums(const step_packing *p)
 {
-    return (size_t)(rows * UK_PANEL) * (sizeof(double) + sizeof(float));
+    return p->kind == STEP_PACK_I8 ? 1 : op_chunks(p->k) * p->parts;
+}
+
+size_t step_panel_scratch(const step_packing *p, int64_t rows)
+{
+    return (size_t)(rows * UK_PANEL * max_sums(p)) * sizeof(float);
 }
 
 void step_panel(const step_packing *p, const model_weight *w, const step_acts *a, int64_t t0, int64_t t1, int64_t panel,
                 int64_t chunk0, int64_t chunk1, float *c, int64_t ldc, void *scratch)
 {
-    int64_t n = (t1 - t0) * UK_PANEL;
-    double *sums = scratch;
-    float *chunk_sums = (float *)(void *)(sums + n);
+    int64_t n = (t1 - t0) * UK_PANEL, n_sums = 0;
+    float *sums = scratch;
     uk_acts x = {a->data + t0 / UK_ROWS * a->group_bytes, t1 - t0, a->group_rows, a->group_bytes};
     if (p->kind == STEP_PACK_I8) {
-        panel_i8(p, w, x, panel, c, ldc, (int32_t *)(void *)chunk_sums);
+        panel_i8(p, w, x, panel, c, ldc, scratch);
         return;
     }
-    memset(sums, 0, (size_t)n * sizeof *sums);
     for (int64_t chunk = chunk0; chunk < chunk1; chunk++) {
         tile_range k = tile_at(chunk, OP_SUM_CHUNK, p->k);
-        for (int64_t part = 0; part < a->parts; part++) {
+        for (int64_t part = 0; part < a->parts; part++, n_sums++) {
             uk_acts from = x;
             from.data = (const char *)x.data + part * a->part_bytes + acts_offset(p, a, k.begin);
-            panel_chunk(p, w, from, panel, k, chunk_sums, UK_PANEL);
-            for (int64_t i = 0; i < n; i++) {
-                sums[i] += (double)chunk_sums[i];
-            }
+            panel_chunk(p, w, from, panel, k, sums + n_sums * n, UK_PANEL);
         }
     }
-    for (int64_t i = 0; i < n; i++) {
-        c[i / UK_PANEL * ldc + i % UK_PANEL] = (float)sums[i];
+    for (int64_t r = 0; r < t1 - t0; r++) {
+        p->uk->sum_parts(UK_PANEL, n_sums, sums + r * UK_PANEL, n, c + r * ldc);
     }
 }
 
