@@ -34,14 +34,17 @@ static const char *type_text(bool is_i8)
     return is_i8 ? "i8" : "bf16";
 }
 
-/* Uniform in -1 .. 1, or all INT8 values. The caller frees. */
-static void *draw(bool is_i8, int64_t n, const char *name)
+/* INT8 weights have seven bits: where there is no VNNI, oneDNN adds pairs of products in INT16 and saturates with more. */
+enum { ACTIVATIONS = 256, WEIGHTS = 128 };
+
+/* Uniform in -1 .. 1, or n_values INT8 values around 0. The caller frees. */
+static void *draw(bool is_i8, int n_values, int64_t n, const char *name)
 {
     const rng r = {0, rng_stream(name)};
     void *x = memory_array((size_t)n, is_i8 ? 1 : 2);
     for (int64_t i = 0; x != NULL && i < n; i++) {
         if (is_i8) {
-            ((int8_t *)x)[i] = (int8_t)((int)rng_below(&r, (uint64_t)i, 256) - 128);
+            ((int8_t *)x)[i] = (int8_t)((int)rng_below(&r, (uint64_t)i, (uint64_t)n_values) - n_values / 2);
         } else {
             ((uint16_t *)x)[i] = num_bf16_from_f32((float)rng_uniform(&r, (uint64_t)i, -1, 1));
         }
@@ -133,7 +136,7 @@ static void report_contest(peers_suite *s, const contest *c)
 
 static dsv4_status measure_product(peers_suite *s, bool is_i8, int64_t m, int64_t k, int64_t n, dsv4_error *err)
 {
-    void *x = draw(is_i8, m * k, "x"), *w = draw(is_i8, k * n, "w");
+    void *x = draw(is_i8, ACTIVATIONS, m * k, "x"), *w = draw(is_i8, WEIGHTS, k * n, "w");
     contest c = {.problem = {is_i8, m, k, n, x, w, s->cold_bytes, s->pool}};
     dsv4_status status =
         x == NULL || w == NULL ? dsv4_fail(err, DSV4_E_NO_MEMORY, "bench peers: no memory for a product") : DSV4_OK;
