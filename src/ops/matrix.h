@@ -50,4 +50,10 @@ static inline float *op_matrix_f32(const op_matrix *m, int64_t row, int64_t col)
     return (float *)m->data + row * m->ld + col;
 }
 
+/* The same of an INT32 matrix. */
+static inline int32_t *op_matrix_i32(const op_matrix *m, int64_t row, int64_t col)
+{
+    return (int32_t *)m->data + row * m->ld + col;
+}
+
 #endif

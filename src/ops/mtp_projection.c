@@ -110,8 +110,8 @@ static void run_add(const void *arg, int64_t block, void *scratch)
     for (int64_t t = tile.begin; t < tile.end; t++) {
         for (int i = 0; i < 2; i++) {
             const leg *l = &a->legs[i];
-            l->uk->dequant_i32(n, (const int32_t *)l->sums.sums.data + t * l->sums.sums.ld + c.begin,
-                               *op_matrix_f32(&l->q_scale, t, 0), op_matrix_f32(&l->w_scale, 0, c.begin), rows[i]);
+            l->uk->dequant_i32(n, op_matrix_i32(&l->sums.sums, t, c.begin), *op_matrix_f32(&l->q_scale, t, 0),
+                               op_matrix_f32(&l->w_scale, 0, c.begin), rows[i]);
         }
         a->legs->uk->add(n, rows[1], rows[0]);
         a->legs->uk->narrow_bf16(n, rows[0], (uint16_t *)a->y.data + t * a->y.ld + c.begin);

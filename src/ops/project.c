@@ -222,8 +222,7 @@ static void run_i8(const void *arg, int64_t block, void *scratch)
     int64_t ld = p->y.sums.cols;
     for (int64_t panel = tile.panel.begin; panel < tile.panel.end; panel++) {
         p->uk->gemm_i8(op_acts_at(&p->x, tile.t, 0), tile_count(p->K, 4), uk_panel_i8(&p->w.packed, panel, 0),
-                       p->w.packed.correction + panel * UK_PANEL, (int32_t *)p->y.sums.data + tile.t.begin * ld + panel * UK_PANEL,
-                       ld);
+                       p->w.packed.correction + panel * UK_PANEL, op_matrix_i32(&p->y.sums, tile.t.begin, panel * UK_PANEL), ld);
     }
 }
 

@@ -217,6 +217,11 @@ static void linear_run(const void *arg, int64_t block, void *scratch)
     step_acts a = acts_of(&l->x, b.piece);
     int64_t ld = l->y.sums.ld;
     for (int64_t panel = b.panel.begin; panel < b.panel.end; panel++) {
+        if (l->w.form == MODEL_FORM_I8) {
+            step_panel_i32(&l->x.packing, &l->w, &a, b.t.begin, b.t.end, panel,
+                           op_matrix_i32(&l->y.sums, b.t.begin, panel * UK_PANEL), ld);
+            continue;
+        }
         float *c = op_matrix_f32(&l->y.sums, b.t.begin, panel * UK_PANEL);
         if (l->y.n_partials == 1) {
             step_panel(&l->x.packing, &l->w, &a, b.t.begin, b.t.end, panel, b.chunk.begin, b.chunk.end, c, ld, scratch);
@@ -258,7 +263,8 @@ step_product step_linear_add(const step *s, const char *stage, const step_operan
     l->y.piece_cols = w->packed.n / x->n_pieces;
     l->y.col_scale = w->form == MODEL_FORM_I8 ? w->scales : NULL;
     l->y.rounds = rounds && s->numerics->dtype == DSV4_BF16;
-    l->y.sums = op_matrix_new(&s->op, stage, l->y.n_partials * x->rows, w->packed.n_panels * UK_PANEL, DSV4_F32);
+    l->y.sums = op_matrix_new(&s->op, stage, l->y.n_partials * x->rows, w->packed.n_panels * UK_PANEL,
+                              w->form == MODEL_FORM_I8 ? DSV4_I32 : DSV4_F32);
     l->panels = dsv4_graph_view(s->op.g, stage, w->packed.panels, w->packed.n_panels, w->packed.panel_bytes, 1,
                                 (size_t)w->packed.panel_bytes);
     int64_t n_blocks = tile_count(x->rows, l->t_tile) * x->n_pieces * tile_count(panels_per_piece(l), l->panel_tile) * l->k_split;
@@ -286,14 +292,18 @@ void step_product_reads(dsv4_describe *d, const step_product *y, int64_t t0, int
 
 void step_product_row(const uk_table *uk, const step_product *y, int64_t t, int64_t c0, int64_t c1, float *dst)
 {
-    uk->sum_parts(c1 - c0, y->n_partials, op_matrix_f32(&y->sums, t, c0), y->rows * y->sums.ld, dst);
+    if (y->col_scale == NULL) {
+        uk->sum_parts(c1 - c0, y->n_partials, op_matrix_f32(&y->sums, t, c0), y->rows * y->sums.ld, dst);
+    }
     for (int64_t c = c0; y->row_scale.data != NULL && c < c1;) {
         int64_t piece = c / y->piece_cols, end = tile_min((piece + 1) * y->piece_cols, c1);
-        uk->scale(end - c, dst + (c - c0), *op_matrix_f32(&y->row_scale, t, piece), dst + (c - c0));
+        float scale = *op_matrix_f32(&y->row_scale, t, piece), *x = dst + (c - c0);
+        if (y->col_scale == NULL) {
+            uk->scale(end - c, x, scale, x);
+        } else {
+            uk->dequant_i32(end - c, op_matrix_i32(&y->sums, t, c), scale, y->col_scale + c, x);
+        }
         c = end;
-    }
-    if (y->col_scale != NULL) {
-        uk->scale_cols(c1 - c0, dst, y->col_scale + c0, dst);
     }
     if (y->rounds) {
         step_round_bf16(uk, c1 - c0, dst);

@@ -46,6 +46,10 @@ void step_panel(const step_packing *p, const model_weight *w, const step_acts *a
                 int64_t chunk0, int64_t chunk1, float *c, int64_t ldc, void *scratch);
 size_t step_panel_scratch(const step_packing *p, int64_t rows);
 
+/* The same of INT8, the INT32 sums themselves. */
+void step_panel_i32(const step_packing *p, const model_weight *w, const step_acts *a, int64_t t0, int64_t t1, int64_t panel,
+                    int32_t *c, int64_t ldc);
+
 /* Work of a product of m rows, n columns and k. */
 dsv4_work step_product_work(const step_packing *p, int64_t m, int64_t n, int64_t k);
 
@@ -65,11 +69,11 @@ step_operand step_operand_add(const step *s, const char *stage, step_matrix x, m
 
 /* A result: sums, and what is left to do with them, which their readers do (step_product_row). */
 typedef struct step_product {
-    op_matrix sums; /* FP32 [n_partials * rows, columns padded to panels] */
+    op_matrix sums; /* FP32 [n_partials * rows, columns padded to panels]; INT32 of INT8 weights */
     int64_t rows, n_partials, cols;
     op_matrix row_scale;    /* of the operand; no data: none */
     int64_t piece_cols;     /* columns of the result that come from one piece */
-    const float *col_scale; /* [cols]; NULL: none */
+    const float *col_scale; /* [cols], of INT8 weights; NULL: others */
     bool rounds;            /* to BF16 */
 } step_product;
 

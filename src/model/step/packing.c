@@ -156,15 +156,17 @@ static void panel_chunk(const step_packing *p, const model_weight *w, uk_acts x,
     }
 }
 
-static void panel_i8(const step_packing *p, const model_weight *w, uk_acts x, int64_t panel, float *c, int64_t ldc, int32_t *sums)
+/* Rows [t0, t1) of the first part. */
+static uk_acts rows_of(const step_acts *a, int64_t t0, int64_t t1)
 {
-    p->uk->gemm_i8(x, tile_count(p->k, 4), uk_panel_i8(&w->packed, panel, 0), w->packed.correction + panel * UK_PANEL, sums,
-                   UK_PANEL);
-    for (int64_t r = 0; r < x.rows; r++) {
-        for (int64_t i = 0; i < UK_PANEL; i++) {
-            c[r * ldc + i] = (float)sums[r * UK_PANEL + i];
-        }
-    }
+    return (uk_acts){a->data + t0 / UK_ROWS * a->group_bytes, t1 - t0, a->group_rows, a->group_bytes};
+}
+
+void step_panel_i32(const step_packing *p, const model_weight *w, const step_acts *a, int64_t t0, int64_t t1, int64_t panel,
+                    int32_t *c, int64_t ldc)
+{
+    p->uk->gemm_i8(rows_of(a, t0, t1), tile_count(p->k, 4), uk_panel_i8(&w->packed, panel, 0),
+                   w->packed.correction + panel * UK_PANEL, c, ldc);
 }
 
 /* FP32 sums of a panel: those of a chunk and a part follow each other; INT8 has one sum. */
@@ -183,11 +185,15 @@ void step_panel(const step_packing *p, const model_weight *w, const step_acts *a
 {
     int64_t n = (t1 - t0) * UK_PANEL, n_sums = 0;
     float *sums = scratch;
-    uk_acts x = {a->data + t0 / UK_ROWS * a->group_bytes, t1 - t0, a->group_rows, a->group_bytes};
     if (p->kind == STEP_PACK_I8) {
-        panel_i8(p, w, x, panel, c, ldc, scratch);
+        int32_t *sums_i32 = scratch;
+        step_panel_i32(p, w, a, t0, t1, panel, sums_i32, UK_PANEL);
+        for (int64_t i = 0; i < n; i++) {
+            c[i / UK_PANEL * ldc + i % UK_PANEL] = (float)sums_i32[i];
+        }
         return;
     }
+    uk_acts x = rows_of(a, t0, t1);
     for (int64_t chunk = chunk0; chunk < chunk1; chunk++) {
         tile_range k = tile_at(chunk, OP_SUM_CHUNK, p->k);
         for (int64_t part = 0; part < a->parts; part++, n_sums++) {

@@ -7,7 +7,7 @@
 #include "model/step/gates.h"
 #include "ops/chunk.h"
 
-enum { NAME_BYTES = 64, ROW_TILE = 8, SPREAD_COLUMNS = 1024, LANES = 8 };
+enum { NAME_BYTES = 64, ROW_TILE = 8, SPREAD_COLUMNS = 1024, LANES = 8, COLUMNS_AT_ONCE = 64 };
 
 /* 1/sqrt(sum/n + eps) of the squares of n values: sums of every LANES-th one, then these. */
 static double inverse_rms(int64_t n, const float *x, double eps)
@@ -108,15 +108,21 @@ static void mix_describe(const void *arg, int64_t t, dsv4_describe *d)
     dsv4_costs(d, (dsv4_work){.vector_ops = 3.0 * (double)o->h.m.cols});
 }
 
-/* y[0..n) = sum of rows times factors, ascending, rounded once; rows lie n apart. */
+/* y[0..n) = sum of rows times factors, ascending, rounded once; rows lie n apart. Some columns at a time, row after row, which
+ * compilers make vectors of. */
 static void weigh_rows(int64_t n, int64_t n_rows, const float *rows, const double *factors, float *y)
 {
-    for (int64_t i = 0; i < n; i++) {
-        double sum = 0;
+    for (int64_t first = 0; first < n; first += COLUMNS_AT_ONCE) {
+        double sums[COLUMNS_AT_ONCE] = {0};
+        int64_t n_columns = tile_min(n - first, COLUMNS_AT_ONCE);
         for (int64_t r = 0; r < n_rows; r++) {
-            sum += factors[r] * (double)rows[r * n + i];
+            for (int64_t i = 0; i < n_columns; i++) {
+                sums[i] += factors[r] * (double)rows[r * n + first + i];
+            }
         }
-        y[i] = (float)sum;
+        for (int64_t i = 0; i < n_columns; i++) {
+            y[first + i] = (float)sums[i];
+        }
     }
 }
 
