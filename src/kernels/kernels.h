@@ -184,21 +184,22 @@ typedef struct uk_table {
     const char *isa;        /* "scalar", "avx2", ... */
     int64_t act_bytes_bf16; /* that tile_bf16 keeps of a value: 2, or 4 where it is widened ahead */
     int64_t act_bytes_i8;   /* that tile_i8 keeps of a value: 1, or 2 where sign and size are kept apart */
+    int64_t act_lead_i8;    /* and of a row before its values */
 #define UK_MEMBER(name, result, parameters) result(*name) parameters;
     UK_KERNELS(UK_MEMBER)
 #undef UK_MEMBER
     uk_pack_fn *pack;
 } uk_table;
 
-/* Bytes of one group of activations; a range of k that begins at a multiple of 2 (INT8: 4) lies k * group_rows * the bytes of a
- * value behind the beginning of its group. */
+/* Bytes of one group of activations; a range of k of BF16 values that begins at a multiple of 2 lies k * group_rows * the bytes of a
+ * value behind the beginning of its group. INT8 rows are packed and multiplied as a whole. */
 static inline int64_t uk_acts_bytes_bf16(const uk_table *uk, int64_t group_rows, int64_t k)
 {
     return (k + 1) / 2 * 2 * group_rows * uk->act_bytes_bf16;
 }
 static inline int64_t uk_acts_bytes_i8(const uk_table *uk, int64_t group_rows, int64_t k)
 {
-    return (k + 3) / 4 * 4 * group_rows * uk->act_bytes_i8;
+    return ((k + 3) / 4 * 4 * uk->act_bytes_i8 + uk->act_lead_i8) * group_rows;
 }
 /* A range of k that begins at a multiple of UK_BLOCK_FP4 lies as many bytes behind the beginning as that many k take. */
 static inline int64_t uk_acts_bytes_fp4(int64_t group_rows, int64_t k)

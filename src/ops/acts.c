@@ -1,6 +1,6 @@
 #include "ops/acts.h"
 
-enum { TILE_COLS = 2048 }; /* columns of a block; of narrower rows it takes more row groups: some microseconds' work */
+enum { TILE_COLS = 2048 }; /* BF16 columns of a block; of narrower rows it takes more row groups: some microseconds' work */
 
 typedef struct acts_stage {
     const uk_table *uk;
@@ -11,7 +11,7 @@ typedef struct acts_stage {
 op_acts op_acts_new(const op_context *c, const char *name, int64_t T, int64_t K, dsv4_dtype dtype)
 {
     op_acts y = {.dtype = dtype, .rows = T, .cols = K, .group_rows = tile_min(T, UK_ROWS)};
-    y.value_bytes = dtype == DSV4_BF16 ? c->uk->act_bytes_bf16 : c->uk->act_bytes_i8;
+    y.value_bytes = c->uk->act_bytes_bf16;
     y.group_bytes = dtype == DSV4_BF16 ? uk_acts_bytes_bf16(c->uk, y.group_rows, K) : uk_acts_bytes_i8(c->uk, y.group_rows, K);
     op_matrix m = op_matrix_new(c, name, tile_count(T, UK_ROWS), y.group_bytes, DSV4_I8);
     y.data = m.data;
@@ -22,7 +22,7 @@ op_acts op_acts_new(const op_context *c, const char *name, int64_t T, int64_t K,
 void op_acts_touch(dsv4_describe *d, int mode, const op_acts *x, tile_range t, tile_range k)
 {
     int64_t begin = k.begin * x->group_rows * x->value_bytes;
-    int64_t end = tile_min((k.end + 3) / 4 * 4 * x->group_rows * x->value_bytes, x->group_bytes);
+    int64_t end = k.end == x->cols ? x->group_bytes : k.end * x->group_rows * x->value_bytes;
     dsv4_touch(d, mode, x->view, (dsv4_box){t.begin / UK_ROWS, tile_count(t.end, UK_ROWS), begin, end});
 }
 
@@ -39,10 +39,16 @@ static int64_t tile_rows(const acts_stage *s)
     return tile_max(TILE_COLS / s->x.cols, 1) * UK_ROWS;
 }
 
+/* Columns of a block: INT8 rows are packed as a whole. */
+static int64_t tile_cols(const acts_stage *s)
+{
+    return s->y.dtype == DSV4_I8 ? s->x.cols : TILE_COLS;
+}
+
 static acts_tile tile_of(const acts_stage *s, int64_t block)
 {
-    int64_t n_k = tile_count(s->x.cols, TILE_COLS);
-    return (acts_tile){tile_at(block / n_k, tile_rows(s), s->x.rows), tile_at(block % n_k, TILE_COLS, s->x.cols)};
+    int64_t n_k = tile_count(s->x.cols, tile_cols(s));
+    return (acts_tile){tile_at(block / n_k, tile_rows(s), s->x.rows), tile_at(block % n_k, tile_cols(s), s->x.cols)};
 }
 
 static void describe(const void *arg, int64_t block, dsv4_describe *d)
@@ -82,7 +88,7 @@ void op_acts_add_tile(const op_context *c, const char *stage, op_matrix x, op_ac
         return;
     }
     *s = (acts_stage){c->uk, x, y};
-    int64_t n_blocks = tile_count(x.rows, tile_rows(s)) * tile_count(x.cols, TILE_COLS);
+    int64_t n_blocks = tile_count(x.rows, tile_rows(s)) * tile_count(x.cols, tile_cols(s));
     dsv4_graph_stage(c->g, &(dsv4_stage_desc){stage, n_blocks, run, describe, s, 0, DSV4_VECTOR});
 }
 

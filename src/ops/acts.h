@@ -11,7 +11,7 @@ typedef struct op_acts {
     dsv4_view view;
     dsv4_dtype dtype;
     int64_t rows, cols;
-    int64_t group_rows, group_bytes, value_bytes; /* of a group; bytes of a value of a row */
+    int64_t group_rows, group_bytes, value_bytes; /* of a group; bytes of a BF16 value of a row */
 } op_acts;
 
 /* Memory for T rows of K values, to be packed by a stage. dtype is DSV4_BF16 or DSV4_I8. */
@@ -23,7 +23,7 @@ void op_acts_add_tile(const op_context *c, const char *stage, op_matrix x, op_ac
 /* Both: x packed by a stage of that name. */
 op_acts op_acts_tile(const op_context *c, const char *stage, op_matrix x, dsv4_dtype dtype);
 
-/* Where the row group that begins at row t, a multiple of UK_ROWS, has its values from column k on, a multiple of 4. */
+/* Where the row group that begins at row t, a multiple of UK_ROWS, has its values from column k on, a multiple of 4; 0 for INT8. */
 static inline void *op_acts_group(const op_acts *x, int64_t t, int64_t k)
 {
     return x->data + t / UK_ROWS * x->group_bytes + k * x->group_rows * x->value_bytes;
@@ -35,7 +35,7 @@ static inline uk_acts op_acts_at(const op_acts *x, tile_range t, int64_t k)
     return (uk_acts){op_acts_group(x, t.begin, k), t.end - t.begin, x->group_rows, x->group_bytes};
 }
 
-/* Declares rows t and columns k of x; k.begin is a multiple of 4. */
+/* Declares rows t and columns k of x; k.begin is a multiple of 4. INT8: all columns. */
 void op_acts_touch(dsv4_describe *d, int mode, const op_acts *x, tile_range t, tile_range k);
 
 #endif

@@ -63,17 +63,17 @@ static inline void check_tile_i8_group(const uk_table *row, row_count m, int64_t
     outputs dst = place_outputs(uk_acts_bytes_i8(row, m.group_rows, k), 1, t);
     row->tile_i8(m.rows, m.group_rows, k, x, ldx, dst.got);
     expect_intact(dst, t);
-    for (int64_t first = 0; first < k; first += UK_PANEL) {
-        static int8_t panel[UK_PANEL * UK_PANEL] __attribute__((aligned(64)));
-        int32_t correction[UK_PANEL], c[UK_ROWS * UK_PANEL];
-        memset(panel, 0, sizeof panel);
-        for (int j = 0; j < UK_PANEL; j++) {
-            panel[(j / 4 * UK_PANEL + j) * 4 + j % 4] = 1;
-            correction[j] = -128;
-        }
+    int64_t k4 = (k + 3) / 4;
+    int8_t *panel = input_bytes(1, 4 * k4 * UK_PANEL, t);
+    for (int64_t first = 0; first < k; first += UK_PANEL) { /* times the identity from row `first` on */
         int64_t n = k - first < UK_PANEL ? k - first : UK_PANEL;
-        const char *data = (const char *)dst.got + first * m.group_rows * row->act_bytes_i8;
-        row->gemm_i8((uk_acts){data, m.rows, m.group_rows, (int64_t)dst.bytes}, (n + 3) / 4, panel, correction, c, UK_PANEL);
+        int32_t correction[UK_PANEL], c[UK_ROWS * UK_PANEL];
+        memset(panel, 0, (size_t)(4 * k4 * UK_PANEL));
+        for (int64_t j = 0; j < n; j++) {
+            panel[((first + j) / 4 * UK_PANEL + j) * 4 + (first + j) % 4] = 1;
+        }
+        panel_correction(k4, panel, correction);
+        row->gemm_i8((uk_acts){dst.got, m.rows, m.group_rows, (int64_t)dst.bytes}, k4, panel, correction, c, UK_PANEL);
         for (int64_t i = 0; i < m.rows; i++) {
             for (int64_t j = 0; j < n; j++) {
                 assert_int_equal(c[i * UK_PANEL + j], x[i * ldx + first + j]);

@@ -163,7 +163,7 @@ static void i8_products_are_those_of_the_signed_values(void **state)
     enum { K = 37, N = 40, K_PADDED = 40 };
     uint64_t random = 2;
     int8_t x[K], w[K * N];
-    char acts[2 * K_PADDED];
+    char acts[2 * K_PADDED + 8];
     const uk_table *kernels;
     assert_int_equal(uk_find(NULL, &kernels, NULL), DSV4_OK);
     for (int k = 0; k < K; k++) {
@@ -175,7 +175,7 @@ static void i8_products_are_those_of_the_signed_values(void **state)
     void *memory = guarded_place(&packed_memory, uk_pack_i8_bytes(K, N), 0);
     uk_packed p = uk_pack_i8(kernels, w, K, N, N, 1, memory);
     int64_t acts_bytes = uk_acts_bytes_i8(kernels, 1, K);
-    assert_int_equal(acts_bytes, K_PADDED * kernels->act_bytes_i8);
+    assert_int_equal(acts_bytes, K_PADDED * kernels->act_bytes_i8 + kernels->act_lead_i8);
     kernels->tile_i8(1, 1, K, x, K, acts);
     for (int64_t panel = 0; panel < p.n_panels; panel++) {
         int32_t y[UK_PANEL];

@@ -1,5 +1,9 @@
 #include "kernels/avx2/avx2.h"
 
 #define ROW_ENTRY(name, result, parameters) .name = uk_avx2_##name,
-const uk_table uk_row_avx2 = {
-    .isa = "avx2", .act_bytes_bf16 = sizeof(float), .act_bytes_i8 = 2, .pack = uk_avx2_pack, UK_KERNELS(ROW_ENTRY)};
+const uk_table uk_row_avx2 = {.isa = "avx2",
+                              .act_bytes_bf16 = sizeof(float),
+                              .act_bytes_i8 = 2,
+                              .act_lead_i8 = 8,
+                              .pack = uk_avx2_pack,
+                              UK_KERNELS(ROW_ENTRY)};

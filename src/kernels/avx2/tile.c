@@ -8,7 +8,24 @@ void uk_avx2_tile_bf16(int64_t rows, int64_t group_rows, int64_t k, const uint16
                dst);
 }
 
+/* Minus the sum of the negative values. */
+static int32_t negative_sum(int64_t k, const int8_t *x)
+{
+    int32_t sum = 0;
+    for (int64_t i = 0; i < k; i++) {
+        sum -= x[i] < 0 ? x[i] : 0;
+    }
+    return sum;
+}
+
+/* Each row begins with what its products lack. */
 void uk_avx2_tile_i8(int64_t rows, int64_t group_rows, int64_t k, const int8_t *x, int64_t ldx, void *dst)
 {
-    tile_group(rows, group_rows, (const char *)x, ldx, k, 2 * sizeof(int32_t), tile_store_signed, tile_store_one_signed, dst);
+    const int64_t row_bytes = 2 * sizeof(int32_t);
+    for (int64_t i = 0; i < group_rows; i++) {
+        int32_t lead[2] = {i < rows ? negative_sum(k, x + i * ldx) : 0, 0};
+        memcpy((char *)dst + i * row_bytes, lead, sizeof lead);
+    }
+    tile_group(rows, group_rows, (const char *)x, ldx, k, row_bytes, tile_store_signed, tile_store_one_signed,
+               (char *)dst + group_rows * row_bytes);
 }
