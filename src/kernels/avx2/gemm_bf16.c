@@ -39,7 +39,7 @@ UK_INLINE void add_products(half_fn *half, const int m, const int n, const float
     }
 }
 
-UK_INLINE void pass(const int m, const int n, const pass_slice *s)
+UK_INLINE void pass(const int m, const int n, const int n_lines, const pass_slice *s)
 {
     __m256 sums[PASS_ROWS][PANEL_VECTORS];
     UK_UNROLL
@@ -52,7 +52,7 @@ UK_INLINE void pass(const int m, const int n, const pass_slice *s)
     const char *a = s->a, *panel = s->panel, *wanted = s->wanted;
     int64_t a_step = s->a_step, wanted_step = s->wanted_step;
     for (int64_t step = s->n_steps; step > 0; step--, panel += STEP_BYTES, wanted += wanted_step, a += a_step) {
-        request_step(n, wanted);
+        request_lines(n_lines, wanted);
         add_products(odd_half, m, n, (const float *)a + 1, panel, sums);
         add_products(even_half, m, n, (const float *)a, panel, sums);
     }
@@ -68,7 +68,7 @@ UK_INLINE void pass(const int m, const int n, const pass_slice *s)
 void uk_avx2_gemm_bf16(uk_acts a, int64_t k, const uint16_t *panel, float *c, int64_t ldc)
 {
     uint32_t mode = avx2_flush_denormals();
-    pass_groups(pass, a.rows == 1 ? AHEAD_OF_SLOW_PASS : AHEAD_OF_ONE_PASS, &a, ROW_BYTES, (k + 1) / 2, panel, c,
+    pass_groups(pass_fours, pass, a.rows == 1 ? AHEAD_OF_SLOW_PASS : AHEAD_OF_ONE_PASS, &a, ROW_BYTES, (k + 1) / 2, panel, c,
                 ldc * (int64_t)sizeof *c);
     _mm_setcsr(mode);
 }
@@ -106,7 +106,7 @@ static void add_keys(int64_t m, int64_t k, const uint16_t *const *keys, int64_t 
                             .n_steps = (values + 1) / 2,
                             .wanted = panel + SLICE_STEPS * STEP_BYTES,
                             .first = first == 0};
-            pass_rows(pass, m, ROW_BYTES, s);
+            pass_rows(pass_fours, pass, m, ROW_BYTES, s);
         }
         first += UK_CHUNK;
     } while (first < k);

@@ -2,9 +2,9 @@
  * without. Sums begin as c has them. */
 #include "kernels/avx2/products.h"
 
-UK_INLINE void pass(const int m, const int n, const pass_slice *s)
+UK_INLINE void pass(const int m, const int n, const int n_lines, const pass_slice *s)
 {
-    __m256i sums[PASS_ROWS][PANEL_VECTORS];
+    __m256i sums[2][PANEL_VECTORS];
     UK_UNROLL
     for (int i = 0; i < m; i++) {
         UK_UNROLL
@@ -15,7 +15,7 @@ UK_INLINE void pass(const int m, const int n, const pass_slice *s)
     const char *a = s->a, *panel = s->panel, *wanted = s->wanted;
     int64_t a_step = s->a_step, wanted_step = s->wanted_step;
     for (int64_t step = s->n_steps; step > 0; step--, panel += STEP_BYTES, wanted += wanted_step, a += a_step) {
-        request_step(n, wanted);
+        request_lines(n_lines, wanted);
         add_step(m, n, a, (const __m256i *)panel, sums);
     }
     UK_UNROLL
@@ -30,5 +30,5 @@ UK_INLINE void pass(const int m, const int n, const pass_slice *s)
 /* c += the product; activations have step_bytes of a row and step. */
 static inline void add_gemm_i8(uk_acts a, int64_t step_bytes, int64_t k4, const int8_t *panel, int32_t *c, int64_t ldc)
 {
-    pass_groups(pass, AHEAD_OF_ONE_PASS, &a, step_bytes, k4, panel, c, ldc * (int64_t)sizeof *c);
+    pass_groups(pass_twos, pass, AHEAD_OF_ONE_PASS, &a, step_bytes, k4, panel, c, ldc * (int64_t)sizeof *c);
 }

@@ -1,8 +1,8 @@
 /* kernels/avx2/products.h - products of activations and a stream of weight steps (stream.h), eight columns a register: the loops
  * around one pass over a slice of a panel, which the files of the products supply.
  *
- * Eight of the sixteen registers hold sums: those of four rows and 16 columns, or of two rows and 32. Four rows share every weight
- * that is loaded or widened; a slice that has come near with the first pass serves the others. */
+ * Eight of the sixteen registers hold sums: those of four rows and 16 columns, which share every weight that is widened, or of two
+ * rows and 32. A slice that has come near with the first pass serves the others. */
 #ifndef KERNELS_AVX2_PRODUCTS_H
 #define KERNELS_AVX2_PRODUCTS_H
 
@@ -31,51 +31,93 @@ typedef struct pass_slice {
     bool first;          /* of the panel */
 } pass_slice;
 
-/* The sums of m rows and 8*n columns from the beginning of c on. */
-typedef void pass_fn(const int m, const int n, const pass_slice *s);
+/* The sums of m rows and 8*n columns from the beginning of c on. Each step requests n_lines lines. */
+typedef void pass_fn(const int m, const int n, const int n_lines, const pass_slice *s);
 
-/* Requests the lines of a step of n vectors. */
-UK_INLINE void request_step(const int n, const char *wanted)
+/* m <= 8 rows, of which each has row_bytes of a step. Requests are spread over the passes, so that memory never waits. */
+typedef void rows_fn(pass_fn *pass, int64_t m, int64_t row_bytes, pass_slice s);
+
+UK_INLINE void request_lines(const int n_lines, const char *wanted)
 {
     UK_UNROLL
-    for (int line = 0; line < n / 2; line++) {
+    for (int line = 0; line < n_lines; line++) {
         _mm_prefetch(wanted + 64 * line, _MM_HINT_T0);
     }
 }
 
-/* m rows, 16 columns at a time. */
-UK_INLINE void pass_halves(pass_fn *pass, const int m, pass_slice s)
+/* A single pass of one or two rows. */
+UK_INLINE void pass_alone(pass_fn *pass, const int m, pass_slice s)
 {
-    pass(m, PANEL_VECTORS / 2, &s);
-    s.panel += STEP_BYTES / 2;
-    s.c += PANEL_VECTORS / 2 * sizeof(__m256);
-    s.wanted += s.n_steps * s.wanted_step;
-    pass(m, PANEL_VECTORS / 2, &s);
-}
-
-/* m <= 8 rows, of which each has row_bytes of a step. Requests are spread over the passes, so that memory never waits. */
-UK_INLINE void pass_rows(pass_fn *pass, int64_t m, int64_t row_bytes, pass_slice s)
-{
-    s.wanted_step = m == 2 * PASS_ROWS ? STEP_BYTES / 4 : m > 2 ? STEP_BYTES / 2 : STEP_BYTES;
-    if (m <= 2 && s.wanted > s.panel) {
+    if (s.wanted > s.panel) {
         s.wanted = s.panel + s.ahead;
     }
+    s.wanted_step = STEP_BYTES;
+    pass(m, PANEL_VECTORS, STEP_BYTES / 64, &s);
+}
+
+/* What one of several passes requests a step. */
+UK_INLINE int64_t share_of_step(int64_t n_passes)
+{
+    return (STEP_BYTES + n_passes - 1) / n_passes;
+}
+
+/* m rows, 16 columns at a time. */
+UK_INLINE pass_slice pass_halves(pass_fn *pass, const int m, pass_slice s)
+{
+    pass_slice half = s;
+    for (int h = 0; h < 2; h++) {
+        pass(m, PANEL_VECTORS / 2, 1, &half);
+        half.panel += STEP_BYTES / 2;
+        half.c += PANEL_VECTORS / 2 * sizeof(__m256);
+        half.wanted += s.n_steps * s.wanted_step;
+    }
+    s.wanted = half.wanted;
+    return s;
+}
+
+/* Four rows and 16 columns: least work on weights. */
+UK_INLINE void pass_fours(pass_fn *pass, int64_t m, int64_t row_bytes, pass_slice s)
+{
+    s.wanted_step = share_of_step(m <= PASS_ROWS ? 2 : m <= PASS_ROWS + 2 ? 3 : 4);
     for (; m >= PASS_ROWS; m -= PASS_ROWS, s.a += PASS_ROWS * row_bytes, s.c += PASS_ROWS * s.c_step) {
-        pass_halves(pass, PASS_ROWS, s);
-        s.wanted += 2 * s.n_steps * s.wanted_step;
+        s = pass_halves(pass, PASS_ROWS, s);
     }
     if (m == 3) {
         pass_halves(pass, 3, s);
     } else if (m == 2) {
-        pass(2, PANEL_VECTORS, &s);
+        pass(2, PANEL_VECTORS, 1, &s);
     } else if (m == 1) {
-        pass(1, PANEL_VECTORS, &s);
+        pass(1, PANEL_VECTORS, 1, &s);
+    }
+}
+
+/* Two rows and all columns: fewest loads. */
+UK_INLINE void pass_twos(pass_fn *pass, int64_t m, int64_t row_bytes, pass_slice s)
+{
+    s.wanted_step = share_of_step((m + 1) / 2);
+    for (; m >= 2; m -= 2, s.a += 2 * row_bytes, s.c += 2 * s.c_step, s.wanted += s.n_steps * s.wanted_step) {
+        pass(2, PANEL_VECTORS, 1, &s);
+    }
+    if (m == 1) {
+        pass(1, PANEL_VECTORS, 1, &s);
+    }
+}
+
+/* One slice. */
+UK_INLINE void pass_rows(rows_fn *in, pass_fn *pass, int64_t m, int64_t row_bytes, pass_slice s)
+{
+    if (m == 1) {
+        pass_alone(pass, 1, s);
+    } else if (m == 2) {
+        pass_alone(pass, 2, s);
+    } else {
+        in(pass, m, row_bytes, s);
     }
 }
 
 /* The whole product; its activations have row_bytes of a row and step. */
-UK_INLINE void pass_groups(pass_fn *pass, int64_t ahead, const uk_acts *a, int64_t row_bytes, int64_t n_steps, const void *panel,
-                           void *c, int64_t c_step)
+UK_INLINE void pass_groups(rows_fn *in, pass_fn *pass, int64_t ahead, const uk_acts *a, int64_t row_bytes, int64_t n_steps,
+                           const void *panel, void *c, int64_t c_step)
 {
     int64_t n_groups = (a->rows + UK_ROWS - 1) / UK_ROWS, in_turn = groups_in_turn(n_groups), a_step = row_bytes * a->group_rows;
     for (int64_t begin = 0; begin < n_groups; begin += in_turn) {
@@ -91,7 +133,7 @@ UK_INLINE void pass_groups(pass_fn *pass, int64_t ahead, const uk_acts *a, int64
                                 .wanted = (const char *)panel + (g == 0 ? (step + SLICE_STEPS) : step) * STEP_BYTES,
                                 .ahead = ahead,
                                 .first = step == 0};
-                pass_rows(pass, rows_of_group(a, g), row_bytes, s);
+                pass_rows(in, pass, rows_of_group(a, g), row_bytes, s);
             }
             step += SLICE_STEPS;
         } while (step < n_steps);
