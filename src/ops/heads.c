@@ -62,7 +62,7 @@ static void run(const void *arg, int64_t block, void *scratch)
 {
     const heads *o = arg;
     heads_tile tile = tile_of(o, block);
-    int64_t ld = (tile.panel.end - tile.panel.begin) * UK_PANEL, first = tile.panel.begin * UK_PANEL;
+    int64_t ld = op_sums_ld((tile.panel.end - tile.panel.begin) * UK_PANEL), first = tile.panel.begin * UK_PANEL;
     float *turn = scratch, *row = turn + o->R;
     int32_t *sums = (int32_t *)(row + o->hd);
     multiply(o, &tile, sums, ld);
@@ -84,6 +84,6 @@ void op_heads_add(const op_context *c, const char *stage, const op_heads *a)
     o->a.t_tile = tile_min(tile_count(a->t_tile, UK_ROWS) * UK_ROWS, o->T);
     int64_t n_blocks = tile_count(o->T, o->a.t_tile) * tile_count(a->n_heads, a->head_group);
     int64_t columns = (tile_count(a->head_group * o->hd, UK_PANEL) + 1) * UK_PANEL; /* heads may begin and end within panels */
-    size_t words = (size_t)(o->R + o->hd + o->a.t_tile * columns);
+    size_t words = (size_t)(o->R + o->hd + o->a.t_tile * op_sums_ld(columns));
     dsv4_graph_stage(c->g, &(dsv4_stage_desc){stage, n_blocks, run, describe, o, words * sizeof(int32_t), DSV4_CUBE});
 }

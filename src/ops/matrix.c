@@ -35,6 +35,13 @@ op_matrix op_matrix_new(const op_context *c, const char *name, int64_t rows, int
     return m;
 }
 
+op_matrix op_sums_new(const op_context *c, const char *name, int64_t rows, int64_t cols, dsv4_dtype dtype)
+{
+    op_matrix m = op_matrix_new(c, name, rows, op_sums_ld(cols), dtype);
+    m.cols = cols;
+    return m;
+}
+
 op_matrix op_matrix_constant(const op_context *c, const char *name, int64_t value)
 {
     op_matrix m = op_matrix_new(c, name, 1, 1, DSV4_I32);

@@ -26,6 +26,16 @@ op_matrix op_matrix_cols(const op_context *c, const char *name, op_matrix m, siz
 /* New memory of the graph, zeroed. */
 op_matrix op_matrix_new(const op_context *c, const char *name, int64_t rows, int64_t cols, dsv4_dtype dtype);
 
+/* Elements between rows of cols sums of a product: an odd number of panels. Eight rows that lie a power of two apart would take all
+ * ways of one set of the L1 cache. */
+static inline int64_t op_sums_ld(int64_t cols)
+{
+    return ((cols + UK_PANEL - 1) / UK_PANEL | 1) * UK_PANEL;
+}
+
+/* New memory for rows of sums. */
+op_matrix op_sums_new(const op_context *c, const char *name, int64_t rows, int64_t cols, dsv4_dtype dtype);
+
 /* I32 [1, 1] of the graph that holds a value. */
 op_matrix op_matrix_constant(const op_context *c, const char *name, int64_t value);
 

@@ -67,7 +67,7 @@ static void describe_operands(const project *p, const project_tile *tile, int64_
 /* Partial p of a panel: row 0 of the block. */
 static float *partial_at(const project *p, const project_tile *tile, int64_t panel, int64_t partial)
 {
-    return (float *)p->y.sums.data + (partial * p->y.n_rows + tile->t.begin) * p->y.sums.cols + panel * UK_PANEL;
+    return (float *)p->y.sums.data + (partial * p->y.n_rows + tile->t.begin) * p->y.sums.ld + panel * UK_PANEL;
 }
 
 static op_product add_stage(const op_context *c, project *p, dsv4_stage_desc desc)
@@ -89,7 +89,7 @@ static project *new_product(const op_context *c, const char *stage, int64_t T, i
     }
     tiles.t_tile = tile_min(tile_count(tiles.t_tile, UK_ROWS) * UK_ROWS, T);
     *p = (project){.uk = c->uk, .w = w, .y = {{0}, n_partials, T}, .tiles = tiles, .T = T, .K = K};
-    p->y.sums = op_matrix_new(c, stage, p->y.n_partials * T, w.packed.n_panels * UK_PANEL, sums);
+    p->y.sums = op_sums_new(c, stage, p->y.n_partials * T, w.packed.n_panels * UK_PANEL, sums);
     return p;
 }
 
@@ -119,7 +119,7 @@ static void run_bf16(const void *arg, int64_t block, void *scratch)
     const project *p = arg;
     project_tile tile = tile_of(p, block);
     bool sums_up = p->y.n_partials < op_chunks(p->K);
-    int64_t ld = p->y.sums.cols, part = (tile.t.end - tile.t.begin) * UK_PANEL;
+    int64_t ld = p->y.sums.ld, part = (tile.t.end - tile.t.begin) * UK_PANEL;
     for (int64_t panel = tile.panel.begin; panel < tile.panel.end; panel++) {
         for (int64_t chunk = tile.chunk.begin; chunk < tile.chunk.end; chunk++) {
             if (sums_up) {
@@ -164,7 +164,7 @@ static void describe_f32(const void *arg, int64_t block, dsv4_describe *d)
 /* One chunk of k for all rows and panels of the block; x is the chunk widened, [rows][chunk]. */
 static void chunk_f32(const project *p, const project_tile *tile, int64_t chunk, tile_range k, const float *x)
 {
-    int64_t width = k.end - k.begin, ld = p->y.sums.cols, rows = tile->t.end - tile->t.begin;
+    int64_t width = k.end - k.begin, ld = p->y.sums.ld, rows = tile->t.end - tile->t.begin;
     for (int64_t panel = tile->panel.begin; panel < tile->panel.end; panel++) {
         for (int64_t t = 0; t < rows; t += UK_ROWS) {
             p->uk->gemm_f32((int)tile_min(rows - t, UK_ROWS), width, x + t * width, width,
@@ -219,7 +219,7 @@ static void run_i8(const void *arg, int64_t block, void *scratch)
     (void)scratch;
     const project *p = arg;
     project_tile tile = tile_of(p, block);
-    int64_t ld = p->y.sums.cols;
+    int64_t ld = p->y.sums.ld;
     for (int64_t panel = tile.panel.begin; panel < tile.panel.end; panel++) {
         p->uk->gemm_i8(op_acts_at(&p->x, tile.t, 0), tile_count(p->K, 4), uk_panel_i8(&p->w.packed, panel, 0),
                        p->w.packed.correction + panel * UK_PANEL, op_matrix_i32(&p->y.sums, tile.t.begin, panel * UK_PANEL), ld);
@@ -240,8 +240,7 @@ op_product op_project_i8(const op_context *c, const char *stage, op_acts x, op_w
 
 void op_product_row(const uk_table *uk, const op_product *y, int64_t t, int64_t begin, int64_t end, float *dst)
 {
-    uk->sum_parts(end - begin, y->n_partials, (const float *)y->sums.data + t * y->sums.cols + begin, y->n_rows * y->sums.cols,
-                  dst);
+    uk->sum_parts(end - begin, y->n_partials, op_matrix_f32(&y->sums, t, begin), y->n_rows * y->sums.ld, dst);
 }
 
 void op_product_reads(dsv4_describe *d, const op_product *y, int64_t t0, int64_t t1, int64_t begin, int64_t end)

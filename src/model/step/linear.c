@@ -263,8 +263,8 @@ step_product step_linear_add(const step *s, const char *stage, const step_operan
     l->y.piece_cols = w->packed.n / x->n_pieces;
     l->y.col_scale = w->form == MODEL_FORM_I8 ? w->scales : NULL;
     l->y.rounds = rounds && s->numerics->dtype == DSV4_BF16;
-    l->y.sums = op_matrix_new(&s->op, stage, l->y.n_partials * x->rows, w->packed.n_panels * UK_PANEL,
-                              w->form == MODEL_FORM_I8 ? DSV4_I32 : DSV4_F32);
+    l->y.sums = op_sums_new(&s->op, stage, l->y.n_partials * x->rows, w->packed.n_panels * UK_PANEL,
+                            w->form == MODEL_FORM_I8 ? DSV4_I32 : DSV4_F32);
     l->panels = dsv4_graph_view(s->op.g, stage, w->packed.panels, w->packed.n_panels, w->packed.panel_bytes, 1,
                                 (size_t)w->packed.panel_bytes);
     int64_t n_blocks = tile_count(x->rows, l->t_tile) * x->n_pieces * tile_count(panels_per_piece(l), l->panel_tile) * l->k_split;

@@ -92,7 +92,7 @@ static void run_ours(void *state, int copy)
 static double value_of_ours(const void *state, int64_t row, int64_t col)
 {
     const ours *o = state;
-    int64_t at = row * o->y.sums.cols + col;
+    int64_t at = row * o->y.sums.ld + col;
     return o->is_i8 ? (double)((const int32_t *)o->y.sums.data)[at] : (double)((const float *)o->y.sums.data)[at];
 }
 
