@@ -12,8 +12,8 @@ typedef struct uk_loop {
 } uk_loop;
 
 typedef struct uk_loops {
-    uk_loop i8, f32;
-    uk_loop bf16; /* pairs of BF16 values; without it, their products run at the rate of f32 at best */
+    uk_loop i8, f32; /* i8: of all INT8 values */
+    uk_loop bf16;    /* pairs of BF16 values; without it, their products run at the rate of f32 at best */
 
     /* Reads n_bytes, a multiple of 256, 64-byte aligned, and requests what comes `ahead` bytes later, unless ahead is 0. Returns
      * what depends on all of it. */

@@ -42,11 +42,15 @@ size_t uk_pack_i8_bytes(int64_t k, int64_t n)
 /* Subtracts 128 times the column sums of n_steps packed steps. */
 static void correct(const int8_t *steps, int64_t n_steps, int32_t *correction)
 {
+    int32_t sums[UK_PANEL] = {0};
     for (int64_t s = 0; s < n_steps; s++, steps += GROUP * UK_PANEL) {
         for (int c = 0; c < UK_PANEL; c++) {
             const int8_t *w = steps + GROUP * c;
-            correction[c] -= 128 * (w[0] + w[1] + w[2] + w[3]);
+            sums[c] += w[0] + w[1] + w[2] + w[3];
         }
+    }
+    for (int c = 0; c < UK_PANEL; c++) {
+        correction[c] -= 128 * sums[c];
     }
 }
 

@@ -11,7 +11,7 @@ typedef struct acts_stage {
 op_acts op_acts_new(const op_context *c, const char *name, int64_t T, int64_t K, dsv4_dtype dtype)
 {
     op_acts y = {.dtype = dtype, .rows = T, .cols = K, .group_rows = tile_min(T, UK_ROWS)};
-    y.value_bytes = c->uk->act_bytes_bf16;
+    y.value_bytes = dtype == DSV4_BF16 ? c->uk->act_bytes_bf16 : 0;
     y.group_bytes = dtype == DSV4_BF16 ? uk_acts_bytes_bf16(c->uk, y.group_rows, K) : uk_acts_bytes_i8(c->uk, y.group_rows, K);
     op_matrix m = op_matrix_new(c, name, tile_count(T, UK_ROWS), y.group_bytes, DSV4_I8);
     y.data = m.data;

@@ -11,7 +11,7 @@ typedef struct op_acts {
     dsv4_view view;
     dsv4_dtype dtype;
     int64_t rows, cols;
-    int64_t group_rows, group_bytes, value_bytes; /* of a group; bytes of a BF16 value of a row */
+    int64_t group_rows, group_bytes, value_bytes; /* of a group; bytes of a BF16 value of a row, 0 of INT8 */
 } op_acts;
 
 /* Memory for T rows of K values, to be packed by a stage. dtype is DSV4_BF16 or DSV4_I8. */

@@ -75,7 +75,7 @@ static void describe_score(const void *arg, int64_t block, dsv4_describe *d)
                               .product = {.m = o->key_tile, .n = padded_heads(o), .k = o->ID}});
 }
 
-/* ---- keys: cache rows, quantised and biased ---------------------------------------------------------------------------------- */
+/* ---- keys: cache rows, quantised and packed ---------------------------------------------------------------------------------- */
 
 /* What a block has in scratch. */
 typedef struct score_scratch {

@@ -27,7 +27,7 @@ op_matrix op_matrix_cols(const op_context *c, const char *name, op_matrix m, siz
 op_matrix op_matrix_new(const op_context *c, const char *name, int64_t rows, int64_t cols, dsv4_dtype dtype);
 
 /* Elements between rows of cols sums of a product: an odd number of panels. Eight rows that lie a power of two apart would take all
- * ways of one set of the L1 cache. */
+ * ways of one set of the L1 cache (docs/PERFORMANCE.md). */
 static inline int64_t op_sums_ld(int64_t cols)
 {
     return ((cols + UK_PANEL - 1) / UK_PANEL | 1) * UK_PANEL;

@@ -11,7 +11,10 @@
 UK_KERNELS(AVX2_DECLARE)
 #undef AVX2_DECLARE
 
-enum { AVX2_STEP = 8 /* FP32 lanes */ };
+enum {
+    AVX2_STEP = 8,       /* FP32 lanes */
+    AVX2_SIGNED_STEP = 8 /* bytes of an INT8 row and step: four sizes, four flips (gemm_i8.c); as many lie before the first step */
+};
 
 /* Lanes below n; n < 2^31. */
 static inline __m256i avx2_lanes(int64_t n)
@@ -48,7 +51,7 @@ UK_INLINE __m256i avx2_broadcast_lane(const char *x)
 }
 
 /* Sums that take turns stay in their registers and in the order of the source: gcc's scheduler would let some of them run ahead and
- * the others wait, where every cycle of a chain counts. */
+ * the others wait, where every cycle of a chain counts (docs/PERFORMANCE.md). */
 #define AVX2_IN_TURN(sum) __asm__ volatile("" : "+x"(sum))
 
 /* Stores the finished sums of eight columns of c. */

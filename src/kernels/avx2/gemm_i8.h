@@ -4,7 +4,7 @@
 
 UK_INLINE void pass(const int m, const int n, const int n_lines, const pass_slice *s)
 {
-    __m256i sums[2][PANEL_VECTORS];
+    __m256i sums[WIDE_ROWS][PANEL_VECTORS];
     UK_UNROLL
     for (int i = 0; i < m; i++) {
         UK_UNROLL

@@ -1,4 +1,5 @@
-/* kernels/avx2/loops.c - the ceiling of INT8 products: vpmaddwd with an addition, as gemm_i8 of this folder uses them. */
+/* kernels/avx2/loops.c - the ceiling of INT8 products: vpmaddwd with an addition. gemm_i8 of this folder takes as many operations, four
+ * for 32 products. gemm_fp4 may be above it: five bits a weight let vpmaddubsw add up in INT16. */
 #include "kernels/avx2/loops.h"
 
 static float multiply_i8(int64_t n_rounds, int seed)

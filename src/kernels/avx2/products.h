@@ -11,7 +11,8 @@
 
 enum {
     PANEL_VECTORS = UK_PANEL / AVX2_STEP,
-    PASS_ROWS = 4,
+    PASS_ROWS = 4, /* at most: of half of the columns */
+    WIDE_ROWS = 2, /* of all columns */
     /* How far ahead a single pass requests on processors of this instruction set, and one that multiplies slower than it reads. Zen 3
      * streams 5 to 10 % faster with them than with 8 KB. */
     AHEAD_OF_ONE_PASS = 2048,
@@ -91,12 +92,13 @@ UK_INLINE void pass_fours(pass_fn *pass, int64_t m, int64_t row_bytes, pass_slic
     }
 }
 
-/* Two rows and all columns: fewest loads. */
+/* Two rows and all columns: fewest loads where a row has two lanes a step. */
 UK_INLINE void pass_twos(pass_fn *pass, int64_t m, int64_t row_bytes, pass_slice s)
 {
-    s.wanted_step = share_of_step((m + 1) / 2);
-    for (; m >= 2; m -= 2, s.a += 2 * row_bytes, s.c += 2 * s.c_step, s.wanted += s.n_steps * s.wanted_step) {
-        pass(2, PANEL_VECTORS, 1, &s);
+    s.wanted_step = share_of_step((m + WIDE_ROWS - 1) / WIDE_ROWS);
+    for (; m >= WIDE_ROWS; m -= WIDE_ROWS, s.a += WIDE_ROWS * row_bytes, s.c += WIDE_ROWS * s.c_step) {
+        pass(WIDE_ROWS, PANEL_VECTORS, 1, &s);
+        s.wanted += s.n_steps * s.wanted_step;
     }
     if (m == 1) {
         pass(1, PANEL_VECTORS, 1, &s);

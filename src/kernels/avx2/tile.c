@@ -21,11 +21,10 @@ static int32_t negative_sum(int64_t k, const int8_t *x)
 /* Each row begins with what its products lack. */
 void uk_avx2_tile_i8(int64_t rows, int64_t group_rows, int64_t k, const int8_t *x, int64_t ldx, void *dst)
 {
-    const int64_t row_bytes = 2 * sizeof(int32_t);
     for (int64_t i = 0; i < group_rows; i++) {
         int32_t lead[2] = {i < rows ? negative_sum(k, x + i * ldx) : 0, 0};
-        memcpy((char *)dst + i * row_bytes, lead, sizeof lead);
+        memcpy((char *)dst + i * AVX2_SIGNED_STEP, lead, sizeof lead);
     }
-    tile_group(rows, group_rows, (const char *)x, ldx, k, row_bytes, tile_store_signed, tile_store_one_signed,
-               (char *)dst + group_rows * row_bytes);
+    tile_group(rows, group_rows, (const char *)x, ldx, k, AVX2_SIGNED_STEP, tile_store_signed, tile_store_one_signed,
+               (char *)dst + group_rows * AVX2_SIGNED_STEP);
 }

@@ -237,11 +237,7 @@ static void linear_run(const void *arg, int64_t block, void *scratch)
 static void choose_tiles(const step *s, linear_stage *l)
 {
     const step_packing *p = &l->x.packing;
-    int64_t value_bytes = p->kind == STEP_PACK_BF16 ? p->uk->act_bytes_bf16
-                          : p->kind == STEP_PACK_I8 ? p->uk->act_bytes_i8
-                                                    : 1,
-            wanted = (int64_t)BLOCKS_PER_THREAD * s->n_threads;
-    int64_t near_rows = NEAR_BYTES / (p->k * value_bytes) / UK_ROWS * UK_ROWS;
+    int64_t wanted = (int64_t)BLOCKS_PER_THREAD * s->n_threads, near_rows = NEAR_BYTES / step_acts_bytes(p, UK_ROWS) * UK_ROWS;
     l->t_tile = tile_min(tile_max(tile_min(near_rows, MAX_ROW_TILE), UK_ROWS), l->x.rows);
     int64_t n_t = tile_count(l->x.rows, l->t_tile) * l->x.n_pieces, panels = panels_per_piece(l);
     l->panel_tile = tile_min(step_column_tile(s, panels * UK_PANEL, n_t) / UK_PANEL, panels);

@@ -36,13 +36,15 @@ static void run_barrier(void *state, int copy)
     bench_barrier_run(x->barriers[copy]);
 }
 
-static dsv4_status open_barriers(const peers_suite *s, match *x, dsv4_error *err)
+/* lacks: the library has no such product, BF16 without AVX-512 for one. */
+static dsv4_status open_barriers(const peers_suite *s, match *x, bool *lacks, dsv4_error *err)
 {
     x->barriers = calloc((size_t)x->copies.n, sizeof(bench_barrier *));
     dsv4_status status = x->barriers == NULL ? dsv4_fail(err, DSV4_E_NO_MEMORY, "bench peers: no memory for peers")
                                              : peers_begin_team(s, err); /* it stores the weights */
     for (int i = 0; i < x->copies.n && status == DSV4_OK; i++) {
         status = bench_barrier_open(x->copies.launch[i].graph, dsv4_pool_n_threads(s->pool), &x->barriers[i], err);
+        *lacks = status == DSV4_E_UNSUPPORTED;
     }
     bench_peers_end();
     return status;
@@ -94,15 +96,17 @@ static dsv4_status play_match(peers_suite *s, match *x, const bench_call *call, 
 static dsv4_status measure_call(peers_suite *s, const bench_call *call, dsv4_error *err)
 {
     match x = {0};
+    bool lacks = false;
     dsv4_status status = bench_copies_open(&x.copies, call, s->o, s->pool, err);
     if (status == DSV4_OK) {
-        status = open_barriers(s, &x, err);
-        if (status == DSV4_E_UNSUPPORTED) { /* BF16 on a machine without AVX-512, for one */
-            cli_print("%s: not compared: %s\n", x.copies.op->name, err->text);
-            status = DSV4_OK;
-        } else if (status == DSV4_OK) {
-            status = play_match(s, &x, call, err);
-        }
+        status = open_barriers(s, &x, &lacks, err);
+    }
+    if (lacks) {
+        cli_print("%s %s %s: not compared: %s\n", x.copies.op->name, bench_mode_text(call->mode), bench_ratio_text(call),
+                  err->text);
+        status = DSV4_OK;
+    } else if (status == DSV4_OK) {
+        status = play_match(s, &x, call, err);
     }
     for (int i = 0; x.barriers != NULL && i < x.copies.n; i++) {
         bench_barrier_close(x.barriers[i]);
