@@ -102,8 +102,7 @@ static dsv4_status measure_call(peers_suite *s, const bench_call *call, dsv4_err
         status = open_barriers(s, &x, &lacks, err);
     }
     if (lacks) {
-        cli_print("%s %s %s: not compared: %s\n", x.copies.op->name, bench_mode_text(call->mode), bench_ratio_text(call),
-                  err->text);
+        cli_print("%s %s: not compared: %s\n", x.copies.op->name, bench_mode_text(call->mode), err->text);
         status = DSV4_OK;
     } else if (status == DSV4_OK) {
         status = play_match(s, &x, call, err);
@@ -142,7 +141,7 @@ static dsv4_status measure_all(peers_suite *s, dsv4_error *err)
     if (status == DSV4_OK) {
         status = measure_calls(s, &bench_layer_calls, err);
     }
-    if (status == DSV4_OK) {
+    if (status == DSV4_OK && s->ceilings.read_bytes_s > 0) {
         bench_print_ceilings(&s->ceilings, dsv4_pool_n_threads(s->pool));
     }
     return status;
