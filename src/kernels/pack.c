@@ -10,6 +10,7 @@
 
 enum { PAIR = 2, GROUP = 4 /* consecutive k of one column: BF16, INT8 */ };
 enum { PIECE_BYTES = 16 * 1024, PIECE_ROWS = 16 }; /* where k is contiguous, and elsewhere; multiples of GROUP rows */
+_Static_assert(PIECE_BYTES / (GROUP * UK_PANEL) * 128 <= INT16_MAX, "INT16 holds the sums of a piece");
 
 static int64_t min_i64(int64_t a, int64_t b)
 {
@@ -39,18 +40,19 @@ size_t uk_pack_i8_bytes(int64_t k, int64_t n)
 
 /* ---- pieces -------------------------------------------------------------------------------------------------------------- */
 
-/* Subtracts 128 times the column sums of n_steps packed steps. */
+/* Subtracts 128 times the column sums of n_steps packed steps of a piece, few enough for INT16; compilers make vectors of it. */
 static void correct(const int8_t *steps, int64_t n_steps, int32_t *correction)
 {
-    int32_t sums[UK_PANEL] = {0};
+    int16_t sums[GROUP * UK_PANEL] = {0};
     for (int64_t s = 0; s < n_steps; s++, steps += GROUP * UK_PANEL) {
-        for (int c = 0; c < UK_PANEL; c++) {
-            const int8_t *w = steps + GROUP * c;
-            sums[c] += w[0] + w[1] + w[2] + w[3];
+        for (int i = 0; i < GROUP * UK_PANEL; i++) {
+            sums[i] = (int16_t)(sums[i] + steps[i]);
         }
     }
     for (int c = 0; c < UK_PANEL; c++) {
-        correction[c] -= 128 * sums[c];
+        for (int i = 0; i < GROUP; i++) {
+            correction[c] -= 128 * sums[GROUP * c + i];
+        }
     }
 }
 
