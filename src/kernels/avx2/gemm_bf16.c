@@ -6,19 +6,6 @@
 
 enum { ROW_BYTES = 2 * sizeof(float) };
 
-/* The weights of one k of each pair as FP32. */
-typedef __m256i half_fn(__m256i pairs);
-
-UK_INLINE __m256i odd_half(__m256i pairs)
-{
-    return _mm256_and_si256(pairs, _mm256_set1_epi32((int)0xffff0000));
-}
-
-UK_INLINE __m256i even_half(__m256i pairs)
-{
-    return _mm256_slli_epi32(pairs, 16);
-}
-
 /* sums += the products of one k of a step, of which row i of the activations has its value at x[2*i]. */
 UK_INLINE void add_products(half_fn *half, const int m, const int n, const float *x, const char *step,
                             __m256 (*sums)[PANEL_VECTORS])
@@ -26,7 +13,7 @@ UK_INLINE void add_products(half_fn *half, const int m, const int n, const float
     __m256 w[PANEL_VECTORS];
     UK_UNROLL
     for (int e = 0; e < n; e++) {
-        w[e] = _mm256_castsi256_ps(half(_mm256_load_si256((const __m256i *)step + e)));
+        w[e] = half(_mm256_load_si256((const __m256i *)step + e));
     }
     UK_UNROLL
     for (int i = 0; i < m; i++) {

@@ -19,6 +19,19 @@ enum {
     AHEAD_OF_SLOW_PASS = 1024,
 };
 
+/* Of a step of BF16 weights, two k of a column in each lane: the weights of one k as FP32. */
+typedef __m256 half_fn(__m256i pairs);
+
+UK_INLINE __m256 odd_half(__m256i pairs)
+{
+    return _mm256_castsi256_ps(_mm256_and_si256(pairs, _mm256_set1_epi32((int)0xffff0000)));
+}
+
+UK_INLINE __m256 even_half(__m256i pairs)
+{
+    return _mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16));
+}
+
 /* A slice of a panel, for some rows of a group. */
 typedef struct pass_slice {
     const char *a; /* of the first row */

@@ -40,12 +40,11 @@ static const widener kept_widener = {widen_kept, 1, HALVES *HALF_VECTORS *(int)s
 /* sums += the products of one pair of rows with one half of the columns. */
 UK_INLINE void add_pair(const int m, const float *x, const __m256i *pair, __m256 (*sums)[HALF_VECTORS])
 {
-    const __m256i high_half = _mm256_set1_epi32((int)0xffff0000);
     __m256 odd[HALF_VECTORS], even[HALF_VECTORS];
     UK_UNROLL
     for (int e = 0; e < HALF_VECTORS; e++) {
-        odd[e] = _mm256_castsi256_ps(_mm256_and_si256(pair[e], high_half));
-        even[e] = _mm256_castsi256_ps(_mm256_slli_epi32(pair[e], 16));
+        odd[e] = odd_half(pair[e]);
+        even[e] = even_half(pair[e]);
     }
     UK_UNROLL
     for (int i = 0; i < m; i++) {
